@@ -1,0 +1,1 @@
+"""Third-party products, one file each; imported as `tuner.integrations`."""

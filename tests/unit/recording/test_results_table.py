@@ -1,0 +1,94 @@
+import math
+
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+from recording_helpers import created, launched, reported, write_journal
+
+from tuner.recording.results_table import write_results_table
+
+
+def table_of(folder, facts, **kwargs):
+    write_journal(folder, facts)
+    write_results_table(str(folder), **kwargs)
+    return pq.read_table(folder / "results.parquet")
+
+
+def test_columns_are_trial_config_and_metrics(tmp_path):
+    table = table_of(
+        tmp_path,
+        [created("a"), launched("a"), reported("a", 1, eval={"acc": 0.5}, date="today")],
+    )
+    assert table.column_names[:3] == ["trial_id", "config/lr", "config/net/layers"]
+    row = table.to_pylist()[0]
+    assert row["trial_id"] == "a"
+    assert row["config/net/layers"] == 2
+    assert row["eval/acc"] == 0.5
+    assert row["date"] == "today"
+    assert row["timesteps_total"] is None
+    assert row["done"] is False
+
+
+def test_values_of_any_kind_in_one_column(tmp_path):
+    values = {
+        "number": [1, 2.5, None, math.nan, 10**30],
+        "mixed": [1, "one", [1], None, math.nan],
+        "flags": [True, None, False, True, False],
+        "lists": [[1, 2], [], None, [0.5], [3]],
+        "odd": [["a", {}], {}, None, [None], b"x"],
+        "never": [None] * 5,
+        "text": ["\ud800", "", None, "x", "y"],
+        "large": [10**30, 1, 2, 3, 10**400],
+    }
+    facts = [created("a", {}), launched("a")]
+    for i in range(5):
+        facts.append(reported("a", i + 1, **{name: column[i] for name, column in values.items()}))
+    columns = table_of(tmp_path, facts).to_pydict()
+    assert columns["number"][:3] == [1.0, 2.5, None]
+    assert math.isnan(columns["number"][3])
+    assert columns["number"][4] == 1e30
+    assert columns["mixed"] == ["1", "one", "[1]", None, "NaN"]
+    assert columns["flags"] == values["flags"]
+    assert columns["lists"] == values["lists"]
+    assert columns["odd"] == ['["a", {}]', "{}", None, "[null]", "\"b'x'\""]
+    assert columns["never"] == [None] * 5
+    assert columns["text"] == ["\\ud800", "", None, "x", "y"]
+    assert columns["large"] == [1e30, 1.0, 2.0, 3.0, math.inf]
+
+
+@pytest.mark.parametrize("row_group", [3, 100])
+def test_row_groups_and_superseded_results(tmp_path, row_group):
+    facts = [created("a"), created("b", number=1), launched("a"), launched("b")]
+    facts += [reported(trial, i) for i in range(1, 5) for trial in "ab"]
+    facts += [launched("a", 2, iteration=2), reported("a", 3, 2, late=1), launched("b", 2, 4)]
+    facts += [reported("b", 5, 2), launched("a", 3, iteration=3), reported("a", 4, 3)]
+    table = table_of(tmp_path, facts, row_group=row_group)
+    rows = {
+        trial: [
+            (r["training_iteration"], r["attempt"])
+            for r in table.to_pylist()
+            if r["trial_id"] == trial
+        ]
+        for trial in "ab"
+    }
+    assert rows == {
+        "a": [(1, 1), (2, 1), (3, 2), (4, 3)],
+        "b": [(1, 1), (2, 1), (3, 1), (4, 1), (5, 2)],
+    }
+    assert table.column("late").to_pylist().count(None) == 8
+    groups = pq.ParquetFile(tmp_path / "results.parquet").num_row_groups
+    assert groups == (1 if row_group == 100 else 5)
+
+
+def test_an_experiment_without_results(tmp_path):
+    write_journal(tmp_path, [created("a"), launched("a")])
+    write_results_table(str(tmp_path))
+    assert len(pd.read_parquet(tmp_path / "results.parquet")) == 0
+
+
+def test_a_config_that_differs_between_trials(tmp_path):
+    facts = [created("a", {"opt": "sgd"}), created("b", {"opt": 3, "only": 1}), launched("a")]
+    facts += [launched("b"), reported("a", 1), reported("b", 1)]
+    columns = table_of(tmp_path, facts).to_pydict()
+    assert columns["config/opt"] == ["sgd", "3"]
+    assert columns["config/only"] == [None, 1]

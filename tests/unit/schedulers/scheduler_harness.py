@@ -1,0 +1,163 @@
+"""A small experiment in one process that drives a scheduler as the real one does."""
+
+from __future__ import annotations
+
+import pickle
+import random
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from tuner.schedulers import TrialScheduler
+
+Decision = tuple[str, int, str]
+
+
+@dataclass(eq=False)
+class SmallTrial:
+    """A trial that reports the values of its curve, one for each iteration."""
+
+    trial_id: str
+    curve: Sequence[Any]
+    fails_at: list[int] = field(default_factory=list)
+    config: dict[str, Any] = field(default_factory=dict)
+    evaluated_params: dict[str, Any] = field(default_factory=dict)
+    status: str = "PENDING"
+    last_result: dict[str, Any] = field(default_factory=dict)
+    checkpoint: None = None
+    iteration: int = 0
+
+
+class SmallExperiment:
+    """Runs trials in a few slots; between them the order of reports is random but repeatable.
+
+    Args:
+        scheduler: What decides.
+        curves: For each trial, what it reports as `loss` at each iteration.
+        slots: How many trials run at once.
+        fails_at: For a trial's number, the iterations at which it fails, once each; it is then
+            started again from its first iteration.
+        pickle_every: The scheduler is replaced by its own pickle after so many reports.
+        readd: Whether a trial is added again when it is retried.
+        seed: Of the order of reports.
+    """
+
+    def __init__(
+        self,
+        scheduler: TrialScheduler,
+        curves: Iterable[Sequence[Any]],
+        *,
+        slots: int = 3,
+        fails_at: Mapping[int, list[int]] | None = None,
+        pickle_every: int | None = None,
+        readd: bool = True,
+        seed: int = 0,
+    ) -> None:
+        self.scheduler = scheduler
+        self.decisions: list[Decision] = []
+        self.launches: list[str] = []
+        self._slots = slots
+        self._pickle_every = pickle_every
+        self._readd = readd
+        self._random = random.Random(seed)
+        self._trials: dict[str, SmallTrial] = {}
+        self._waiting: dict[str, dict[str, SmallTrial]] = {"PENDING": {}, "PAUSED": {}}
+        for number, curve in enumerate(curves):
+            trial = SmallTrial(f"t{number:03}", curve, list((fails_at or {}).get(number, [])))
+            self._trials[trial.trial_id] = trial
+            self.move(trial, "PENDING")
+            scheduler.on_trial_add(self, trial)
+
+    @property
+    def trials(self) -> list[SmallTrial]:
+        return list(self._trials.values())
+
+    @property
+    def pending_trials(self) -> Iterable[SmallTrial]:
+        return self._waiting["PENDING"].values()
+
+    @property
+    def paused_trials(self) -> Iterable[SmallTrial]:
+        return self._waiting["PAUSED"].values()
+
+    @property
+    def running_trials(self) -> list[SmallTrial]:
+        return [trial for trial in self.trials if trial.status == "RUNNING"]
+
+    def get_trial(self, trial_id: str) -> SmallTrial | None:
+        return self._trials.get(trial_id)
+
+    def fits(self, trial: SmallTrial) -> bool:
+        return len(self.running_trials) < self._slots
+
+    def run(self) -> list[Decision]:
+        """Run all trials to their end and return what was decided, in order."""
+        while self._launch_what_fits():
+            running = self.running_trials
+            self._random.shuffle(running)
+            for trial in running:
+                if trial.status == "RUNNING":
+                    self._step(trial)
+                    self._launch_what_fits()
+        unfinished = [t.trial_id for t in self.trials if t.status not in ("TERMINATED", "ERROR")]
+        assert not unfinished, f"nothing was chosen to run, with {unfinished} waiting"
+        return self.decisions
+
+    def remove(self, trial_id: str) -> None:
+        """End a trial that is pending or paused."""
+        trial = self._trials[trial_id]
+        assert trial.status in self._waiting
+        self.move(trial, "TERMINATED")
+        self.scheduler.on_trial_remove(self, trial)
+
+    def move(self, trial: SmallTrial, status: str) -> None:
+        """Give a trial another status."""
+        if trial.status in self._waiting:
+            self._waiting[trial.status].pop(trial.trial_id, None)
+        trial.status = status
+        if status in self._waiting:
+            self._waiting[status][trial.trial_id] = trial
+
+    def iterations(self) -> list[int]:
+        """How far each trial came."""
+        return [trial.last_result.get("training_iteration", 0) for trial in self.trials]
+
+    def _launch_what_fits(self) -> bool:
+        while (trial := self.scheduler.choose_trial_to_run(self)) is not None:
+            assert self.scheduler.choose_trial_to_run(self) is trial
+            assert trial.status in self._waiting
+            assert self.fits(trial)
+            self.move(trial, "RUNNING")
+            self.launches.append(trial.trial_id)
+        return bool(self.running_trials)
+
+    def _step(self, trial: SmallTrial) -> None:
+        trial.iteration += 1
+        if trial.iteration in trial.fails_at:
+            self._fail(trial)
+            return
+        result = {
+            "loss": trial.curve[trial.iteration - 1],
+            "training_iteration": trial.iteration,
+            "trial_id": trial.trial_id,
+        }
+        decision = self.scheduler.on_trial_result(self, trial, result)
+        trial.last_result = result
+        self.decisions.append((trial.trial_id, trial.iteration, decision))
+        if decision == TrialScheduler.STOP or trial.iteration == len(trial.curve):
+            self.move(trial, "TERMINATED")
+            self.scheduler.on_trial_complete(self, trial, result)
+        elif decision == TrialScheduler.PAUSE:
+            self.move(trial, "PAUSED")
+        else:
+            assert decision == TrialScheduler.CONTINUE
+        if self._pickle_every and len(self.decisions) % self._pickle_every == 0:
+            self.scheduler = pickle.loads(pickle.dumps(self.scheduler))
+
+    def _fail(self, trial: SmallTrial) -> None:
+        trial.fails_at.remove(trial.iteration)
+        trial.iteration = 0
+        self.scheduler.on_trial_error(self, trial)
+        self.move(trial, "PENDING")
+        if self._readd:
+            self.scheduler.on_trial_add(self, trial)

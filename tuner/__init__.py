@@ -1,0 +1,165 @@
+"""Hyperparameter tuning: everything that a script needs daily is `tuner.NAME`.
+
+Names are imported when they are first used, so that `import tuner` is quick.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from tuner.version import __version__
+
+if TYPE_CHECKING:
+    from tuner import integrations as integrations
+    from tuner.callbacks.callback import Callback
+    from tuner.callbacks.cli_reporter import CLIReporter
+    from tuner.callbacks.logger import LoggerCallback
+    from tuner.callbacks.notebook_reporter import JupyterNotebookReporter
+    from tuner.callbacks.progress import ProgressReporter
+    from tuner.checkpoint import Checkpoint
+    from tuner.config import (
+        CheckpointConfig,
+        FailureConfig,
+        ResumeConfig,
+        RunConfig,
+        SyncConfig,
+        TuneConfig,
+    )
+    from tuner.errors import TunerError
+    from tuner.execution.inline import InlineExecutor
+    from tuner.execution.local import LocalExecutor
+    from tuner.result import Result
+    from tuner.result_grid import ResultGrid
+    from tuner.search_space import (
+        choice,
+        grid_search,
+        lograndint,
+        loguniform,
+        qlograndint,
+        qloguniform,
+        qrandint,
+        qrandn,
+        quniform,
+        randint,
+        randn,
+        sample_from,
+        uniform,
+    )
+    from tuner.stoppers.stopper import Stopper
+    from tuner.trainable.context import TuneContext
+    from tuner.trainable.placement import PlacementGroupFactory
+    from tuner.trainable.registry import register_trainable
+    from tuner.trainable.session import get_checkpoint, get_context, report
+    from tuner.trainable.trainable import Trainable
+    from tuner.trainable.wrappers import with_parameters, with_resources
+    from tuner.tuner import Tuner
+
+_MODULES = {
+    "callbacks.callback": ("Callback",),
+    "callbacks.cli_reporter": ("CLIReporter",),
+    "callbacks.logger": ("LoggerCallback",),
+    "callbacks.notebook_reporter": ("JupyterNotebookReporter",),
+    "callbacks.progress": ("ProgressReporter",),
+    "checkpoint": ("Checkpoint",),
+    "config": (
+        "CheckpointConfig",
+        "FailureConfig",
+        "ResumeConfig",
+        "RunConfig",
+        "SyncConfig",
+        "TuneConfig",
+    ),
+    "errors": ("TunerError",),
+    "execution.inline": ("InlineExecutor",),
+    "execution.local": ("LocalExecutor",),
+    "result": ("Result",),
+    "result_grid": ("ResultGrid",),
+    "search_space": (
+        "choice",
+        "grid_search",
+        "lograndint",
+        "loguniform",
+        "qlograndint",
+        "qloguniform",
+        "qrandint",
+        "qrandn",
+        "quniform",
+        "randint",
+        "randn",
+        "sample_from",
+        "uniform",
+    ),
+    "stoppers.stopper": ("Stopper",),
+    "trainable.context": ("TuneContext",),
+    "trainable.placement": ("PlacementGroupFactory",),
+    "trainable.registry": ("register_trainable",),
+    "trainable.session": ("get_checkpoint", "get_context", "report"),
+    "trainable.trainable": ("Trainable",),
+    "trainable.wrappers": ("with_parameters", "with_resources"),
+    "tuner": ("Tuner",),
+}
+_HOMES = {name: module for module, names in _MODULES.items() for name in names}
+_PACKAGES = frozenset(
+    {"callbacks", "execution", "experiment", "integrations", "schedulers", "search", "stoppers"}
+)
+
+__all__ = [
+    "CLIReporter",
+    "Callback",
+    "Checkpoint",
+    "CheckpointConfig",
+    "FailureConfig",
+    "InlineExecutor",
+    "JupyterNotebookReporter",
+    "LocalExecutor",
+    "LoggerCallback",
+    "PlacementGroupFactory",
+    "ProgressReporter",
+    "Result",
+    "ResultGrid",
+    "ResumeConfig",
+    "RunConfig",
+    "Stopper",
+    "SyncConfig",
+    "Trainable",
+    "TuneConfig",
+    "TuneContext",
+    "Tuner",
+    "TunerError",
+    "__version__",
+    "choice",
+    "get_checkpoint",
+    "get_context",
+    "grid_search",
+    "lograndint",
+    "loguniform",
+    "qlograndint",
+    "qloguniform",
+    "qrandint",
+    "qrandn",
+    "quniform",
+    "randint",
+    "randn",
+    "register_trainable",
+    "report",
+    "sample_from",
+    "uniform",
+    "with_parameters",
+    "with_resources",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _PACKAGES:
+        return importlib.import_module(f"tuner.{name}")
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module 'tuner' has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"tuner.{home}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*__all__, *_PACKAGES})

@@ -1,0 +1,68 @@
+"""Results as an Arrow table, whatever was reported."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pyarrow
+
+
+def to_table(rows: Iterable[Mapping[str, Any]]) -> pyarrow.Table:
+    """A table with a column for each key of any row.
+
+    A row without the key has null there; NaN stays NaN. A column whose values have no common
+    Arrow type holds them as text.
+
+    Args:
+        rows: Flat dictionaries.
+
+    Example:
+        >>> to_table([{"loss": 0.5}, {"loss": 0.25, "note": "best"}]).to_pylist()
+        [{'loss': 0.5, 'note': None}, {'loss': 0.25, 'note': 'best'}]
+    """
+    import pyarrow
+
+    columns: dict[str, list[Any]] = {}
+    count = 0
+    for row in rows:
+        for name, value in row.items():
+            column = columns.get(name)
+            if column is None:
+                column = columns[name] = []
+            if len(column) < count:
+                column.extend([None] * (count - len(column)))
+            column.append(value)
+        count += 1
+    for column in columns.values():
+        column.extend([None] * (count - len(column)))
+    return pyarrow.table({name: _array(column) for name, column in columns.items()})
+
+
+def _array(column: list[Any]) -> pyarrow.Array:
+    import pyarrow
+
+    try:
+        array = pyarrow.array(column)
+    except (pyarrow.ArrowException, OverflowError, ValueError, TypeError):
+        return _text(column)
+    return _text(column) if _has_empty_struct(array.type) else array
+
+
+def _text(column: list[Any]) -> pyarrow.Array:
+    import pyarrow
+
+    texts = [value if value is None or isinstance(value, str) else repr(value) for value in column]
+    return pyarrow.array(texts, pyarrow.string())
+
+
+def _has_empty_struct(kind: pyarrow.DataType) -> bool:
+    """Whether a value is an empty dictionary, which Parquet cannot hold."""
+    import pyarrow
+
+    if pyarrow.types.is_struct(kind):
+        return kind.num_fields == 0 or any(
+            _has_empty_struct(kind.field(index).type) for index in range(kind.num_fields)
+        )
+    return pyarrow.types.is_list(kind) and _has_empty_struct(kind.value_type)

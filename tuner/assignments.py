@@ -1,0 +1,79 @@
+"""From the state machine's `Launch` to the assignment that a worker gets."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tuner.config import CheckpointConfig
+from tuner.execution.protocol import Assignment
+from tuner.execution.seeding import derive_seed
+from tuner.experiment import codec
+from tuner.experiment.commands import Launch
+
+CHDIR_VARIABLE = "TUNE_CHDIR_TO_TRIAL_DIR"
+
+
+@dataclass(frozen=True, slots=True)
+class AssignmentFactory:
+    """What all assignments of an experiment have in common.
+
+    Attributes:
+        experiment_name: The experiment's name.
+        seed: The experiment's seed.
+        checkpoint_config: When class trainables are saved.
+        log_to_file: Names of the files for standard output and error; None for the console.
+        keep_workers: Whether a worker takes further trials.
+    """
+
+    experiment_name: str
+    seed: int
+    checkpoint_config: CheckpointConfig
+    log_to_file: tuple[str, str] | None
+    keep_workers: bool
+
+    def make(self, launch: Launch) -> Assignment:
+        """The assignment for one launch."""
+        trial = launch.trial
+        stdout, stderr = self.log_to_file or (None, None)
+        checkpoint = launch.checkpoint
+        return Assignment(
+            trial_id=trial.trial_id,
+            trial_name=trial.trial_name,
+            experiment_name=self.experiment_name,
+            attempt=launch.attempt,
+            config=codec.encode_exact(trial.config),
+            path=trial.path,
+            checkpoint=os.path.join(trial.path, checkpoint) if checkpoint else None,
+            next_checkpoint=trial.next_checkpoint,
+            progress=launch.progress,
+            bundles=trial.bundles,
+            seed=derive_seed(self.seed, trial.number, launch.attempt),
+            num_threads=max(1, math.floor(trial.bundles[0].get("CPU", 1))),
+            checkpoint_frequency=self.checkpoint_config.checkpoint_frequency,
+            checkpoint_at_end=bool(self.checkpoint_config.checkpoint_at_end),
+            stdout=os.path.join(trial.path, stdout) if stdout else None,
+            stderr=os.path.join(trial.path, stderr) if stderr else None,
+            change_directory=os.environ.get(CHDIR_VARIABLE, "1") != "0",
+            driver_directory=os.getcwd(),
+            keep_worker=self.keep_workers,
+        )
+
+
+def log_files(log_to_file: bool | str | Sequence[str]) -> tuple[str, str] | None:
+    """The names for standard output and error that `RunConfig(log_to_file=…)` means.
+
+    Example:
+        >>> log_files(True), log_files("both.log"), log_files(("out", "err"))
+        (('stdout', 'stderr'), ('both.log', 'both.log'), ('out', 'err'))
+    """
+    if not log_to_file:
+        return None
+    if log_to_file is True:
+        return ("stdout", "stderr")
+    if isinstance(log_to_file, str):
+        return (log_to_file, log_to_file)
+    stdout, stderr = log_to_file
+    return (stdout, stderr)

@@ -1,0 +1,88 @@
+"""From facts to the hooks of the user's callbacks, in the controller's process."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from tuner.callbacks.callback import Callback
+from tuner.experiment.events import (
+    CheckpointSaved,
+    Fact,
+    TrialEnded,
+    TrialLaunched,
+    TrialResult,
+)
+from tuner.experiment.trial import ERROR, PENDING, TERMINATED, Trial
+from tuner.experiment.trial_table import TrialTable
+
+
+class CallbackDispatch:
+    """Calls callbacks; without any, it costs nothing. What they raise is passed on.
+
+    Args:
+        callbacks: The user's callbacks.
+        table: The trials that facts speak of.
+    """
+
+    def __init__(self, callbacks: Sequence[Callback], table: TrialTable) -> None:
+        self._callbacks = callbacks
+        self._table = table
+        self._iteration = 0
+
+    def begin_step(self) -> None:
+        """Called before the controller waits for news."""
+        self._iteration += 1
+        for callback in self._callbacks:
+            callback.on_step_begin(iteration=self._iteration, trials=self._table.trials)
+
+    def end_step(self) -> None:
+        """Called after the controller has acted on news."""
+        for callback in self._callbacks:
+            callback.on_step_end(iteration=self._iteration, trials=self._table.trials)
+
+    def dispatch(self, facts: Iterable[Fact]) -> None:
+        """Tells the callbacks of facts that are in the journal."""
+        for callback in self._callbacks:
+            for fact in facts:
+                self._tell(callback, fact)
+
+    def end_experiment(self) -> None:
+        """Called once, when nothing runs any more."""
+        for callback in self._callbacks:
+            callback.on_experiment_end(trials=self._table.trials)
+
+    def _tell(self, callback: Callback, fact: Fact) -> None:
+        if isinstance(fact, TrialResult):
+            trial = self._table[fact.trial_id]
+            context = self._context(trial)
+            callback.on_trial_result(**context, result=fact.result)
+            if fact.checkpoint is not None:
+                self._tell_saved(callback, trial)
+        elif isinstance(fact, TrialLaunched):
+            context = self._context(self._table[fact.trial_id])
+            callback.on_trial_start(**context)
+            if fact.checkpoint is not None:
+                callback.on_trial_restore(**context)
+        elif isinstance(fact, CheckpointSaved):
+            self._tell_saved(callback, self._table[fact.trial_id])
+        elif isinstance(fact, TrialEnded):
+            self._tell_ended(callback, fact)
+
+    def _tell_saved(self, callback: Callback, trial: Trial) -> None:
+        context = self._context(trial)
+        callback.on_trial_save(**context)
+        if trial.checkpoint is not None:
+            callback.on_checkpoint(**context, checkpoint=trial.checkpoint)
+
+    def _tell_ended(self, callback: Callback, fact: TrialEnded) -> None:
+        context = self._context(self._table[fact.trial_id])
+        if fact.status == TERMINATED:
+            callback.on_trial_complete(**context)
+        elif fact.status == ERROR:
+            callback.on_trial_error(**context)
+        elif fact.status == PENDING:
+            callback.on_trial_recover(**context)
+
+    def _context(self, trial: Trial) -> dict[str, Any]:
+        return {"iteration": self._iteration, "trials": self._table.trials, "trial": trial}

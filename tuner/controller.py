@@ -1,0 +1,227 @@
+"""The one loop that joins experiment, execution and recording."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import shutil
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tuner.assignments import AssignmentFactory
+from tuner.callbacks.console import Console
+from tuner.callbacks.dispatch import CallbackDispatch
+from tuner.callbacks.status import ExperimentInfo, ExperimentStatus
+from tuner.errors import TunerError
+from tuner.execution.attempt import staged_path
+from tuner.execution.executor import Job, TrialExecutor
+from tuner.experiment.best import BestTrial
+from tuner.experiment.commands import (
+    Answer,
+    Command,
+    CommitCheckpoint,
+    DeleteCheckpoint,
+    EndAttempt,
+    Launch,
+)
+from tuner.experiment.events import (
+    Fact,
+    Stimulus,
+    StopRequested,
+    Tick,
+    TrialEnded,
+    TrialResult,
+)
+from tuner.experiment.journal import JournalWriter
+from tuner.experiment.state import ExperimentState
+from tuner.experiment.trial import PAUSED, TERMINATED
+from tuner.interruption import Interruption
+
+logger = logging.getLogger(__name__)
+
+_IDLE_TICK_S = 1.0
+_STUCK_WARNING_S = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What a controller joins.
+
+    Attributes:
+        state: Decides.
+        executor: Runs trials.
+        journal: Keeps what happened.
+        callbacks: Tells the user's callbacks.
+        console: Shows what happens.
+        assignments: Turns launches into assignments.
+        best: Knows the best trial so far.
+        info: What the console shows of the experiment.
+    """
+
+    state: ExperimentState
+    executor: TrialExecutor
+    journal: JournalWriter
+    callbacks: CallbackDispatch
+    console: Console
+    assignments: AssignmentFactory
+    best: BestTrial
+    info: ExperimentInfo
+
+
+class Controller:
+    """Runs an experiment: waits for news, has them decided upon, journals, then acts.
+
+    Args:
+        parts: What it joins.
+        trainable: What is trained.
+    """
+
+    def __init__(self, parts: Parts, trainable: Any) -> None:
+        self._state = parts.state
+        self._executor = parts.executor
+        self._journal = parts.journal
+        self._callbacks = parts.callbacks
+        self._console = parts.console
+        self._assignments = parts.assignments
+        self._info = parts.info
+        self._trainable = trainable
+        self._best = parts.best
+        self._stuck_since = math.inf
+        self._interruption = Interruption(parts.executor.wake)
+
+    @property
+    def was_interrupted(self) -> bool:
+        """Whether a signal ended the experiment."""
+        return self._interruption.reason is not None
+
+    def run(self, version: str) -> None:
+        """Runs the experiment to its end; nothing is left running, however it ends.
+
+        Raises:
+            Whatever a policy, a callback or the executor raises; the journal is complete then.
+        """
+        state = self._state
+        self._console.start(self._info)
+        try:
+            with self._interruption:
+                self._carry_out(*state.start(time.time(), version))
+                self._executor.start(
+                    Job(
+                        trainable=self._trainable,
+                        name=self._info.name,
+                        on_output=self._on_output,
+                        step=self._step,
+                    )
+                )
+                try:
+                    while not state.is_over:
+                        self._turn()
+                finally:
+                    self._executor.shutdown()
+            self._callbacks.end_experiment()
+            self._console.finish(self._status())
+        finally:
+            self._console.close()
+            self._journal.close()
+
+    def _turn(self) -> None:
+        self._callbacks.begin_step()
+        stimuli = self._executor.wait(self._timeout())
+        reason = self._interruption.take()
+        if reason is not None:
+            stimuli.append(StopRequested(time=time.time(), reason=reason, resumable=True))
+            self._console.message(f"{reason}: ending the trials; once more ends at once")
+        self._step(stimuli or [Tick(time=time.time())])
+        self._callbacks.end_step()
+        if time.monotonic() >= self._console.due():
+            self._console.refresh(self._status())
+        self._check_progress()
+
+    def _step(self, stimuli: list[Stimulus]) -> None:
+        self._carry_out(*self._state.handle(stimuli))
+
+    def _carry_out(self, facts: Sequence[Fact], commands: Iterable[Command]) -> None:
+        """Nothing is done, and nobody is told, before it is in the journal."""
+        self._journal.append(facts)
+        self._callbacks.dispatch(facts)
+        self._show(facts)
+        for command in commands:
+            self._do(command)
+
+    def _do(self, command: Command) -> None:
+        if isinstance(command, Answer):
+            self._executor.answer(command.trial_id, command.attempt, command.decision)
+        elif isinstance(command, Launch):
+            self._executor.launch(self._assignments.make(command))
+        elif isinstance(command, EndAttempt):
+            self._executor.end(command.trial_id, command.attempt)
+        elif isinstance(command, CommitCheckpoint):
+            path = command.trial.path
+            staged = staged_path(path, command.name, command.attempt)
+            os.rename(staged, os.path.join(path, command.name))
+        elif isinstance(command, DeleteCheckpoint):
+            shutil.rmtree(os.path.join(command.trial.path, command.name), ignore_errors=True)
+
+    def _show(self, facts: Iterable[Fact]) -> None:
+        for fact in facts:
+            if isinstance(fact, TrialResult):
+                self._best.follow(fact)
+                if self._console.wants_results:
+                    self._console.on_result(self._state.table[fact.trial_id], fact.result)
+            elif isinstance(fact, TrialEnded):
+                trial = self._state.table[fact.trial_id]
+                if fact.error is not None:
+                    self._console.on_trial_error(trial)
+                elif fact.status in (TERMINATED, PAUSED):
+                    self._console.on_trial_end(trial)
+
+    def _on_output(self, trial_id: str, data: bytes) -> None:
+        self._console.trial_output(str(self._state.table[trial_id]), data)
+
+    def _timeout(self) -> float | None:
+        """Seconds until something is due by time alone."""
+        waits = []
+        due = self._console.due()
+        if due != math.inf:
+            waits.append(due - time.monotonic())
+        deadline = self._state.deadline
+        if deadline is not None:
+            waits.append(deadline - time.time())
+        if self._state.is_stuck:
+            waits.append(_IDLE_TICK_S)
+        return max(0.0, min(waits)) if waits else None
+
+    def _check_progress(self) -> None:
+        """Says so when nothing runs for long: a searcher may wait for what never comes."""
+        if not self._state.is_stuck:
+            self._stuck_since = math.inf
+            return
+        now = time.monotonic()
+        self._stuck_since = min(self._stuck_since, now)
+        if now - self._stuck_since > _STUCK_WARNING_S:
+            if any(self._state.paused_trials):
+                raise TunerError(
+                    f"{type(self._state.scheduler).__name__} resumes none of the paused trials "
+                    "although nothing else is left to run"
+                )
+            logger.warning(
+                "nothing runs, and %s proposes no configuration",
+                type(self._state.searcher).__name__,
+            )
+            self._stuck_since = now
+
+    def _status(self) -> ExperimentStatus:
+        state = self._state
+        return ExperimentStatus(
+            trials=state.trials,
+            counts=state.table.counts,
+            used=state.capacity.used,
+            total=state.capacity.total,
+            elapsed_s=time.time() - self._info.start_time,
+            best=self._best.trial,
+            running=[*state.running_trials],
+            scheduler_debug=state.scheduler.debug_string(),
+        )

@@ -1,0 +1,118 @@
+"""What an experiment's folder says about the run: readable facts, and what a restore needs."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import pickle
+from typing import Any
+
+from tuner.config import RunConfig, TuneConfig
+from tuner.errors import ConfigError, TrainableError
+
+logger = logging.getLogger(__name__)
+
+MAX_STORED_TRAINABLE_BYTES = 64 * 1024 * 1024
+
+
+def describe(
+    *,
+    version: str,
+    name: str,
+    trainable: str,
+    seed: int,
+    id_prefix: str,
+    tune_config: TuneConfig,
+    run_config: RunConfig,
+) -> dict[str, Any]:
+    """The readable facts of `experiment.json`."""
+    return {
+        "version": version,
+        "name": name,
+        "trainable": trainable,
+        "seed": seed,
+        "id_prefix": id_prefix,
+        "tune_config": _readable(tune_config),
+        "run_config": _readable(run_config),
+    }
+
+
+def pickled(
+    trainable: Any, param_space: dict[str, Any], tune_config: TuneConfig, run_config: RunConfig
+) -> bytes:
+    """What a restore needs, each part pickled on its own so that one can fail or be replaced.
+
+    A trainable of more than 64 MiB is left out: a restore has to be given it again.
+
+    Raises:
+        TrainableError: the trainable cannot be pickled.
+        ConfigError: the `param_space` cannot be pickled.
+    """
+    parts = {
+        "trainable": _pickled_trainable(trainable),
+        "param_space": _pickled_space(param_space),
+        "tune_config": _pickled_or_none("tune_config", tune_config),
+        "run_config": _pickled_or_none("run_config", run_config),
+    }
+    return pickle.dumps(parts)
+
+
+def _pickled_trainable(trainable: Any) -> bytes | None:
+    import cloudpickle
+
+    try:
+        content: bytes = cloudpickle.dumps(trainable)
+    except Exception as error:
+        raise TrainableError(
+            f"Tuner: the trainable cannot be pickled ({type(error).__name__}: {error}); create "
+            "what cannot be pickled (locks, files, connections) inside it"
+        ) from error
+    return content if len(content) <= MAX_STORED_TRAINABLE_BYTES else None
+
+
+def _pickled_space(param_space: dict[str, Any]) -> bytes:
+    import cloudpickle
+
+    try:
+        content: bytes = cloudpickle.dumps(param_space)
+    except Exception as error:
+        culprit = next((key for key, value in param_space.items() if not _can_pickle(value)), None)
+        value = "" if culprit is None else f"[{culprit!r}]={param_space[culprit]!r:.80}"
+        raise ConfigError(
+            f"Tuner: param_space{value} cannot be pickled ({error}); give what creates it instead"
+        ) from error
+    return content
+
+
+def _pickled_or_none(name: str, value: object) -> bytes | None:
+    import cloudpickle
+
+    try:
+        content: bytes = cloudpickle.dumps(value)
+    except Exception as error:
+        logger.debug("%s cannot be pickled, a restore needs it again: %s", name, error)
+        return None
+    return content
+
+
+def _can_pickle(value: object) -> bool:
+    import cloudpickle
+
+    try:
+        cloudpickle.dumps(value)
+    except Exception:
+        return False
+    return True
+
+
+def _readable(config: Any) -> Any:
+    if dataclasses.is_dataclass(config):
+        fields = dataclasses.fields(config)
+        return {field.name: _readable(getattr(config, field.name)) for field in fields}
+    if isinstance(config, (str, int, float, bool, type(None))):
+        return config
+    if isinstance(config, (list, tuple)):
+        return [_readable(item) for item in config]
+    if isinstance(config, dict):
+        return {str(key): _readable(item) for key, item in config.items()}
+    return repr(config)

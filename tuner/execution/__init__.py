@@ -1,0 +1,1 @@
+"""Where trials run: executors, the worker program and its protocol."""

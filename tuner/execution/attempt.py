@@ -1,0 +1,207 @@
+"""Runs one attempt at a trial in this process; the same for every executor."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import traceback
+from collections.abc import Callable, Generator
+from typing import Any, Protocol
+
+from tuner.checkpoint import Checkpoint
+from tuner.execution.protocol import Assignment
+from tuner.experiment import codec
+from tuner.trainable.autofill import Autofill
+from tuner.trainable.context import TuneContext
+from tuner.trainable.placement import PlacementGroupFactory
+from tuner.trainable.session import CONTINUE, Session, TrialStopped, set_session
+from tuner.trainable.trainable import Trainable
+
+DEFAULT_METRIC = "_metric"
+SHOULD_CHECKPOINT = "should_checkpoint"
+PAUSE = "PAUSE"
+
+
+class Channel(Protocol):
+    """Where an attempt sends what happens."""
+
+    def deliver(self, result: dict[str, Any], checkpoint: str | None) -> str:
+        """Sends a result and returns the decision on it."""
+
+    def saved(self, checkpoint: str) -> None:
+        """Tells of a checkpoint that was staged outside of a report."""
+
+
+class AttemptRunner:
+    """Runs attempts one after the other, keeping a class trainable's object between them.
+
+    Args:
+        trainable: The function or class.
+        hostname: Name of this machine.
+        node_ip: Address of this machine.
+    """
+
+    def __init__(self, trainable: Any, *, hostname: str, node_ip: str) -> None:
+        self._trainable = trainable
+        self._hostname = hostname
+        self._node_ip = node_ip
+        self._object: Trainable | None = None
+
+    def run(self, assignment: Assignment, channel: Channel) -> None:
+        """Runs an attempt to its end; an error of the user's code is raised."""
+        config = codec.decode(assignment.config)
+        session = self._session(assignment, channel)
+        set_session(session)
+        try:
+            if inspect.isclass(self._trainable):
+                self._run_class(self._trainable, assignment, session, config, channel)
+            else:
+                _run_function(self._trainable, session, config)
+        except TrialStopped:
+            pass
+        finally:
+            set_session(None)
+
+    def _session(self, assignment: Assignment, channel: Channel) -> Session:
+        autofill = Autofill(
+            trial_id=assignment.trial_id,
+            progress=assignment.progress,
+            hostname=self._hostname,
+            node_ip=self._node_ip,
+            pid=os.getpid(),
+        )
+        context = TuneContext(
+            experiment_name=assignment.experiment_name,
+            trial_id=assignment.trial_id,
+            trial_name=assignment.trial_name,
+            trial_dir=assignment.path,
+            trial_resources=PlacementGroupFactory(assignment.bundles),
+            attempt=assignment.attempt,
+        )
+
+        def stage(checkpoint: Checkpoint, name: str) -> None:
+            checkpoint.to_directory(staged_path(assignment.path, name, assignment.attempt))
+
+        return Session(
+            context=context,
+            autofill=autofill,
+            checkpoint=Checkpoint(assignment.checkpoint) if assignment.checkpoint else None,
+            next_checkpoint=assignment.next_checkpoint,
+            stage=stage,
+            deliver=channel.deliver,
+        )
+
+    def _run_class(
+        self,
+        trainable: type[Trainable],
+        assignment: Assignment,
+        session: Session,
+        config: dict[str, Any],
+        channel: Channel,
+    ) -> None:
+        training = self._make(trainable, session, config)
+        try:
+            if session.checkpoint is not None:
+                training.restore(session.checkpoint)
+            session.autofill.restart_clock()
+            while session.decision == CONTINUE:
+                _train_once(training, assignment, session)
+        except BaseException as error:
+            self._object = None
+            _cleanup_after(training, error)
+            raise
+        if _must_save(assignment, session):
+            channel.saved(_save(training, assignment, session))
+        if not assignment.keep_worker:
+            self._object = None
+            training.stop()
+
+    def _make(
+        self, trainable: type[Trainable], session: Session, config: dict[str, Any]
+    ) -> Trainable:
+        """An object for this trial: the last trial's, if it can be reset, else a new one."""
+        kept = self._object
+        if kept is not None:
+            kept.use(session.context, session.autofill)
+            if kept.reset(config):
+                return kept
+            kept.stop()
+        self._object = trainable(config)
+        self._object.use(session.context, session.autofill)
+        return self._object
+
+    def close(self) -> None:
+        """Cleans up the object that was kept for another trial."""
+        if self._object is not None:
+            self._object.stop()
+            self._object = None
+
+
+def staged_path(trial_path: str, name: str, attempt: int) -> str:
+    """Where a worker puts a checkpoint until the controller gives it its name."""
+    return os.path.join(trial_path, f".{name}.attempt{attempt}")
+
+
+def format_error(error: BaseException) -> str:
+    """The traceback of an error of the user's code, without the frames of this library."""
+    library = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    frames = error.__traceback__
+    while frames is not None and frames.tb_frame.f_code.co_filename.startswith(library):
+        frames = frames.tb_next
+    return "".join(traceback.format_exception(type(error), error, frames)).rstrip()
+
+
+def _run_function(function: Callable[..., Any], session: Session, config: dict[str, Any]) -> None:
+    returned = function(config)
+    if inspect.isgenerator(returned):
+        returned = _report_all(returned, session)
+    if isinstance(returned, dict):
+        session.report(returned)
+    elif isinstance(returned, (int, float)) and not isinstance(returned, bool):
+        session.report({DEFAULT_METRIC: returned})
+
+
+def _report_all(generator: Generator[Any, None, Any], session: Session) -> Any:
+    """Reports everything that a function yields; its return value is the last result."""
+    try:
+        while True:
+            try:
+                metrics = next(generator)
+            except StopIteration as end:
+                return end.value
+            session.report(metrics)
+    finally:
+        generator.close()
+
+
+def _train_once(training: Trainable, assignment: Assignment, session: Session) -> None:
+    result = training.train()
+    every = assignment.checkpoint_frequency
+    due = every and training.iteration % every == 0
+    at_end = assignment.checkpoint_at_end and result.get("done")
+    name = None
+    if due or at_end or result.get(SHOULD_CHECKPOINT):
+        name = _save(training, assignment, session)
+        result["checkpoint_dir_name"] = name
+    session.deliver(result, name)
+
+
+def _must_save(assignment: Assignment, session: Session) -> bool:
+    if session.last_saved_iteration == session.autofill.iteration:
+        return False
+    return assignment.checkpoint_at_end or session.decision == PAUSE
+
+
+def _save(training: Trainable, assignment: Assignment, session: Session) -> str:
+    """Saves a training object where a staged checkpoint lies, and returns the checkpoint's name."""
+    name = session.next_checkpoint_name()
+    training.save(staged_path(assignment.path, name, assignment.attempt))
+    session.last_saved_iteration = training.iteration
+    return name
+
+
+def _cleanup_after(training: Trainable, error: BaseException) -> None:
+    try:
+        training.stop()
+    except Exception as second:
+        error.add_note(f"cleanup() failed as well: {second!r}")

@@ -1,0 +1,63 @@
+"""What every executor does: run attempts, and tell what becomes of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+from tuner.execution.protocol import Assignment
+from tuner.experiment.events import Stimulus
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What an executor is started with.
+
+    Attributes:
+        trainable: The function or class.
+        name: The trainable's name.
+        on_output: Takes what a trial prints, as (trial id, bytes).
+        step: Has stimuli handled at once and their commands carried out; for executors that run
+            user code in the controller's own process.
+    """
+
+    trainable: Any
+    name: str
+    on_output: Callable[[str, bytes], None]
+    step: Callable[[list[Stimulus]], None]
+
+
+@runtime_checkable
+class TrialExecutor(Protocol):
+    """Where trials run.
+
+    The controller calls `start` once, then `launch`, `answer`, `end` and `wait` in any order, and
+    `shutdown` once, from one thread. Only `wake` may be called from elsewhere.
+
+    Attributes:
+        max_running: How many trials can run at once whatever they ask for; None for no limit.
+    """
+
+    max_running: int | None
+
+    def start(self, job: Job) -> None:
+        """Gets ready; the first `wait` tells the capacity."""
+
+    def launch(self, assignment: Assignment) -> None:
+        """Starts an attempt. The caller has made sure that its resources are free."""
+
+    def answer(self, trial_id: str, attempt: int, decision: str) -> None:
+        """Answers the report that an attempt waits for."""
+
+    def end(self, trial_id: str, attempt: int) -> None:
+        """Ends an attempt: at its next report, or by SIGTERM, or by SIGKILL."""
+
+    def wait(self, timeout: float | None) -> list[Stimulus]:
+        """Waits until something has happened, at most `timeout` seconds."""
+
+    def wake(self) -> None:
+        """Makes a `wait` under way return; safe in a signal handler."""
+
+    def shutdown(self) -> None:
+        """Ends everything that still runs and frees what is held."""

@@ -1,0 +1,214 @@
+"""The fork server: a process that has loaded the trainable and forks a worker on request.
+
+It is started by `exec`, so nothing of the driver but the pickled trainable is in it, and while it
+loads, numeric libraries are limited to one thread, so that no thread pool exists at a fork.
+
+Requests and notices are datagrams in JSON; a request to fork carries the worker's socket and its
+output pipe as file descriptors.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import faulthandler
+import gc
+import json
+import os
+import selectors
+import signal
+import socket
+import sys
+import time
+import traceback
+from typing import Any
+
+from tuner.execution import worker
+from tuner.execution.payload import load_payload
+from tuner.execution.process import adopt_orphans, die_with_parent, kill_group
+
+MAX_DATAGRAM = 64 * 1024
+
+
+class ForkServer:
+    """Forks workers and tells of their ends.
+
+    Args:
+        control: A connected datagram socket (SOCK_SEQPACKET) to the controller.
+        trainable: What workers train.
+        settings: `hostname`, `node_ip`, `chosen` for `worker.serve`.
+    """
+
+    def __init__(self, control: socket.socket, trainable: Any, settings: dict[str, Any]) -> None:
+        self._control = control
+        self._trainable = trainable
+        self._settings = settings
+        self._worker_ids: dict[int, int] = {}  # by process id
+        self._pids: dict[int, int] = {}  # by worker id
+
+    def run(self) -> None:
+        """Serves until the controller closes its end, then kills what is left."""
+        wake_read, wake_write = os.pipe()
+        os.set_blocking(wake_write, False)
+        os.set_blocking(wake_read, False)
+        signal.signal(signal.SIGCHLD, lambda signum, frame: None)
+        signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
+        selector = selectors.DefaultSelector()
+        selector.register(self._control, selectors.EVENT_READ)
+        selector.register(wake_read, selectors.EVENT_READ)
+        try:
+            while True:
+                ready = {key.fileobj for key, _ in selector.select()}
+                if wake_read in ready:
+                    with contextlib.suppress(BlockingIOError):
+                        os.read(wake_read, 4096)
+                    self._reap()
+                if self._control in ready and not self._on_request(selector):
+                    return
+        finally:
+            self._kill_all()
+
+    def _on_request(self, selector: selectors.BaseSelector) -> bool:
+        """Handles one request; False when the controller is gone."""
+        data, fds, _, _ = socket.recv_fds(self._control, MAX_DATAGRAM, 2)
+        if not data:
+            return False
+        request = json.loads(data)
+        if request["do"] == "fork":
+            self._fork(request["worker"], fds, selector)
+        elif request["do"] == "kill" and request["worker"] in self._pids:
+            kill_group(self._pids[request["worker"]], request["signal"])
+        return True
+
+    def _fork(self, worker_id: int, fds: list[int], selector: selectors.BaseSelector) -> None:
+        pid = os.fork()
+        if pid == 0:
+            selector.close()
+            self._control.close()
+            _become_worker(fds, self._trainable, self._settings)
+        for fd in fds:
+            os.close(fd)
+        self._worker_ids[pid] = worker_id
+        self._pids[worker_id] = pid
+        self._tell({"event": "forked", "worker": worker_id, "pid": pid})
+
+    def _reap(self) -> None:
+        while True:
+            try:
+                info = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+            except ChildProcessError:
+                return
+            if info is None:
+                return
+            worker_id = self._worker_ids.pop(info.si_pid, None)
+            if worker_id is not None:
+                del self._pids[worker_id]
+                kill_group(info.si_pid, signal.SIGKILL)  # what the trial itself has started
+            _, status = os.waitpid(info.si_pid, 0)
+            if worker_id is not None:
+                code = os.waitstatus_to_exitcode(status)
+                self._tell({"event": "exited", "worker": worker_id, "code": code})
+
+    def _kill_all(self) -> None:
+        for pid in self._worker_ids:
+            kill_group(pid, signal.SIGKILL)
+        for pid in self._worker_ids:
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(pid, 0)
+        _kill_adopted()
+
+    def _tell(self, notice: dict[str, Any]) -> None:
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            self._control.send(json.dumps(notice).encode())
+
+
+def _become_worker(fds: list[int], trainable: Any, settings: dict[str, Any]) -> None:
+    """Turns a freshly forked child into a worker; never returns."""
+    parent = os.getppid()
+    code = 1
+    try:
+        os.setsid()
+        die_with_parent(parent, signal.SIGKILL)
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        line, output = fds
+        os.dup2(output, 1)
+        os.dup2(output, 2)
+        os.close(output)
+        run_worker(line, trainable, settings)
+        code = 0
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        os._exit(code)
+
+
+def run_worker(line: int, trainable: Any, settings: dict[str, Any]) -> None:
+    """Serves assignments on a socket's file descriptor, then runs this process's exit handlers."""
+    atexit._clear()
+    faulthandler.enable()
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+    worker.serve(socket.socket(fileno=line), trainable, **settings)
+    with contextlib.suppress(Exception):
+        atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+
+
+def _kill_adopted() -> None:
+    """Kills descendants that left their worker's process group and were adopted by this process."""
+    deadline = time.monotonic() + 5
+    while time.monotonic() < deadline:
+        children = _children()
+        if not children:
+            return
+        for pid in children:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(pid, 0)
+
+
+def _children() -> list[int]:
+    try:
+        with open(f"/proc/self/task/{os.getpid()}/children") as file:
+            return [int(pid) for pid in file.read().split()]
+    except OSError:
+        return []
+
+
+def fork_is_unsafe() -> str | None:
+    """Why a fork of this process would not work, None if it would."""
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_initialized():
+        return "CUDA is initialized by the import of the trainable's modules"
+    return None
+
+
+def main() -> None:
+    """Loads the trainable, then serves; all that it needs comes as one JSON argument."""
+    arguments = json.loads(sys.argv[1])
+    control = socket.socket(fileno=arguments["control"])
+    adopt_orphans()
+    signal.signal(signal.SIGTERM, lambda signum, frame: sys.exit())
+    die_with_parent(arguments["parent"], signal.SIGTERM)
+    try:
+        trainable = load_payload(arguments["payload"])
+    except BaseException:
+        text = traceback.format_exc()[-MAX_DATAGRAM // 4 :]
+        control.send(json.dumps({"event": "failed", "error": text}).encode())
+        return
+    unsafe = fork_is_unsafe()
+    if unsafe is not None:
+        control.send(json.dumps({"event": "unsafe", "why": unsafe}).encode())
+        return
+    gc.collect()
+    gc.freeze()
+    control.send(json.dumps({"event": "ready"}).encode())
+    ForkServer(control, trainable, arguments["settings"]).run()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,131 @@
+"""The inline executor: trials run one after the other in the driver's own process and thread."""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import os
+import random
+import sys
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from tuner.execution import machine
+from tuner.execution.attempt import AttemptRunner, format_error
+from tuner.execution.executor import Job
+from tuner.execution.protocol import Assignment
+from tuner.execution.surroundings import prepare, redirected
+from tuner.experiment import codec
+from tuner.experiment.events import (
+    CapacityChanged,
+    Failed,
+    Finished,
+    Reported,
+    Saved,
+    Stimulus,
+)
+
+CONTINUE = "CONTINUE"
+
+
+class InlineExecutor:
+    """Runs trials in this process, so that breakpoints and debuggers work in them.
+
+    Every trial gets what it asks for, as long as the machine has it. A trial cannot be ended while
+    it does not report, and one that ends the process ends the experiment.
+    """
+
+    max_running: int | None = 1
+
+    def start(self, job: Job) -> None:
+        """Gets ready."""
+        self._job = job
+        self._runner = AttemptRunner(
+            job.trainable, hostname=machine.hostname(), node_ip=machine.node_ip()
+        )
+        self._queue: collections.deque[Assignment] = collections.deque()
+        self._decision = CONTINUE
+        total = {"CPU": float(machine.num_cpus()), "GPU": float(len(machine.gpu_ids()))}
+        self._waiting: list[Stimulus] = [CapacityChanged(time.time(), total)]
+
+    def launch(self, assignment: Assignment) -> None:
+        """Takes an assignment, which the next `wait` runs."""
+        self._queue.append(assignment)
+
+    def answer(self, trial_id: str, attempt: int, decision: str) -> None:
+        """Answers the report under way."""
+        self._decision = decision
+
+    def end(self, trial_id: str, attempt: int) -> None:
+        """Has no effect but through the answer to the next report."""
+
+    def wait(self, timeout: float | None) -> list[Stimulus]:
+        """Runs the next assignment to its end."""
+        if self._waiting:
+            waiting, self._waiting = self._waiting, []
+            return waiting
+        if not self._queue:
+            time.sleep(0.0 if timeout is None else timeout)
+            return []
+        return [self._run(self._queue.popleft())]
+
+    def wake(self) -> None:
+        """Has no effect: the trial that runs is what `wait` waits for."""
+
+    def shutdown(self) -> None:
+        """Cleans up a class trainable's object that was kept."""
+        self._runner.close()
+
+    def _run(self, assignment: Assignment) -> Stimulus:
+        try:
+            with _surroundings_restored():
+                prepare(assignment)
+                with redirected(assignment):
+                    self._runner.run(assignment, _InlineChannel(self, assignment))
+        except Exception as error:
+            text = format_error(error)
+            return Failed(time.time(), assignment.trial_id, assignment.attempt, text)
+        except SystemExit as error:
+            text = format_error(error)
+            return Failed(time.time(), assignment.trial_id, assignment.attempt, text)
+        return Finished(time.time(), assignment.trial_id, assignment.attempt)
+
+    def deliver(self, stimulus: Stimulus) -> str:
+        """Has a stimulus handled at once and returns the answer to it."""
+        self._decision = CONTINUE
+        self._job.step([stimulus])
+        return self._decision
+
+
+class _InlineChannel:
+    def __init__(self, executor: InlineExecutor, assignment: Assignment) -> None:
+        self._executor = executor
+        self._trial_id = assignment.trial_id
+        self._attempt = assignment.attempt
+
+    def deliver(self, result: dict[str, Any], checkpoint: str | None) -> str:
+        raw = codec.encode_metrics(result)
+        return self._executor.deliver(
+            Reported(time.time(), self._trial_id, self._attempt, codec.decode(raw), raw, checkpoint)
+        )
+
+    def saved(self, checkpoint: str) -> None:
+        self._executor.deliver(Saved(time.time(), self._trial_id, self._attempt, checkpoint))
+
+
+@contextlib.contextmanager
+def _surroundings_restored() -> Iterator[None]:
+    """Gives the driver back its directory, environment and random streams."""
+    directory, environ, stream = os.getcwd(), dict(os.environ), random.getstate()
+    numpy_random = sys.modules.get("numpy.random")
+    numpy_stream = None if numpy_random is None else numpy_random.get_state()
+    try:
+        yield
+    finally:
+        os.chdir(directory)
+        os.environ.clear()
+        os.environ.update(environ)
+        random.setstate(stream)
+        if numpy_random is not None:
+            numpy_random.set_state(numpy_stream)

@@ -1,0 +1,221 @@
+"""Two ways to start a worker process: a fork of a warm fork server, or a fresh interpreter."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import selectors
+import signal
+import socket
+import subprocess
+import sys
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from tuner.errors import TrainableError
+from tuner.execution import machine, threads
+from tuner.execution.forkserver import MAX_DATAGRAM
+from tuner.execution.process import kill_group
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerExit:
+    """A worker's process is gone; `code` is negative for a signal."""
+
+    worker_id: int
+    code: int
+
+
+class ForkIsUnsafe(Exception):
+    """The fork server cannot fork; workers have to be started by `exec`."""
+
+
+class Launcher(Protocol):
+    """Starts workers and notices their ends."""
+
+    def launch(self, worker_id: int, line: socket.socket, output: int) -> None:
+        """Starts a worker with these file descriptors, which stay open here."""
+
+    def kill(self, worker_id: int, signum: int) -> None:
+        """Signals a worker and the processes that it has started."""
+
+    def exits(self, ready: set[int]) -> list[WorkerExit]:
+        """The workers that ended, given the file descriptors that are readable."""
+
+    def close(self) -> None:
+        """Kills every worker that is left."""
+
+
+class ForkLauncher:
+    """Starts workers through a fork server.
+
+    Args:
+        payload: File that holds the trainable.
+        selector: Gets the file descriptor to watch.
+    """
+
+    def __init__(self, payload: str, selector: selectors.BaseSelector) -> None:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        arguments = json.dumps(
+            {
+                "control": theirs.fileno(),
+                "payload": payload,
+                "parent": os.getpid(),
+                "settings": worker_settings(),
+            }
+        )
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tuner.execution.forkserver", arguments],
+            stdin=subprocess.DEVNULL,
+            pass_fds=[theirs.fileno()],
+            env=_environment(),
+            start_new_session=True,
+        )
+        theirs.close()
+        self._control = ours
+        self._selector = selector
+        self._ready = False
+        selector.register(ours, selectors.EVENT_READ)
+
+    def launch(self, worker_id: int, line: socket.socket, output: int) -> None:
+        """Asks the fork server for a worker."""
+        request = json.dumps({"do": "fork", "worker": worker_id}).encode()
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            socket.send_fds(self._control, [request], [line.fileno(), output])
+
+    def kill(self, worker_id: int, signum: int) -> None:
+        """Asks the fork server to signal a worker."""
+        request = json.dumps({"do": "kill", "worker": worker_id, "signal": signum}).encode()
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            self._control.send(request)
+
+    def exits(self, ready: set[int]) -> list[WorkerExit]:
+        """Reads the fork server's notices.
+
+        Raises:
+            TrainableError: the trainable could not be loaded in a fresh process.
+            ForkIsUnsafe: workers cannot be forked.
+        """
+        if self._control.fileno() not in ready:
+            return []
+        exits = []
+        while True:
+            try:
+                data = self._control.recv(MAX_DATAGRAM, socket.MSG_DONTWAIT)
+            except BlockingIOError:
+                return exits
+            except ConnectionResetError:
+                data = b""
+            if not data:
+                raise TrainableError(self._explain_end())
+            notice = json.loads(data)
+            if notice["event"] == "exited":
+                exits.append(WorkerExit(notice["worker"], notice["code"]))
+            elif notice["event"] == "ready":
+                self._ready = True
+            elif notice["event"] == "unsafe":
+                raise ForkIsUnsafe(notice["why"])
+            elif notice["event"] == "failed":
+                raise TrainableError(
+                    "the trainable cannot be loaded in a worker process; its modules must be "
+                    f"importable there:\n{notice['error']}"
+                )
+
+    def close(self) -> None:
+        """Ends the fork server, which kills its workers first."""
+        self._selector.unregister(self._control)
+        self._control.close()
+        try:
+            self._process.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+    def _explain_end(self) -> str:
+        code = self._process.wait()
+        when = "while trials were running" if self._ready else "while it loaded the trainable"
+        return f"the fork server ended with exit code {code} {when}"
+
+
+class SpawnLauncher:
+    """Starts every worker as a fresh interpreter.
+
+    Args:
+        payload: File that holds the trainable.
+        selector: Gets a file descriptor per worker to watch.
+    """
+
+    def __init__(self, payload: str, selector: selectors.BaseSelector) -> None:
+        self._payload = payload
+        self._selector = selector
+        self._processes: dict[int, subprocess.Popen[bytes]] = {}
+        self._sentinels: dict[int, int] = {}  # worker id by watched file descriptor
+
+    def launch(self, worker_id: int, line: socket.socket, output: int) -> None:
+        """Starts an interpreter that loads the trainable and serves the line."""
+        arguments = json.dumps(
+            {
+                "line": line.fileno(),
+                "payload": self._payload,
+                "parent": os.getpid(),
+                "settings": worker_settings(),
+            }
+        )
+        process = subprocess.Popen(
+            [sys.executable, "-m", "tuner.execution.spawned", arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            pass_fds=[line.fileno()],
+            env=_environment(),
+            start_new_session=True,
+        )
+        sentinel = os.pidfd_open(process.pid)
+        self._processes[worker_id] = process
+        self._sentinels[sentinel] = worker_id
+        self._selector.register(sentinel, selectors.EVENT_READ)
+
+    def kill(self, worker_id: int, signum: int) -> None:
+        """Signals a worker and the processes that it has started."""
+        process = self._processes.get(worker_id)
+        if process is not None:
+            kill_group(process.pid, signum)
+
+    def exits(self, ready: set[int]) -> list[WorkerExit]:
+        """Collects the workers that ended."""
+        ended = [sentinel for sentinel in self._sentinels if sentinel in ready]
+        return [self._collect(sentinel) for sentinel in ended]
+
+    def close(self) -> None:
+        """Kills every worker that is left."""
+        for sentinel in list(self._sentinels):
+            self.kill(self._sentinels[sentinel], signal.SIGKILL)
+            self._collect(sentinel)
+
+    def _collect(self, sentinel: int) -> WorkerExit:
+        worker_id = self._sentinels.pop(sentinel)
+        process = self._processes.pop(worker_id)
+        self._selector.unregister(sentinel)
+        os.close(sentinel)
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        kill_group(process.pid, signal.SIGKILL)  # what the trial itself has started
+        return WorkerExit(worker_id, process.wait())
+
+
+def worker_settings() -> dict[str, Any]:
+    """The keyword arguments of `worker.serve` that are the same for all workers."""
+    return {
+        "hostname": machine.hostname(),
+        "node_ip": machine.node_ip(),
+        "chosen": threads.chosen_variables(),
+    }
+
+
+def _environment() -> dict[str, str]:
+    """A worker's environment: it must find this library, however the driver found it."""
+    environ = threads.single_threaded(dict(os.environ))
+    library = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    known = environ.get("PYTHONPATH")
+    environ["PYTHONPATH"] = f"{library}{os.pathsep}{known}" if known else library
+    return environ

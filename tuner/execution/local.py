@@ -1,0 +1,455 @@
+"""The local executor: worker processes on this machine."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import logging
+import os
+import selectors
+import signal
+import socket
+import sys
+import time
+from typing import Any, Literal
+
+from tuner.errors import ConfigError
+from tuner.execution import machine
+from tuner.execution.executor import Job
+from tuner.execution.gpus import GpuPool
+from tuner.execution.launchers import (
+    ForkIsUnsafe,
+    ForkLauncher,
+    Launcher,
+    SpawnLauncher,
+    WorkerExit,
+)
+from tuner.execution.payload import write_payload
+from tuner.execution.protocol import (
+    ANSWER,
+    DONE,
+    ERROR,
+    EXIT,
+    RESULT,
+    SAVED,
+    Assignment,
+    FrameReader,
+    frame,
+    parse_result,
+    run_frame,
+)
+from tuner.experiment import codec
+from tuner.experiment.capacity import needed
+from tuner.experiment.events import (
+    CapacityChanged,
+    Failed,
+    Finished,
+    Reported,
+    Saved,
+    Stimulus,
+)
+
+logger = logging.getLogger(__name__)
+
+GRACE_VARIABLE = "TUNER_STOP_GRACE_S"
+_RECV_BYTES = 256 * 1024
+_OUTPUT_BYTES = 64 * 1024
+_SEND_TIMEOUT_S = 10.0
+
+
+class LocalExecutor:
+    """Runs trials in processes of this machine.
+
+    Args:
+        num_cpus: CPUs to share out; by default those that this process may use.
+        num_gpus: GPUs to share out; by default those that are visible.
+        resources: Custom resources to share out, such as `{"license": 2}`.
+        start_method: `"fork"` forks workers from a warm server; `"spawn"` starts a fresh
+            interpreter for each. By default `"fork"` on Linux, unless it is found to be unsafe.
+
+    Raises:
+        ConfigError: an amount is negative, or the start method unknown.
+
+    Example:
+        >>> LocalExecutor(num_cpus=4, resources={"license": 1}).total
+        {'CPU': 4.0, 'GPU': 0.0, 'license': 1.0}
+    """
+
+    def __init__(
+        self,
+        *,
+        num_cpus: float | None = None,
+        num_gpus: float | None = None,
+        resources: dict[str, float] | None = None,
+        start_method: Literal["fork", "spawn"] | None = None,
+    ) -> None:
+        if start_method not in (None, "fork", "spawn"):
+            raise ConfigError(
+                f"LocalExecutor: start_method={start_method!r} must be 'fork' or 'spawn'"
+            )
+        amounts = {"num_cpus": num_cpus, "num_gpus": num_gpus, **(resources or {})}
+        for name, amount in amounts.items():
+            if amount is not None and amount < 0:
+                raise ConfigError(f"LocalExecutor: {name}={amount!r} must not be negative")
+        self._gpu_ids = machine.gpu_ids() if num_gpus != 0 else []
+        if num_gpus is not None and num_gpus > len(self._gpu_ids):
+            self._gpu_ids = [str(index) for index in range(int(num_gpus))]
+        self.total: dict[str, float] = {
+            "CPU": float(machine.num_cpus() if num_cpus is None else num_cpus),
+            "GPU": float(len(self._gpu_ids) if num_gpus is None else num_gpus),
+            **{name: float(amount) for name, amount in (resources or {}).items()},
+        }
+        default = "fork" if sys.platform == "linux" else "spawn"
+        self._start_method = start_method or default
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Only what was configured: a running executor does not travel."""
+        return {name: self.__dict__[name] for name in ("_gpu_ids", "total", "_start_method")}
+
+    max_running: int | None = None
+
+    def start(self, job: Job) -> None:
+        """Starts the fork server; workers follow when they are needed."""
+        self._job = job
+        self._grace_s = float(os.environ.get(GRACE_VARIABLE, "3"))
+        self._gpus = GpuPool(self._gpu_ids)
+        self._workers: dict[int, _Worker] = {}
+        self._by_trial: dict[str, _Worker] = {}
+        self._idle: list[_Worker] = []
+        self._ending: dict[int, _Worker] = {}
+        self._waiting: list[Stimulus] = [CapacityChanged(time=time.time(), resources=self.total)]
+        self._next_id = 0
+        self._selector = selectors.DefaultSelector()
+        self._wake_read, self._wake_write = os.pipe()
+        os.set_blocking(self._wake_write, False)
+        self._selector.register(self._wake_read, selectors.EVENT_READ)
+        self._payload = write_payload(job.trainable, job.name)
+        self._launcher: Launcher = self._new_launcher()
+
+    def launch(self, assignment: Assignment) -> None:
+        """Gives the assignment to an idle worker with the same resources, or to a new one."""
+        worker = self._take_idle(assignment)
+        if worker is None:
+            worker = self._new_worker(assignment)
+        environ = {**assignment.environ, "CUDA_VISIBLE_DEVICES": ",".join(worker.shares)}
+        assignment = dataclasses.replace(assignment, environ=environ)
+        worker.assignment = assignment
+        worker.outcome = None
+        self._by_trial[assignment.trial_id] = worker
+        worker.send(run_frame(assignment))
+
+    def answer(self, trial_id: str, attempt: int, decision: str) -> None:
+        """Answers the report that an attempt waits for."""
+        worker = self._worker_of(trial_id, attempt)
+        if worker is None:
+            return
+        worker.send(frame(ANSWER, decision.encode()))
+        if decision != "CONTINUE":
+            self._end_by(worker, time.monotonic() + self._grace_s, signal.SIGTERM)
+
+    def end(self, trial_id: str, attempt: int) -> None:
+        """Ends an attempt: at its next report, or by SIGTERM, or by SIGKILL."""
+        worker = self._worker_of(trial_id, attempt)
+        if worker is not None and worker.worker_id not in self._ending:
+            self._end_by(worker, time.monotonic() + self._grace_s, signal.SIGTERM)
+
+    def wait(self, timeout: float | None) -> list[Stimulus]:
+        """Waits for messages of workers, for their ends, or until one is to be signalled."""
+        stimuli, self._waiting = self._waiting, []
+        if stimuli:
+            timeout = 0
+        elif self._ending:
+            due = min(worker.signal_at for worker in self._ending.values()) - time.monotonic()
+            timeout = max(0.0, due if timeout is None else min(due, timeout))
+        ready: set[int] = set()
+        now = 0.0
+        for key, _ in self._selector.select(timeout):
+            now = now or time.time()
+            if key.data is None:
+                ready.add(key.fd)
+            else:
+                key.data(now, stimuli)
+        if ready:
+            self._on_ready(ready, time.time(), stimuli)
+        if self._ending:
+            self._signal_overdue()
+        return stimuli
+
+    def wake(self) -> None:
+        """Makes `wait` return."""
+        with contextlib.suppress(BlockingIOError):
+            os.write(self._wake_write, b"x")
+
+    def shutdown(self) -> None:
+        """Lets idle workers leave, kills those that are busy, and the fork server."""
+        for worker in self._idle:
+            worker.send(frame(EXIT))
+        self._await_idle()
+        self._launcher.close()
+        for worker in list(self._workers.values()):
+            self._forget(worker)
+        self._selector.close()
+        os.close(self._wake_read)
+        os.close(self._wake_write)
+        os.unlink(self._payload)
+
+    # Workers
+
+    def _new_launcher(self) -> Launcher:
+        kind = ForkLauncher if self._start_method == "fork" else SpawnLauncher
+        return kind(self._payload, self._selector)
+
+    def _new_worker(self, assignment: Assignment) -> _Worker:
+        amounts = needed(assignment.bundles)
+        shares = self._gpus.take(amounts.get("GPU", 0.0))
+        while shares is None and self._idle:  # an idle worker holds what this trial needs
+            self._dismiss(self._idle[0])
+            shares = self._gpus.take(amounts.get("GPU", 0.0))
+        worker = _Worker(self._next_id, shares or {}, self)
+        self._next_id += 1
+        self._workers[worker.worker_id] = worker
+        self._start_process(worker)
+        return worker
+
+    def _start_process(self, worker: _Worker) -> None:
+        ours, theirs = socket.socketpair()
+        read, write = os.pipe()
+        ours.setblocking(False)
+        os.set_blocking(read, False)
+        worker.open(ours, read)
+        self._selector.register(ours, selectors.EVENT_READ, worker.on_message)
+        self._selector.register(read, selectors.EVENT_READ, worker.on_output)
+        self._launcher.launch(worker.worker_id, theirs, write)
+        theirs.close()
+        os.close(write)
+
+    def _take_idle(self, assignment: Assignment) -> _Worker | None:
+        for index, worker in enumerate(self._idle):
+            if worker.assignment is not None and worker.assignment.bundles == assignment.bundles:
+                return self._idle.pop(index)
+        return None
+
+    def _dismiss(self, worker: _Worker) -> None:
+        """Sends an idle worker away; its GPUs are free as soon as it is gone."""
+        self._idle.remove(worker)
+        worker.send(frame(EXIT))
+        self._gpus.give_back(worker.shares)
+        worker.shares = {}
+
+    def _worker_of(self, trial_id: str, attempt: int) -> _Worker | None:
+        worker = self._by_trial.get(trial_id)
+        if worker is None or worker.assignment is None or worker.assignment.attempt != attempt:
+            return None
+        return worker
+
+    def _forget(self, worker: _Worker) -> None:
+        del self._workers[worker.worker_id]
+        self._ending.pop(worker.worker_id, None)
+        self._gpus.give_back(worker.shares)
+        worker.close()
+
+    # What happens
+
+    def _on_ready(self, ready: set[int], now: float, stimuli: list[Stimulus]) -> None:
+        if self._wake_read in ready:
+            os.read(self._wake_read, 4096)
+        try:
+            exits = self._launcher.exits(ready)
+        except ForkIsUnsafe as error:
+            logger.info("workers are started by exec: %s", error)
+            self._fall_back_to_spawn()
+            return
+        for ended in exits:
+            self._on_exit(ended, now, stimuli)
+
+    def _fall_back_to_spawn(self) -> None:
+        self._launcher.close()
+        self._start_method = "spawn"
+        self._launcher = self._new_launcher()
+        for worker in list(self._workers.values()):
+            assignment = worker.assignment
+            worker.close()
+            self._start_process(worker)
+            if assignment is not None:
+                worker.send(run_frame(assignment))
+
+    def on_end(self, worker: _Worker, now: float, stimuli: list[Stimulus]) -> None:
+        """An attempt is over: its worker waits for another one, or leaves if this one failed."""
+        self._ending.pop(worker.worker_id, None)
+        assignment = worker.assignment
+        if assignment is None or not assignment.keep_worker:
+            self._end_by(worker, time.monotonic() + self._grace_s, signal.SIGKILL)
+        elif worker.outcome is not None and worker.outcome[0] == ERROR:
+            worker.send(frame(EXIT))
+            self._end_by(worker, time.monotonic() + self._grace_s, signal.SIGKILL)
+        else:
+            self._idle.append(worker)
+            self._conclude(worker, now, stimuli)
+
+    def on_output(self, trial_id: str, data: bytes) -> None:
+        """A trial has printed something."""
+        self._job.on_output(trial_id, data)
+
+    def ignore(self, file: socket.socket | int) -> None:
+        """Stops watching a worker's line or output that was closed at its other end."""
+        self._selector.unregister(file)
+
+    def _conclude(self, worker: _Worker, now: float, stimuli: list[Stimulus]) -> None:
+        """Tells how the worker's attempt ended."""
+        assignment = worker.assignment
+        if assignment is None or self._by_trial.get(assignment.trial_id) is not worker:
+            return
+        del self._by_trial[assignment.trial_id]
+        if worker.outcome is None or worker.outcome[0] == ERROR:
+            text = "" if worker.outcome is None else worker.outcome[1].decode(errors="replace")
+            stimuli.append(Failed(now, assignment.trial_id, assignment.attempt, text))
+        else:
+            stimuli.append(Finished(now, assignment.trial_id, assignment.attempt))
+
+    def _on_exit(self, ended: WorkerExit, now: float, stimuli: list[Stimulus]) -> None:
+        worker = self._workers.get(ended.worker_id)
+        if worker is None:
+            return
+        while worker.on_message(now, stimuli):
+            pass
+        while worker.on_output(now, stimuli):
+            pass
+        if worker.outcome is None:
+            worker.outcome = (ERROR, _describe_exit(ended.code).encode())
+        if worker in self._idle:
+            self._idle.remove(worker)
+        self._conclude(worker, now, stimuli)
+        self._forget(worker)
+
+    def _end_by(self, worker: _Worker, when: float, signum: int) -> None:
+        worker.signal_at = when
+        worker.signal = signum
+        self._ending[worker.worker_id] = worker
+
+    def _signal_overdue(self) -> None:
+        now = time.monotonic()
+        for worker in list(self._ending.values()):
+            if worker.signal_at <= now:
+                self._launcher.kill(worker.worker_id, worker.signal)
+                self._end_by(worker, now + self._grace_s, signal.SIGKILL)
+
+    def _await_idle(self) -> None:
+        """Gives idle workers the time to clean up."""
+        deadline = time.monotonic() + self._grace_s
+        idle = {worker.worker_id for worker in self._idle}
+        while idle & self._workers.keys() and time.monotonic() < deadline:
+            self.wait(deadline - time.monotonic())
+
+
+class _Worker:
+    """The controller's end of one worker process."""
+
+    def __init__(self, worker_id: int, shares: dict[str, float], executor: LocalExecutor) -> None:
+        self.worker_id = worker_id
+        self.shares = shares
+        self.assignment: Assignment | None = None
+        self.outcome: tuple[int, bytes] | None = None
+        self.signal_at = 0.0
+        self.signal: int = signal.SIGTERM
+        self._executor = executor
+
+    def open(self, line: socket.socket, output: int) -> None:
+        self.line = line
+        self.output = output
+        self._reader = FrameReader()
+        self._line_is_open = True
+        self._output_is_open = True
+
+    def close(self) -> None:
+        self._close_line()
+        self._close_output()
+
+    def _close_line(self) -> None:
+        if self._line_is_open:
+            self._line_is_open = False
+            self._executor.ignore(self.line)
+            self.line.close()
+
+    def _close_output(self) -> None:
+        if self._output_is_open:
+            self._output_is_open = False
+            self._executor.ignore(self.output)
+            os.close(self.output)
+
+    def send(self, message: bytes) -> None:
+        """Sends a frame; a worker that is gone is noticed by its exit."""
+        if not self._line_is_open:
+            return
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            sent = self.line.send(message)
+            if sent < len(message):
+                self._send_slowly(message[sent:])
+
+    def _send_slowly(self, message: bytes) -> None:
+        self.line.settimeout(_SEND_TIMEOUT_S)
+        try:
+            self.line.sendall(message)
+        except TimeoutError:
+            self._close_line()  # it does not read what it is told: its exit will be noticed
+        else:
+            self.line.setblocking(False)
+
+    def on_message(self, now: float, stimuli: list[Stimulus]) -> bool:
+        """Reads what the worker has sent; whether there may be more."""
+        if not self._line_is_open:
+            return False
+        try:
+            data = self.line.recv(_RECV_BYTES)
+        except BlockingIOError:
+            return False
+        except ConnectionResetError:
+            data = b""
+        if not data:
+            self._close_line()
+            return False
+        for kind, body in self._reader.feed(data):
+            assignment = self.assignment
+            if assignment is None:
+                continue
+            if kind == RESULT:
+                raw, checkpoint = parse_result(body)
+                stimuli.append(
+                    Reported(
+                        now,
+                        assignment.trial_id,
+                        assignment.attempt,
+                        codec.decode(raw),
+                        raw,
+                        checkpoint,
+                    )
+                )
+            elif kind == SAVED:
+                name = body.decode()
+                stimuli.append(Saved(now, assignment.trial_id, assignment.attempt, name))
+            elif kind in (DONE, ERROR):
+                self.outcome = (kind, body)
+                self._executor.on_end(self, now, stimuli)
+        return True
+
+    def on_output(self, now: float, stimuli: list[Stimulus]) -> bool:
+        """Passes on what the trial has printed; whether there may be more."""
+        if not self._output_is_open:
+            return False
+        try:
+            data = os.read(self.output, _OUTPUT_BYTES)
+        except BlockingIOError:
+            return False
+        if not data:
+            self._close_output()
+            return False
+        if self.assignment is not None:
+            self._executor.on_output(self.assignment.trial_id, data)
+        return True
+
+
+def _describe_exit(code: int) -> str:
+    if code >= 0:
+        return f"the worker process ended with exit code {code} before the trial was over"
+    name = signal.Signals(-code).name
+    hint = "; the kernel kills so when memory runs out" if name == "SIGKILL" else ""
+    return f"the worker process was killed by {name}{hint}"

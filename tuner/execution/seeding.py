@@ -1,0 +1,78 @@
+"""Random streams of a trial: each attempt its own, the same ones again under the same seed."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.abc
+import importlib.machinery
+import random
+import sys
+import types
+from collections.abc import Callable, Sequence
+
+
+def derive_seed(seed: int, number: int, attempt: int) -> int:
+    """The 32-bit seed of one attempt at the trial with this number."""
+    digest = hashlib.blake2b(f"{seed}:{number}:{attempt}".encode(), digest_size=4).digest()
+    return int.from_bytes(digest, "big")
+
+
+def seed_everything(seed: int) -> None:
+    """Seeds `random`, numpy and torch; those not yet imported, as soon as they are."""
+    random.seed(seed)
+    seeders = {"numpy.random": _seed_numpy, "torch": _seed_torch}
+    later = {}
+    for name, seeder in seeders.items():
+        if name in sys.modules:
+            seeder(seed)
+        else:
+            later[name] = seeder
+    sys.meta_path[:] = [f for f in sys.meta_path if not isinstance(f, _SeedOnImport)]
+    if later:
+        sys.meta_path.insert(0, _SeedOnImport(seed, later))
+
+
+class _SeedOnImport(importlib.abc.MetaPathFinder):
+    """Seeds a library right after its first import."""
+
+    def __init__(self, seed: int, seeders: dict[str, Callable[[int], None]]) -> None:
+        self._seed = seed
+        self._seeders = seeders
+
+    def find_spec(
+        self,
+        fullname: str,
+        path: Sequence[str] | None,
+        target: types.ModuleType | None = None,
+    ) -> importlib.machinery.ModuleSpec | None:
+        seeder = self._seeders.pop(fullname, None)
+        if seeder is None:
+            return None
+        spec = importlib.util.find_spec(fullname)
+        if spec is not None and spec.loader is not None:
+            spec.loader = _SeedingLoader(spec.loader, lambda: seeder(self._seed))
+        return spec
+
+
+class _SeedingLoader(importlib.abc.Loader):
+    def __init__(self, loader: importlib.abc.Loader, seed: Callable[[], None]) -> None:
+        self._loader = loader
+        self._seed = seed
+
+    def create_module(self, spec: importlib.machinery.ModuleSpec) -> types.ModuleType | None:
+        return self._loader.create_module(spec)
+
+    def exec_module(self, module: types.ModuleType) -> None:
+        self._loader.exec_module(module)
+        if module.__spec__ is not None:
+            module.__spec__.loader = self._loader
+        module.__loader__ = self._loader
+        self._seed()
+
+
+def _seed_numpy(seed: int) -> None:
+    sys.modules["numpy.random"].seed(seed)
+
+
+def _seed_torch(seed: int) -> None:
+    sys.modules["torch"].manual_seed(seed)

@@ -1,0 +1,106 @@
+"""The worker program: takes assignments from its controller, one at a time."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import socket
+from collections.abc import Iterator
+from typing import Any
+
+from tuner.execution import threads
+from tuner.execution.attempt import AttemptRunner, format_error
+from tuner.execution.protocol import (
+    ANSWER,
+    DONE,
+    ERROR,
+    RUN,
+    SAVED,
+    Assignment,
+    Connection,
+    frame,
+    parse_run,
+    result_frame,
+)
+from tuner.execution.surroundings import prepare, redirected
+from tuner.experiment import codec
+from tuner.trainable.session import TrialStopped
+
+
+class SocketChannel:
+    """Delivers results over a connection and waits for each answer.
+
+    Args:
+        connection: The line to the controller.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def deliver(self, result: dict[str, Any], checkpoint: str | None) -> str:
+        """Sends a result and returns the decision on it."""
+        self._connection.send(result_frame(codec.encode_metrics(result), checkpoint))
+        answer = self._connection.receive()
+        if answer is None or answer[0] != ANSWER:
+            raise TrialStopped  # the controller is gone
+        return answer[1].decode()
+
+    def saved(self, checkpoint: str) -> None:
+        """Tells of a checkpoint that was staged outside of a report."""
+        self._connection.send(frame(SAVED, checkpoint.encode()))
+
+
+def serve(
+    sock: socket.socket, trainable: Any, *, hostname: str, node_ip: str, chosen: dict[str, str]
+) -> None:
+    """Runs assignments until the controller has no more.
+
+    Args:
+        sock: The connected line to the controller.
+        trainable: What is trained.
+        hostname: Name of this machine.
+        node_ip: Address of this machine.
+        chosen: Thread-count variables that the user has set.
+    """
+    connection = Connection(sock)
+    channel = SocketChannel(connection)
+    runner = AttemptRunner(trainable, hostname=hostname, node_ip=node_ip)
+    while (message := connection.receive()) is not None and message[0] == RUN:
+        assignment = parse_run(message[1])
+        end = _run(runner, assignment, channel, chosen)
+        connection.send(end)
+        if not assignment.keep_worker:
+            return
+    with _stop_on_sigterm():
+        runner.close()
+
+
+def _run(
+    runner: AttemptRunner, assignment: Assignment, channel: SocketChannel, chosen: dict[str, str]
+) -> bytes:
+    """Runs one assignment and returns the frame that tells how it ended."""
+    try:
+        with _stop_on_sigterm():
+            prepare(assignment)
+            threads.set_num_threads(assignment.num_threads, chosen)
+            with redirected(assignment):
+                runner.run(assignment, channel)
+    except TrialStopped:
+        return frame(DONE)
+    except BaseException as error:
+        return frame(ERROR, format_error(error).encode(errors="replace"))
+    return frame(DONE)
+
+
+@contextlib.contextmanager
+def _stop_on_sigterm() -> Iterator[None]:
+    """Lets SIGTERM unwind the user's code, running its `finally` blocks."""
+
+    def stop(signum: int, frame: object) -> None:
+        raise TrialStopped
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

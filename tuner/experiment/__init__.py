@@ -1,0 +1,1 @@
+"""The experiment: trials, events, the state machine, the journal."""

@@ -1,0 +1,63 @@
+"""How many trials fit: amounts of resources, given out and taken back."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+from tuner.experiment.events import Bundles
+
+_EPSILON = 1e-9
+
+
+class Capacity:
+    """The resources that trials share.
+
+    Attributes:
+        total: What there is.
+        used: What running trials hold.
+    """
+
+    def __init__(self, total: Mapping[str, float] | None = None) -> None:
+        self.total: dict[str, float] = dict(total or {})
+        self.used: dict[str, float] = {}
+
+    def set_total(self, total: Mapping[str, float]) -> None:
+        """Changes what there is; what is given out stays given out."""
+        self.total = dict(total)
+
+    def fits(self, bundles: Bundles) -> bool:
+        """Whether the bundles are free now."""
+        return all(
+            amount <= self.total.get(name, 0.0) - self.used.get(name, 0.0) + _EPSILON
+            for name, amount in needed(bundles).items()
+        )
+
+    def missing(self, bundles: Bundles) -> str | None:
+        """What the bundles ask for beyond the total, in words; None if they can ever fit."""
+        for name, amount in needed(bundles).items():
+            if amount > self.total.get(name, 0.0) + _EPSILON:
+                return f"{amount:g} {name}, of which there are {self.total.get(name, 0.0):g}"
+        return None
+
+    def take(self, bundles: Bundles) -> None:
+        """Gives the bundles out."""
+        for name, amount in needed(bundles).items():
+            self.used[name] = self.used.get(name, 0.0) + amount
+
+    def give_back(self, bundles: Bundles) -> None:
+        """Takes the bundles back."""
+        for name, amount in needed(bundles).items():
+            left = self.used.get(name, 0.0) - amount
+            self.used[name] = 0.0 if math.isclose(left, 0.0, abs_tol=_EPSILON) else left
+
+
+def needed(bundles: Bundles) -> dict[str, float]:
+    """The sum of the bundles."""
+    if len(bundles) == 1:
+        return bundles[0]
+    total: dict[str, float] = {}
+    for bundle in bundles:
+        for name, amount in bundle.items():
+            total[name] = total.get(name, 0.0) + amount
+    return total

@@ -1,0 +1,193 @@
+"""Lossless JSON: what JSON cannot say is written as an object with the key `"$"`.
+
+NaN and infinities, integers beyond 64 bits, bytes, dictionaries with other keys than strings and
+arbitrary objects survive a round trip. Metrics are first brought to plain values (`0-d` arrays and
+tensors to numbers, longer ones to lists, tuples to lists); configurations keep every type.
+"""
+
+from __future__ import annotations
+
+import base64
+import math
+from typing import Any
+
+import orjson
+
+_TAG = "$"
+_TAG_BYTES = b'"$"'
+_FAST = (
+    orjson.OPT_SERIALIZE_NUMPY
+    | orjson.OPT_PASSTHROUGH_DATACLASS
+    | orjson.OPT_PASSTHROUGH_DATETIME
+    | orjson.OPT_PASSTHROUGH_SUBCLASS
+)
+_EXACT_SCALARS = frozenset((str, bool, type(None)))
+_PLAIN_TYPES: tuple[Any, ...] = (bool, int, float, str, bytes)
+_INT64 = range(-(2**63), 2**63)
+
+
+def encode_metrics(metrics: dict[Any, Any]) -> bytes:
+    """One result as JSON; values that have an obvious plain form are brought to it.
+
+    Example:
+        >>> encode_metrics({"loss": float("nan"), "n": 3})
+        b'{"loss":{"$":"float","v":"nan"},"n":3}'
+    """
+    try:
+        raw = orjson.dumps(metrics, _plain, _FAST)
+    except TypeError:
+        return orjson.dumps(_tagged(metrics, exact=False))
+    if b"null" in raw or _TAG_BYTES in raw:  # null: either None, or a NaN that orjson dropped
+        return orjson.dumps(_tagged(metrics, exact=False))
+    return raw
+
+
+def encode_exact(value: object) -> bytes:
+    """Any picklable value as JSON that `decode` turns back into an equal value of the same types.
+
+    Raises:
+        TypeError, pickle.PicklingError: a part of the value can neither be written nor pickled.
+
+    Example:
+        >>> decode(encode_exact({"betas": (0.9, 0.999), 3: b"x"}))
+        {'betas': (0.9, 0.999), 3: b'x'}
+    """
+    if _is_plain(value):
+        return orjson.dumps(value)
+    return orjson.dumps(_tagged(value, exact=True))
+
+
+def decode(raw: bytes, *, unpickle: bool = True) -> Any:
+    """The value that `encode_metrics` or `encode_exact` wrote.
+
+    Args:
+        raw: JSON of one value.
+        unpickle: Whether arbitrary objects are unpickled; otherwise their `repr` stands for them.
+    """
+    value = orjson.loads(raw)
+    return untag(value, unpickle=unpickle) if _TAG_BYTES in raw else value
+
+
+def untag(value: Any, *, unpickle: bool = True) -> Any:
+    """Replaces every tagged object in parsed JSON by the value that it stands for."""
+    if isinstance(value, list):
+        return [untag(item, unpickle=unpickle) for item in value]
+    if not isinstance(value, dict):
+        return value
+    kind = value.get(_TAG)
+    if kind is None:
+        return {key: untag(item, unpickle=unpickle) for key, item in value.items()}
+    content: Any = value.get("v")
+    if kind in ("tuple", "set", "frozenset"):
+        return _SEQUENCES[kind](untag(item, unpickle=unpickle) for item in content)
+    if kind == "dict":
+        return dict(untag(pair, unpickle=unpickle) for pair in content)
+    if kind == "pickle":
+        return _unpickled(value) if unpickle else value["repr"]
+    return _SCALARS[kind](content)
+
+
+_SEQUENCES: dict[str, Any] = {"tuple": tuple, "set": set, "frozenset": frozenset}
+_SCALARS: dict[str, Any] = {
+    "float": float,
+    "int": int,
+    "bytes": base64.b64decode,
+    "repr": str,
+}
+
+
+def _tagged(value: Any, *, exact: bool) -> Any:
+    kind = type(value)
+    if kind in _EXACT_SCALARS:
+        return value
+    if kind is int:
+        return value if value in _INT64 else {_TAG: "int", "v": str(value)}
+    if kind is float:
+        return value if math.isfinite(value) else {_TAG: "float", "v": str(value)}
+    if kind is list or (kind is tuple and not exact):
+        return [_tagged(item, exact=exact) for item in value]
+    if kind is dict:
+        return _tagged_dict(value, exact=exact)
+    if kind is bytes:
+        return {_TAG: "bytes", "v": base64.b64encode(value).decode()}
+    if kind in (tuple, set, frozenset):
+        items = [_tagged(item, exact=exact) for item in value]
+        return {_TAG: kind.__name__, "v": items}
+    if not exact:
+        plain = _plain_or_self(value)
+        if plain is not value:
+            return _tagged(plain, exact=False)
+    return _pickled(value, exact=exact)
+
+
+def _tagged_dict(value: dict[Any, Any], *, exact: bool) -> dict[str, Any]:
+    if _TAG not in value and all(type(key) is str for key in value):
+        return {key: _tagged(item, exact=exact) for key, item in value.items()}
+    pairs = [[_tagged(key, exact=True), _tagged(item, exact=exact)] for key, item in value.items()]
+    return {_TAG: "dict", "v": pairs}
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether JSON alone gives back the same value with the same types."""
+    kind = type(value)
+    if kind in _EXACT_SCALARS:
+        return True
+    if kind is int:
+        return value in _INT64
+    if kind is float:
+        return math.isfinite(value)
+    if kind is list:
+        return all(_is_plain(item) for item in value)
+    if kind is dict:
+        return _TAG not in value and all(
+            type(key) is str and _is_plain(item) for key, item in value.items()
+        )
+    return False
+
+
+def _plain(value: Any) -> Any:
+    plain = _plain_or_self(value)
+    if plain is value:
+        raise TypeError
+    return plain
+
+
+def _plain_or_self(value: Any) -> Any:
+    """The obvious plain form of arrays, tensors and subclasses of plain types, if there is one."""
+    if hasattr(value, "tolist"):  # numpy scalars and arrays, torch and jax tensors
+        return value.detach().tolist() if hasattr(value, "detach") else value.tolist()
+    for kind in _PLAIN_TYPES:
+        if isinstance(value, kind):
+            return kind(value)
+    if isinstance(value, dict):
+        return dict(value)
+    if isinstance(value, (list, tuple)):
+        return list(value)
+    return value
+
+
+def _pickled(value: Any, *, exact: bool) -> dict[str, Any]:
+    import cloudpickle
+
+    try:
+        content = base64.b64encode(cloudpickle.dumps(value)).decode()
+    except Exception:
+        if exact:
+            raise
+        return {_TAG: "repr", "v": _readable(value)}
+    return {_TAG: "pickle", "repr": _readable(value), "v": content}
+
+
+def _unpickled(tagged: dict[str, Any]) -> Any:
+    import pickle
+
+    return pickle.loads(base64.b64decode(tagged["v"]))
+
+
+def _readable(value: Any) -> str:
+    if isinstance(value, type) or (hasattr(value, "__qualname__") and hasattr(value, "__module__")):
+        return f"{value.__module__}.{value.__qualname__}"
+    try:
+        return repr(value)
+    except Exception as error:
+        return f"<{type(value).__name__}, whose repr raised {type(error).__name__}>"

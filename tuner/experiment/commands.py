@@ -1,0 +1,55 @@
+"""What the state machine wants done in the world, as values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tuner.experiment.trial import Trial
+from tuner.progress import Progress
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """Start the trial's current attempt, from `checkpoint` (a name in its folder) or anew."""
+
+    trial: Trial
+    attempt: int
+    checkpoint: str | None
+    progress: Progress
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Tell a worker that waits in `report()` what was decided."""
+
+    trial_id: str
+    attempt: int
+    decision: str
+
+
+@dataclass(frozen=True, slots=True)
+class EndAttempt:
+    """End an attempt that was not told so by an answer: first gently, then by force."""
+
+    trial_id: str
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class CommitCheckpoint:
+    """Give a staged checkpoint its final name."""
+
+    trial: Trial
+    attempt: int
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteCheckpoint:
+    """Remove a checkpoint that is no longer kept."""
+
+    trial: Trial
+    name: str
+
+
+Command = Launch | Answer | EndAttempt | CommitCheckpoint | DeleteCheckpoint

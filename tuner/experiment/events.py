@@ -1,0 +1,199 @@
+"""What happens in an experiment, as values.
+
+*Stimuli* come from the executor, the clock and the user, and go into `ExperimentState.handle`.
+*Facts* come out of it, are written to the journal, and are all that is needed to rebuild the
+experiment: whatever was decided is part of them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+Bundles = list[dict[str, float]]
+"""The resources of a trial: one dictionary per bundle, the first for the trainable itself."""
+
+
+# Stimuli
+
+
+@dataclass(frozen=True, slots=True)
+class Reported:
+    """A worker called `report()` and waits for the answer."""
+
+    time: float
+    trial_id: str
+    attempt: int
+    result: dict[str, Any]
+    raw: bytes  # `result` as the worker encoded it
+    checkpoint: str | None = None  # name of the checkpoint that lies staged in the trial's folder
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """A worker saved a checkpoint because it was told to, outside of a report."""
+
+    time: float
+    trial_id: str
+    attempt: int
+    checkpoint: str
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """An attempt came to its end without an error; its worker is free or gone."""
+
+    time: float
+    trial_id: str
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """An attempt ended with an error, or its worker died."""
+
+    time: float
+    trial_id: str
+    attempt: int
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class CapacityChanged:
+    """What the executor can give to all trials together, from now on."""
+
+    time: float
+    resources: dict[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """Time has passed and something may be due."""
+
+    time: float
+
+
+@dataclass(frozen=True, slots=True)
+class StopRequested:
+    """The user, or an error outside of the trials, asks to end the experiment.
+
+    With `resumable`, trials are left as they are, to be continued by a restore.
+    """
+
+    time: float
+    reason: str
+    resumable: bool
+
+
+Stimulus = Reported | Saved | Finished | Failed | CapacityChanged | Tick | StopRequested
+
+
+# Facts
+
+
+@dataclass(frozen=True, slots=True)
+class ExperimentStarted:
+    """The experiment began, or went on after a restore."""
+
+    event: ClassVar[str] = "experiment_started"
+    time: float
+    seed: int
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
+class TrialCreated:
+    """The searcher proposed a configuration."""
+
+    event: ClassVar[str] = "trial_created"
+    time: float
+    trial_id: str
+    number: int
+    trainable_name: str
+    trial_name: str
+    experiment_tag: str
+    dirname: str
+    config: dict[str, Any]
+    evaluated_params: dict[str, Any]
+    bundles: Bundles
+
+
+@dataclass(frozen=True, slots=True)
+class TrialLaunched:
+    """An attempt began: from `checkpoint`, after `iteration` reports that stay valid."""
+
+    event: ClassVar[str] = "trial_launched"
+    time: float
+    trial_id: str
+    attempt: int
+    checkpoint: str | None
+    iteration: int
+
+
+@dataclass(frozen=True, slots=True)
+class TrialResult:
+    """A report, and what was decided on it: CONTINUE, PAUSE or STOP."""
+
+    event: ClassVar[str] = "result"
+    time: float
+    trial_id: str
+    attempt: int
+    decision: str
+    checkpoint: str | None
+    result: dict[str, Any]
+    raw: bytes | None = field(default=None, compare=False)  # `result` encoded, if at hand
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointSaved:
+    """A checkpoint that belongs to the last result was saved after it."""
+
+    event: ClassVar[str] = "checkpoint_saved"
+    time: float
+    trial_id: str
+    attempt: int
+    checkpoint: str
+
+
+@dataclass(frozen=True, slots=True)
+class TrialEnded:
+    """An attempt ended, or a trial that was not running was ended; `status` is what it is now."""
+
+    event: ClassVar[str] = "trial_ended"
+    time: float
+    trial_id: str
+    attempt: int
+    status: str
+    error: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ExperimentStopping:
+    """Nothing new begins; running trials are told `decision` at their next report."""
+
+    event: ClassVar[str] = "experiment_stopping"
+    time: float
+    reason: str
+    decision: str
+
+
+@dataclass(frozen=True, slots=True)
+class ExperimentEnded:
+    """The experiment came to its end; `complete` unless a restore has something left to do."""
+
+    event: ClassVar[str] = "experiment_ended"
+    time: float
+    reason: str
+    complete: bool
+
+
+Fact = (
+    ExperimentStarted
+    | TrialCreated
+    | TrialLaunched
+    | TrialResult
+    | CheckpointSaved
+    | TrialEnded
+    | ExperimentStopping
+    | ExperimentEnded
+)

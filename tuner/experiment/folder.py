@@ -1,0 +1,110 @@
+"""The folder of an experiment on a local filesystem: its lock, and what lies beside the journal."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import time
+from pathlib import Path
+from typing import IO, Any
+
+from tuner.errors import ExperimentLockedError, StorageError
+
+FORMAT = 1
+DESCRIPTION = "experiment.json"
+TUNER = "tuner.pkl"
+RESULTS = "results.parquet"
+
+_LOCK = ".lock"
+_PREVIOUS = "previous"
+_OF_ONE_RUN = (DESCRIPTION, TUNER, RESULTS, "journal", "snapshots")
+
+
+class ExperimentFolder:
+    """The folder that one run writes to, held under a lock.
+
+    Args:
+        path: The folder; it is made if it does not exist.
+
+    Raises:
+        ExperimentLockedError: another process is writing to it.
+        StorageError: it cannot be written to.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        try:
+            os.makedirs(path, exist_ok=True)
+        except OSError as error:
+            raise StorageError(
+                f"RunConfig: storage_path: {path!r} cannot be made ({error.strerror}); give a "
+                "folder that can be written to"
+            ) from error
+        self._lock_file: IO[str] = open(os.path.join(path, _LOCK), "a+")  # noqa: SIM115
+        self._lock()
+
+    def begin(self, description: dict[str, Any], tuner: bytes) -> str | None:
+        """Makes room for a new run and writes what a restore needs.
+
+        What an earlier run of the same name left beside its trials is moved away, not deleted.
+
+        Args:
+            description: Readable facts about the experiment.
+            tuner: The pickled trainable, space and configs.
+
+        Returns:
+            The folder to which an earlier run was moved, None if there was none.
+        """
+        moved = self._move_previous()
+        self.write(TUNER, tuner)
+        text = json.dumps({"format": FORMAT, **description}, indent=2, default=str)
+        self.write(DESCRIPTION, text.encode())
+        return moved
+
+    def write(self, name: str, content: bytes) -> None:
+        """Writes a file so that it is there whole or not at all."""
+        path = os.path.join(self.path, name)
+        with open(path + ".part", "wb") as file:
+            file.write(content)
+        os.replace(path + ".part", path)
+
+    def release(self) -> None:
+        """Lets others write to the folder."""
+        self._lock_file.close()
+
+    def _lock(self) -> None:
+        import fcntl
+
+        try:
+            fcntl.flock(self._lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            self._lock_file.seek(0)
+            holder = self._lock_file.read().strip() or "another process"
+            self._lock_file.close()
+            raise ExperimentLockedError(
+                f"{self.path} is being written to by {holder}; wait for it to end, or give this "
+                "run another RunConfig(name=…)"
+            ) from None
+        self._lock_file.truncate(0)
+        since = time.strftime("%Y-%m-%d %H:%M:%S")
+        self._lock_file.write(f"process {os.getpid()} on {socket.gethostname()} since {since}\n")
+        self._lock_file.flush()
+
+    def _move_previous(self) -> str | None:
+        present = [name for name in _OF_ONE_RUN if os.path.lexists(os.path.join(self.path, name))]
+        if not present:
+            return None
+        number = 1
+        while os.path.exists(target := os.path.join(self.path, _PREVIOUS, f"{number:04d}")):
+            number += 1
+        os.makedirs(target)
+        for name in present:
+            os.rename(os.path.join(self.path, name), os.path.join(target, name))
+        return target
+
+
+def default_storage_path() -> str:
+    """Where experiments go unless told otherwise: `TUNER_RESULTS_DIR`, else `~/tuner_results`."""
+    configured = os.environ.get("TUNER_RESULTS_DIR")
+    return configured or str(Path.home() / "tuner_results")

@@ -1,0 +1,92 @@
+"""Running statistics of a trial's metrics, so that no history has to be kept in memory."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+AUTOFILLED = frozenset(
+    {
+        "checkpoint_dir_name",
+        "date",
+        "done",
+        "episodes_total",
+        "hostname",
+        "iterations_since_restore",
+        "node_ip",
+        "pid",
+        "time_since_restore",
+        "time_this_iter_s",
+        "time_total_s",
+        "timestamp",
+        "timesteps_total",
+        "training_iteration",
+        "trial_id",
+    }
+)
+"""The fields that every result has beside the user's metrics."""
+
+_NOT_SUMMARIZED = AUTOFILLED - {"training_iteration", "time_total_s", "timesteps_total"}
+_RECENT = 10
+
+
+class MetricSummary:
+    """Maximum, minimum, mean and recent values of one metric; NaN counts only as a recent value."""
+
+    __slots__ = ("count", "maximum", "minimum", "recent", "total")
+
+    def __init__(self) -> None:
+        self.maximum = -math.inf
+        self.minimum = math.inf
+        self.total = 0.0
+        self.count = 0
+        self.recent: list[float] = []
+
+    def add(self, value: float) -> None:
+        """Takes in the next value."""
+        recent = self.recent
+        recent.append(value)
+        if len(recent) > _RECENT:
+            del recent[0]
+        if value != value:
+            return
+        self.total += value
+        self.count += 1
+        if value > self.maximum:
+            self.maximum = value
+        if value < self.minimum:
+            self.minimum = value
+
+    def as_dict(self) -> dict[str, float]:
+        """`max, min, avg, last, last-5-avg, last-10-avg`; NaN where there is no value yet."""
+        empty = not self.count
+        return {
+            "max": math.nan if empty else self.maximum,
+            "min": math.nan if empty else self.minimum,
+            "avg": math.nan if empty else self.total / self.count,
+            "last": self.recent[-1],
+            "last-5-avg": _mean(self.recent[-5:]),
+            "last-10-avg": _mean(self.recent),
+        }
+
+
+def summarize(
+    summaries: dict[str, MetricSummary], result: dict[str, Any], prefix: str = ""
+) -> None:
+    """Adds every number of a result to its summary; nested keys are joined by `/`."""
+    for key, value in result.items():
+        kind = type(value)
+        if kind is float or kind is int:
+            if key in _NOT_SUMMARIZED and not prefix:
+                continue
+            name = f"{prefix}{key}" if prefix else key
+            summary = summaries.get(name)
+            if summary is None:
+                summary = summaries[name] = MetricSummary()
+            summary.add(value)
+        elif kind is dict:
+            summarize(summaries, value, f"{prefix}{key}/")
+
+
+def _mean(values: list[float]) -> float:
+    return sum(values) / len(values)

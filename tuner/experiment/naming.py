@@ -1,0 +1,66 @@
+"""Names of trials and of their folders."""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import Any
+
+from tuner.errors import ConfigError
+from tuner.experiment.events import Bundles, TrialCreated
+from tuner.experiment.spec import ExperimentSpec
+from tuner.experiment.trial import Trial
+from tuner.search_space.tags import format_tag
+from tuner.search_space.variants import evaluated_params
+
+_MAX_DIRNAME = 130
+_UNSAFE = re.compile(r"[^\w.,=+@%-]+")
+
+
+def new_trial(
+    spec: ExperimentSpec, number: int, config: dict[str, Any], bundles: Bundles, now: float
+) -> TrialCreated:
+    """The fact that a trial with this configuration is created, with all its names."""
+    evaluated = evaluated_params(spec.param_space, config)
+    tag = f"{number}_{format_tag(evaluated)}" if evaluated else str(number)
+    trial = Trial(
+        trial_id=trial_id(spec, number),
+        number=number,
+        trainable_name=spec.trainable_name,
+        experiment_tag=tag,
+        config=config,
+        evaluated_params=evaluated,
+        bundles=bundles,
+        path=os.path.join(spec.path, "unnamed"),
+    )
+    if spec.name_creator is not None:
+        trial.trial_name = str(spec.name_creator(trial))
+    return TrialCreated(
+        time=now,
+        trial_id=trial.trial_id,
+        number=number,
+        trainable_name=spec.trainable_name,
+        trial_name=trial.trial_name if spec.name_creator is not None else "",
+        experiment_tag=tag,
+        dirname=_dirname(spec, trial),
+        config=config,
+        evaluated_params=evaluated,
+        bundles=bundles,
+    )
+
+
+def trial_id(spec: ExperimentSpec, number: int) -> str:
+    """The id of the trial with this number."""
+    return f"{spec.id_prefix}_{number:05d}"
+
+
+def _dirname(spec: ExperimentSpec, trial: Trial) -> str:
+    if spec.dirname_creator is None:
+        return _UNSAFE.sub("_", f"{trial}_{trial.experiment_tag}")[:_MAX_DIRNAME]
+    name = spec.dirname_creator(trial)
+    if not isinstance(name, str) or not name or os.path.basename(name) != name:
+        raise ConfigError(
+            f"TuneConfig: trial_dirname_creator returned {name!r}; it must return the name of one "
+            "folder, without separators"
+        )
+    return name

@@ -1,0 +1,53 @@
+"""Which checkpoints of a trial are kept."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from tuner.experiment.trial import SavedCheckpoint
+from tuner.flatten import lookup
+
+
+class Retention:
+    """Keeps the best or the most recent checkpoints, and always the latest.
+
+    Args:
+        num_to_keep: How many are kept, None for all. The latest one is kept beyond this number
+            when it is not among the best.
+        score_attribute: The metric that says which are best, `a/b` for nested ones; without it
+            the most recent are kept. A missing or NaN score is the worst.
+        score_order: Whether a larger (`"max"`) or a smaller (`"min"`) score is better.
+    """
+
+    def __init__(
+        self,
+        num_to_keep: int | None = None,
+        score_attribute: str | None = None,
+        score_order: str = "max",
+    ) -> None:
+        self._num_to_keep = num_to_keep
+        self._attribute = score_attribute
+        self._sign = 1.0 if score_order == "max" else -1.0
+
+    def score(self, result: dict[str, Any]) -> float | None:
+        """The score that a checkpoint saved with this result has."""
+        if self._attribute is None:
+            return None
+        value = lookup(result, self._attribute)
+        return float(value) if isinstance(value, (int, float)) else None
+
+    def superfluous(self, checkpoints: Sequence[SavedCheckpoint]) -> list[SavedCheckpoint]:
+        """Those of `checkpoints` (oldest first) that need not be kept."""
+        if self._num_to_keep is None or len(checkpoints) <= self._num_to_keep:
+            return []
+        ranked = list(checkpoints)
+        if self._attribute is not None:
+            ranked.sort(key=self._rank)  # stable: of equal scores, the later one is better
+        latest = checkpoints[-1]
+        return [c for c in ranked[: -self._num_to_keep] if c is not latest]
+
+    def _rank(self, checkpoint: SavedCheckpoint) -> float:
+        score = checkpoint.score
+        return -math.inf if score is None or score != score else self._sign * score

@@ -1,0 +1,46 @@
+"""What an experiment is to do: the part of the user's configs that decides its course."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from tuner.experiment.events import Bundles
+from tuner.experiment.trial import Trial
+from tuner.search_space.variants import SearchSpace
+
+
+@dataclass(frozen=True, slots=True)
+class ExperimentSpec:
+    """Everything that the state machine needs to know beside its policies.
+
+    Attributes:
+        path: The experiment's folder.
+        trainable_name: What is trained.
+        param_space: The search space, to tell chosen values from constant ones.
+        id_prefix: What every trial id begins with.
+        seed: From which every random choice derives.
+        num_trials: How many trials the searcher will be asked for, None for no limit.
+        max_running: How many trials may run at once, None for no limit but the resources.
+        max_failures: How often a trial is tried again; -1 for always.
+        fail_fast: Whether the first trial that fails for good ends the experiment.
+        bundles_for: The resources of a trial with a given configuration.
+        bundles_vary: Whether they depend on the configuration.
+        name_creator: Makes the name of a trial, None for the default.
+        dirname_creator: Makes the name of a trial's folder, None for the default.
+    """
+
+    path: str
+    trainable_name: str
+    param_space: SearchSpace
+    id_prefix: str
+    seed: int
+    num_trials: int | None
+    max_running: int | None
+    max_failures: int
+    fail_fast: bool
+    bundles_for: Callable[[dict[str, Any]], Bundles]
+    bundles_vary: bool = False
+    name_creator: Callable[[Trial], str] | None = None
+    dirname_creator: Callable[[Trial], str] | None = None

@@ -1,0 +1,494 @@
+"""The state machine that owns every decision of an experiment. It does no I/O and has no clock.
+
+Stimuli go in, facts and commands come out. Facts are the only thing that changes a trial, and the
+same code takes them in during a live run and during a replay of the journal.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Sequence
+from typing import Any, ClassVar
+
+from tuner.errors import ResourceError, TunerError
+from tuner.experiment import naming
+from tuner.experiment.capacity import Capacity
+from tuner.experiment.commands import (
+    Answer,
+    Command,
+    CommitCheckpoint,
+    DeleteCheckpoint,
+    EndAttempt,
+    Launch,
+)
+from tuner.experiment.events import (
+    CapacityChanged,
+    CheckpointSaved,
+    ExperimentEnded,
+    ExperimentStarted,
+    ExperimentStopping,
+    Fact,
+    Failed,
+    Finished,
+    Reported,
+    Saved,
+    Stimulus,
+    StopRequested,
+    Tick,
+    TrialCreated,
+    TrialEnded,
+    TrialLaunched,
+    TrialResult,
+)
+from tuner.experiment.spec import ExperimentSpec
+from tuner.experiment.trial import ERROR, PAUSED, PENDING, RUNNING, TERMINATED, Trial
+from tuner.experiment.trial_table import TrialTable
+from tuner.progress import Progress
+from tuner.schedulers.scheduler import TrialScheduler
+from tuner.search.searcher import Searcher
+from tuner.stoppers.stopper import Stopper
+
+logger = logging.getLogger(__name__)
+
+CONTINUE = TrialScheduler.CONTINUE
+PAUSE = TrialScheduler.PAUSE
+STOP = TrialScheduler.STOP
+
+
+class ExperimentState:
+    """Trials and policies of one experiment.
+
+    Schedulers receive this object as their read-only view of the experiment.
+
+    Args:
+        spec: What the experiment is to do.
+        table: Its trials, empty at the start.
+        searcher: Proposes configurations.
+        scheduler: Decides on results.
+        stopper: Ends trials and the experiment.
+    """
+
+    def __init__(
+        self,
+        spec: ExperimentSpec,
+        table: TrialTable,
+        searcher: Searcher,
+        scheduler: TrialScheduler,
+        stopper: Stopper,
+    ) -> None:
+        self.spec = spec
+        self.table = table
+        self.searcher = searcher
+        self.scheduler = scheduler
+        self.stopper = stopper
+        self.capacity = Capacity()
+        self.stop_reason: str | None = None
+        # Attempts that the executor runs, by trial id. A trial can be in here and no longer
+        # RUNNING only while an interrupt waits for its worker to end.
+        self._live: dict[str, int] = {}
+        # Trials that were told to stop or pause and have not yet come to their end.
+        self._told: dict[str, str] = {}
+        self._resumable_stop = False
+        self._ended = False
+        self._exhausted = False
+        self._facts: list[Fact] = []
+        self._commands: list[Command] = []
+        self._searcher_listens = type(searcher).on_trial_result is not Searcher.on_trial_result
+
+    # What schedulers, callbacks and the console may look at
+
+    @property
+    def trials(self) -> Sequence[Trial]:
+        """All trials in order of creation."""
+        return self.table.trials
+
+    @property
+    def pending_trials(self) -> Iterable[Trial]:
+        """Those that wait for resources, in order of arrival."""
+        return self.table.by_status[PENDING].values()
+
+    @property
+    def paused_trials(self) -> Iterable[Trial]:
+        """Those that a scheduler has paused, in order of arrival."""
+        return self.table.by_status[PAUSED].values()
+
+    @property
+    def running_trials(self) -> Iterable[Trial]:
+        """Those that are running."""
+        return self.table.by_status[RUNNING].values()
+
+    def get_trials(self) -> Sequence[Trial]:
+        """All trials in order of creation."""
+        return self.table.trials
+
+    def get_trial(self, trial_id: str) -> Trial | None:
+        """The trial with this id."""
+        return self.table.get(trial_id)
+
+    def fits(self, trial: Trial) -> bool:
+        """Whether enough resources are free for the trial."""
+        return self.capacity.fits(trial.bundles)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the experiment has ended and nothing runs any more."""
+        return self._ended
+
+    @property
+    def is_stuck(self) -> bool:
+        """Whether nothing runs although the experiment goes on: only time can bring news."""
+        return not self._live and not self._ended
+
+    @property
+    def deadline(self) -> float | None:
+        """Unix time at which the experiment ends by time alone."""
+        return None if self.stop_reason is not None else self.stopper.deadline()
+
+    # Live
+
+    def start(self, now: float, version: str) -> tuple[list[Fact], list[Command]]:
+        """Begins the experiment; no trial runs before the executor has told its capacity."""
+        self._emit(ExperimentStarted(time=now, seed=self.spec.seed, version=version))
+        self.stopper.on_time(now)
+        return self._taken()
+
+    def handle(self, stimuli: Iterable[Stimulus]) -> tuple[list[Fact], list[Command]]:
+        """Takes in what happened and returns what follows, to be journaled before it is done."""
+        now = 0.0
+        for stimulus in stimuli:
+            now = stimulus.time
+            self._handlers[type(stimulus)](self, stimulus)
+        if now:
+            self._ask_stopper(now)
+            self._fill(now)
+            self._end_if_over(now)
+        return self._taken()
+
+    def _on_reported(self, stimulus: Reported) -> None:
+        trial = self._live_trial(stimulus)
+        if trial is None:
+            return
+        self.stopper.on_time(stimulus.time)
+        result = stimulus.result
+        self.table.record_result(trial, result, stimulus.checkpoint)
+        decision = self._told.get(trial.trial_id) or self._decide(trial)
+        raw: bytes | None = stimulus.raw
+        if decision == STOP and not result.get("done"):
+            result["done"] = True
+            raw = None
+        self._facts.append(
+            TrialResult(
+                time=stimulus.time,
+                trial_id=trial.trial_id,
+                attempt=stimulus.attempt,
+                decision=decision,
+                checkpoint=stimulus.checkpoint,
+                result=result,
+                raw=raw,
+            )
+        )
+        if stimulus.checkpoint is not None:
+            self._commit_checkpoint(trial, stimulus.attempt, stimulus.checkpoint)
+        self._commands.append(Answer(trial.trial_id, stimulus.attempt, decision))
+        self._ask_stopper(stimulus.time)
+
+    def _on_saved(self, stimulus: Saved) -> None:
+        trial = self._live_trial(stimulus)
+        if trial is None:
+            return
+        self._emit(
+            CheckpointSaved(
+                time=stimulus.time,
+                trial_id=trial.trial_id,
+                attempt=stimulus.attempt,
+                checkpoint=stimulus.checkpoint,
+            )
+        )
+        self._commit_checkpoint(trial, stimulus.attempt, stimulus.checkpoint)
+
+    def _on_finished(self, stimulus: Finished) -> None:
+        trial = self._live_trial(stimulus)
+        if trial is None:
+            return
+        status = PAUSED if self._told.get(trial.trial_id) == PAUSE else TERMINATED
+        self._end_attempt(trial, status, None, stimulus.time)
+
+    def _on_failed(self, stimulus: Failed) -> None:
+        trial = self._live_trial(stimulus)
+        if trial is None:
+            return
+        told = self._told.get(trial.trial_id)
+        if told == STOP:
+            logger.warning("%s failed after it was told to stop:\n%s", trial, stimulus.error)
+            self._end_attempt(trial, TERMINATED, None, stimulus.time)
+        elif self._resumable_stop:
+            del self._live[trial.trial_id]  # stays RUNNING in the journal: to be continued
+        elif self._may_retry(trial):
+            self._end_attempt(trial, PENDING, stimulus.error, stimulus.time)
+        else:
+            self._end_attempt(trial, ERROR, stimulus.error, stimulus.time)
+            if self.spec.fail_fast:
+                self._stop(stimulus.time, f"{trial} failed and fail_fast is set", STOP)
+
+    def _on_capacity(self, stimulus: CapacityChanged) -> None:
+        self.capacity.set_total(stimulus.resources)
+
+    def _on_tick(self, stimulus: Tick) -> None:
+        pass
+
+    def _on_stop_requested(self, stimulus: StopRequested) -> None:
+        self._stop(stimulus.time, stimulus.reason, PAUSE if stimulus.resumable else STOP)
+
+    _handlers: ClassVar[dict[type, Any]] = {
+        Reported: _on_reported,
+        Saved: _on_saved,
+        Finished: _on_finished,
+        Failed: _on_failed,
+        CapacityChanged: _on_capacity,
+        Tick: _on_tick,
+        StopRequested: _on_stop_requested,
+    }
+
+    # Replay
+
+    def replay(self, fact: Fact) -> None:
+        """Takes in a fact from the journal: the record decides, policies are told."""
+        self.stopper.on_time(fact.time)
+        if isinstance(fact, TrialCreated):
+            self.searcher.on_trial_recorded(fact.trial_id, fact.config)
+        if isinstance(fact, TrialResult):
+            self._replay_result(fact)
+        else:
+            self._take_in(fact)
+        self._facts.clear()
+        self._commands.clear()
+
+    def _replay_result(self, fact: TrialResult) -> None:
+        trial = self.table[fact.trial_id]
+        self.table.record_result(trial, fact.result, fact.checkpoint)
+        if trial.trial_id in self._told:
+            return
+        decision = self._decide(trial)
+        if decision != fact.decision:
+            logger.warning(
+                "%s, iteration %s: a policy now says %s where the journal says %s, which wins",
+                trial,
+                fact.result.get("training_iteration"),
+                decision,
+                fact.decision,
+            )
+            self._told.pop(trial.trial_id, None)
+            if fact.decision != CONTINUE:
+                self._told[trial.trial_id] = fact.decision
+
+    # Both
+
+    def _take_in(self, fact: Fact) -> None:
+        """The consequences of a fact for trials, resources and policies."""
+        trial = self.table.apply(fact)
+        if isinstance(fact, TrialCreated):
+            self.scheduler.on_trial_add(self, self.table[fact.trial_id])
+        elif isinstance(fact, TrialLaunched):
+            self.capacity.take(self.table[fact.trial_id].bundles)
+            self._live[fact.trial_id] = fact.attempt
+        elif isinstance(fact, TrialEnded) and trial is not None:
+            self._after_end(trial, fact)
+        elif isinstance(fact, ExperimentStopping):
+            self._take_in_stopping(fact)
+
+    def _take_in_stopping(self, fact: ExperimentStopping) -> None:
+        self.stop_reason = fact.reason
+        for trial_id in self._live:
+            if trial_id not in self._told:
+                self._told[trial_id] = fact.decision
+                if fact.decision == STOP:
+                    self._complete(self.table[trial_id])
+
+    def _after_end(self, trial: Trial, fact: TrialEnded) -> None:
+        if self._live.pop(trial.trial_id, None) is not None:
+            self.capacity.give_back(trial.bundles)
+        told = self._told.pop(trial.trial_id, None)
+        if told is not None or fact.status in (PENDING, PAUSED):
+            return
+        if fact.status == ERROR:
+            self.scheduler.on_trial_error(self, trial)
+            self.searcher.on_trial_complete(trial.trial_id, error=True)
+        elif fact.attempt == 0:
+            self.scheduler.on_trial_remove(self, trial)
+            self.searcher.on_trial_complete(trial.trial_id)
+        else:
+            trial.last_result = {**trial.last_result, "done": True} if trial.last_result else {}
+            self._complete(trial)
+
+    def _decide(self, trial: Trial) -> str:
+        """Asks stopper and scheduler what becomes of the trial after its last result."""
+        result = trial.last_result
+        if result.get("done") or self.stopper(trial.trial_id, result):
+            decision = STOP
+            self._complete(trial)
+        else:
+            decision = self.scheduler.on_trial_result(self, trial, result)
+            if decision == STOP:
+                self._complete(trial)
+            elif self._searcher_listens:
+                self.searcher.on_trial_result(trial.trial_id, result)
+        if decision != CONTINUE:
+            if decision not in (STOP, PAUSE):
+                raise TunerError(
+                    f"{type(self.scheduler).__name__}.on_trial_result returned {decision!r}; it "
+                    f"must return {CONTINUE!r}, {PAUSE!r} or {STOP!r}"
+                )
+            self._told[trial.trial_id] = decision
+        return decision
+
+    def _complete(self, trial: Trial) -> None:
+        self.scheduler.on_trial_complete(self, trial, trial.last_result)
+        self.searcher.on_trial_complete(trial.trial_id, trial.last_result or None)
+
+    # Small steps of the live run
+
+    def _live_trial(self, stimulus: Reported | Saved | Finished | Failed) -> Trial | None:
+        """The trial that a worker speaks of, None if it was relaunched since."""
+        if self._live.get(stimulus.trial_id) != stimulus.attempt:
+            logger.warning(
+                "trial %s: refused a message of its attempt %d, which is over",
+                stimulus.trial_id,
+                stimulus.attempt,
+            )
+            return None
+        return self.table[stimulus.trial_id]
+
+    def _commit_checkpoint(self, trial: Trial, attempt: int, name: str) -> None:
+        self._commands.append(CommitCheckpoint(trial, attempt, name))
+        removed = self.table.removed_checkpoints
+        self._commands.extend(DeleteCheckpoint(owner, old.name) for owner, old in removed)
+        removed.clear()
+
+    def _end_attempt(self, trial: Trial, status: str, error: str | None, now: float) -> None:
+        self._emit(
+            TrialEnded(
+                time=now,
+                trial_id=trial.trial_id,
+                attempt=trial.attempt,
+                status=status,
+                error=error,
+            )
+        )
+
+    def _may_retry(self, trial: Trial) -> bool:
+        if self.spec.fail_fast or self.stop_reason is not None:
+            return False
+        limit = self.spec.max_failures
+        return limit < 0 or trial.num_failures < limit
+
+    def _fill(self, now: float) -> None:
+        """Launches trials as long as there is one and it fits."""
+        limit = self.spec.max_running
+        while self.stop_reason is None and (limit is None or len(self._live) < limit):
+            trial = self.scheduler.choose_trial_to_run(self)
+            if trial is not None:
+                self._launch(trial, now)
+            elif self.table.by_status[PENDING] or not self._create(now):
+                return
+
+    def _create(self, now: float) -> bool:
+        """Asks the searcher for one more trial; False if there is none to be had now."""
+        if self._exhausted or self._full():
+            return False
+        number = len(self.table.trials)
+        if self.spec.num_trials is not None and number >= self.spec.num_trials:
+            self._exhausted = True
+            return False
+        config = self.searcher.suggest(naming.trial_id(self.spec, number))
+        if config == Searcher.FINISHED:
+            self._exhausted = True
+            return False
+        if config is None:
+            return False
+        bundles = self.spec.bundles_for(config)
+        missing = self.capacity.missing(bundles)
+        if missing is not None and not self.spec.bundles_vary:
+            raise ResourceError(
+                f"every trial asks for {missing}: ask for less by with_resources, or run where "
+                "there is more"
+            )
+        created = naming.new_trial(self.spec, number, config, bundles, now)
+        self._emit(created)
+        if missing is not None:
+            error = f"{ResourceError.__name__}: the trial asks for {missing}"
+            self._end_attempt(self.table[created.trial_id], ERROR, error, now)
+        return True
+
+    def _full(self) -> bool:
+        """Whether every resource that a trial could ask for is given out."""
+        used = self.capacity.used
+        return bool(self._live) and all(
+            used.get(name, 0.0) >= total for name, total in self.capacity.total.items()
+        )
+
+    def _launch(self, trial: Trial, now: float) -> None:
+        saved = trial.checkpoints[-1] if trial.checkpoints else None
+        progress = saved.progress if saved else Progress()
+        attempt = trial.attempt + 1
+        name = saved.name if saved else None
+        self._emit(
+            TrialLaunched(
+                time=now,
+                trial_id=trial.trial_id,
+                attempt=attempt,
+                checkpoint=name,
+                iteration=progress.iteration,
+            )
+        )
+        self._commands.append(Launch(trial, attempt, name, progress))
+
+    def _ask_stopper(self, now: float) -> None:
+        self.stopper.on_time(now)
+        if self.stop_reason is None and self.stopper.stop_all():
+            deadline = self.stopper.deadline()
+            out_of_time = deadline is not None and deadline <= now
+            reason = "its time is up" if out_of_time else "a stopper ended the experiment"
+            self._stop(now, reason, STOP, gently=not out_of_time)
+
+    def _stop(self, now: float, reason: str, decision: str, *, gently: bool = False) -> None:
+        """Ends the experiment.
+
+        Args:
+            now: Unix time in seconds.
+            reason: Why, in words.
+            decision: What running trials are told: STOP, or PAUSE if they are to be continued by
+                a restore.
+            gently: Whether running trials may take as long as they like to report; otherwise the
+                executor ends them after its grace period.
+        """
+        if self.stop_reason is None:
+            self._resumable_stop = decision == PAUSE
+            self._emit(ExperimentStopping(time=now, reason=reason, decision=decision))
+        if not gently:
+            self._commands.extend(EndAttempt(*live) for live in self._live.items())
+        if decision == STOP:
+            for trial in [*self.pending_trials, *self.paused_trials]:
+                self._end_attempt(trial, TERMINATED, None, now)
+
+    def _end_if_over(self, now: float) -> None:
+        if self._ended or self._live:
+            return
+        waiting = self.table.by_status[PENDING] or self.table.by_status[PAUSED]
+        if self.stop_reason is None and (waiting or not self._is_exhausted()):
+            return
+        self._ended = True
+        reason = self.stop_reason or "all trials have ended"
+        self._emit(ExperimentEnded(time=now, reason=reason, complete=not self._resumable_stop))
+
+    def _is_exhausted(self) -> bool:
+        limit = self.spec.num_trials
+        return self._exhausted or (limit is not None and len(self.table.trials) >= limit)
+
+    def _emit(self, fact: Fact) -> None:
+        self._facts.append(fact)
+        self._take_in(fact)
+
+    def _taken(self) -> tuple[list[Fact], list[Command]]:
+        facts, commands = self._facts, self._commands
+        self._facts, self._commands = [], []
+        return facts, commands

@@ -1,0 +1,202 @@
+"""A trial: one configuration being trained, and everything known about it."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from tuner.experiment.events import Bundles
+from tuner.experiment.metric_summary import MetricSummary, summarize
+from tuner.progress import Progress
+
+if TYPE_CHECKING:
+    from tuner.checkpoint import Checkpoint
+
+PENDING = "PENDING"
+RUNNING = "RUNNING"
+PAUSED = "PAUSED"
+TERMINATED = "TERMINATED"
+ERROR = "ERROR"
+
+TRANSITIONS = frozenset(
+    {
+        (PENDING, RUNNING),
+        (PENDING, TERMINATED),
+        (PENDING, ERROR),
+        (RUNNING, TERMINATED),
+        (RUNNING, ERROR),
+        (RUNNING, PAUSED),
+        (RUNNING, PENDING),
+        (PAUSED, PENDING),
+        (PAUSED, TERMINATED),
+        (PAUSED, ERROR),
+        (ERROR, PENDING),
+        (TERMINATED, PENDING),
+    }
+)
+"""Every change of a trial's status that can happen; any other raises."""
+
+
+@dataclass(frozen=True, slots=True)
+class SavedCheckpoint:
+    """A checkpoint that lies whole in the trial's folder.
+
+    Attributes:
+        name: Its folder's name, `checkpoint_000012`.
+        progress: How far the trial had come.
+        score: Value of the checkpoint config's score attribute, None without one.
+    """
+
+    name: str
+    progress: Progress
+    score: float | None
+
+
+class Trial:
+    """One configuration being trained, as callbacks, schedulers and results see it.
+
+    Attributes:
+        trial_id: Unique in the experiment, such as `"3f2a1_00004"`.
+        number: Order of creation, from 0.
+        trainable_name: What is being trained.
+        config: The configuration.
+        evaluated_params: The values that the search chose, flat, keys joined by `/`.
+        experiment_tag: Number and chosen values, such as `"4_lr=0.1"`.
+        bundles: Resources, one dictionary per bundle.
+        path: The trial's folder.
+        status: PENDING, RUNNING, PAUSED, TERMINATED or ERROR.
+        attempt: Number of the current or last launch, 0 before the first.
+        last_result: The last valid result, `{}` before the first.
+        num_failures: How often an attempt failed.
+        error: Traceback of the last failure, None without one.
+        checkpoints: The checkpoints that are kept, oldest first.
+        start_time: Unix time of the first launch in seconds, None before.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_custom_name",
+        "_summaries",
+        "attempt",
+        "bundles",
+        "checkpoints",
+        "config",
+        "error",
+        "evaluated_params",
+        "experiment_tag",
+        "last_result",
+        "next_checkpoint",
+        "num_failures",
+        "number",
+        "path",
+        "start_time",
+        "status",
+        "trainable_name",
+        "trial_id",
+    )
+
+    def __init__(
+        self,
+        *,
+        trial_id: str,
+        config: dict[str, Any],
+        trainable_name: str,
+        path: str,
+        number: int = 0,
+        evaluated_params: dict[str, Any] | None = None,
+        experiment_tag: str = "",
+        bundles: Bundles | None = None,
+        trial_name: str = "",
+    ) -> None:
+        self.trial_id = trial_id
+        self.number = number
+        self.trainable_name = trainable_name
+        self.config = config
+        self.evaluated_params = evaluated_params or {}
+        self.experiment_tag = experiment_tag
+        self.bundles: Bundles = bundles or [{"CPU": 1}]
+        self.path = path
+        self.status = PENDING
+        self.attempt = 0
+        self.last_result: dict[str, Any] = {}
+        self.num_failures = 0
+        self.error: str | None = None
+        self.checkpoints: list[SavedCheckpoint] = []
+        self.next_checkpoint = 0
+        self.start_time: float | None = None
+        self._custom_name = trial_name
+        self._summaries: dict[str, MetricSummary] = {}
+
+    def __str__(self) -> str:
+        return self.trial_name
+
+    def __repr__(self) -> str:
+        return f"Trial({self.trial_name}, {self.status})"
+
+    @property
+    def trial_name(self) -> str:
+        """The name given by `trial_name_creator`, else trainable and id."""
+        return self._custom_name or f"{self.trainable_name}_{self.trial_id}"
+
+    @trial_name.setter
+    def trial_name(self, name: str) -> None:
+        self._custom_name = name
+
+    @property
+    def experiment_path(self) -> str:
+        """The experiment's folder."""
+        return os.path.dirname(self.path)
+
+    @property
+    def local_path(self) -> str:
+        """The trial's folder on this machine."""
+        return self.path
+
+    @property
+    def checkpoint(self) -> Checkpoint | None:
+        """The latest checkpoint, from which the trial would resume."""
+        from tuner.checkpoint import Checkpoint
+
+        if not self.checkpoints:
+            return None
+        return Checkpoint(os.path.join(self.path, self.checkpoints[-1].name))
+
+    @property
+    def has_checkpoint(self) -> bool:
+        """Whether the trial could resume rather than start again."""
+        return bool(self.checkpoints)
+
+    @property
+    def error_file(self) -> str | None:
+        """The file that holds the tracebacks of its failures, None without one."""
+        return os.path.join(self.path, "error.txt") if self.error else None
+
+    @property
+    def metric_analysis(self) -> dict[str, dict[str, float]]:
+        """For each numeric metric its `max, min, avg, last, last-5-avg, last-10-avg`."""
+        return {name: summary.as_dict() for name, summary in self._summaries.items()}
+
+    def metric_scope(self, metric: str, scope: str) -> float | None:
+        """One entry of `metric_analysis`, None where the metric was never a number."""
+        summary = self._summaries.get(metric)
+        return None if summary is None else summary.as_dict()[scope]
+
+    def is_finished(self) -> bool:
+        """Whether it ended, well or with an error."""
+        return self.status in (TERMINATED, ERROR)
+
+    def set_status(self, status: str) -> None:
+        """Changes the status.
+
+        Raises:
+            ValueError: such a change can never happen.
+        """
+        if (self.status, status) not in TRANSITIONS:
+            raise ValueError(f"trial {self.trial_id}: {self.status} → {status} cannot happen")
+        self.status = status
+
+    def record_result(self, result: dict[str, Any]) -> None:
+        """Takes in a result as the last one."""
+        self.last_result = result
+        summarize(self._summaries, result)

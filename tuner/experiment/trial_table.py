@@ -1,0 +1,140 @@
+"""All trials of an experiment, changed by facts and by nothing else.
+
+The live run, a replay of the journal and the recorder share this code, so they cannot disagree.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from typing import Any
+
+from tuner.experiment.events import (
+    CheckpointSaved,
+    Fact,
+    TrialCreated,
+    TrialEnded,
+    TrialLaunched,
+    TrialResult,
+)
+from tuner.experiment.retention import Retention
+from tuner.experiment.trial import (
+    PAUSED,
+    PENDING,
+    RUNNING,
+    SavedCheckpoint,
+    Trial,
+)
+from tuner.progress import Progress
+
+
+class TrialTable:
+    """The trials in order of creation, with those that can run or are running at hand.
+
+    Args:
+        experiment_path: The experiment's folder; each trial's folder lies in it.
+        retention: Which checkpoints are kept; all, without it.
+    """
+
+    def __init__(self, experiment_path: str, retention: Retention | None = None) -> None:
+        self.experiment_path = experiment_path
+        self.trials: list[Trial] = []
+        # Insertion-ordered; a trial is in the one that its status names, or in none.
+        self.by_status: dict[str, dict[str, Trial]] = {PENDING: {}, RUNNING: {}, PAUSED: {}}
+        self.counts: Counter[str] = Counter()
+        self.removed_checkpoints: list[tuple[Trial, SavedCheckpoint]] = []
+        self._by_id: dict[str, Trial] = {}
+        self._retention = retention or Retention()
+
+    def get(self, trial_id: str) -> Trial | None:
+        """The trial with this id, None if there is none."""
+        return self._by_id.get(trial_id)
+
+    def __getitem__(self, trial_id: str) -> Trial:
+        return self._by_id[trial_id]
+
+    def apply(self, fact: Fact) -> Trial | None:
+        """Takes in a fact and returns the trial that it is about.
+
+        Checkpoints that are no longer kept are added to `removed_checkpoints`.
+        """
+        if type(fact) is TrialResult:
+            trial = self._by_id[fact.trial_id]
+            self.record_result(trial, fact.result, fact.checkpoint)
+            return trial
+        if type(fact) is TrialCreated:
+            return self._on_created(fact)
+        if type(fact) is TrialLaunched:
+            return self._on_launched(fact)
+        if type(fact) is TrialEnded:
+            return self._on_ended(fact)
+        if type(fact) is CheckpointSaved:
+            trial = self._by_id[fact.trial_id]
+            self._add_checkpoint(trial, fact.checkpoint)
+            return trial
+        return None
+
+    def record_result(self, trial: Trial, result: dict[str, Any], checkpoint: str | None) -> None:
+        """Takes in a result with the checkpoint that was reported beside it."""
+        trial.record_result(result)
+        if checkpoint is not None:
+            self._add_checkpoint(trial, checkpoint)
+
+    def _on_created(self, fact: TrialCreated) -> Trial:
+        trial = Trial(
+            trial_id=fact.trial_id,
+            number=fact.number,
+            trainable_name=fact.trainable_name,
+            trial_name=fact.trial_name,
+            experiment_tag=fact.experiment_tag,
+            config=fact.config,
+            evaluated_params=fact.evaluated_params,
+            bundles=fact.bundles,
+            path=os.path.join(self.experiment_path, fact.dirname),
+        )
+        self.trials.append(trial)
+        self._by_id[trial.trial_id] = trial
+        self.by_status[PENDING][trial.trial_id] = trial
+        self.counts[PENDING] += 1
+        return trial
+
+    def _on_launched(self, fact: TrialLaunched) -> Trial:
+        trial = self._by_id[fact.trial_id]
+        if trial.status == PAUSED:
+            self._set_status(trial, PENDING)
+        self._set_status(trial, RUNNING)
+        trial.attempt = fact.attempt
+        if trial.start_time is None:
+            trial.start_time = fact.time
+        return trial
+
+    def _on_ended(self, fact: TrialEnded) -> Trial:
+        trial = self._by_id[fact.trial_id]
+        self._set_status(trial, fact.status)
+        if fact.error is not None:
+            trial.error = fact.error
+            trial.num_failures += 1
+        return trial
+
+    def _add_checkpoint(self, trial: Trial, name: str) -> None:
+        trial.checkpoints.append(
+            SavedCheckpoint(
+                name=name,
+                progress=Progress.after(trial.last_result),
+                score=self._retention.score(trial.last_result),
+            )
+        )
+        trial.next_checkpoint = int(name.rpartition("_")[2]) + 1
+        for removed in self._retention.superfluous(trial.checkpoints):
+            trial.checkpoints.remove(removed)
+            self.removed_checkpoints.append((trial, removed))
+
+    def _set_status(self, trial: Trial, status: str) -> None:
+        before = trial.status
+        trial.set_status(status)
+        self.counts[before] -= 1
+        self.counts[status] += 1
+        if before in self.by_status:
+            del self.by_status[before][trial.trial_id]
+        if status in self.by_status:
+            self.by_status[status][trial.trial_id] = trial

@@ -1,0 +1,43 @@
+"""Nested dictionaries as flat ones whose keys are joined by `/`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+SEPARATOR = "/"
+
+
+def flatten(nested: dict[Any, Any]) -> dict[str, Any]:
+    """A flat dictionary of the leaves; an empty dictionary is a leaf.
+
+    Example:
+        >>> flatten({"loss": 1, "eval": {"acc": 0.5, "top": {}}})
+        {'loss': 1, 'eval/acc': 0.5, 'eval/top': {}}
+    """
+    if not any(type(value) is dict for value in nested.values()):
+        return nested
+    flat: dict[str, Any] = {}
+    for key, value in nested.items():
+        if type(value) is dict and value:
+            for inner, leaf in flatten(value).items():
+                flat[f"{key}{SEPARATOR}{inner}"] = leaf
+        else:
+            flat[str(key)] = value
+    return flat
+
+
+def lookup(nested: dict[Any, Any], key: str, default: Any = None) -> Any:
+    """The value under `key`, which may be a path such as `eval/acc`.
+
+    Example:
+        >>> lookup({"eval": {"acc": 0.5}}, "eval/acc")
+        0.5
+    """
+    if key in nested:
+        return nested[key]
+    value: Any = nested
+    for part in key.split(SEPARATOR):
+        if not isinstance(value, dict) or part not in value:
+            return default
+        value = value[part]
+    return value

@@ -1,0 +1,62 @@
+"""From the trials of an experiment to the results that the user gets."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import Any
+
+from tuner.checkpoint import Checkpoint
+from tuner.errors import TrialError
+from tuner.experiment.events import TrialResult
+from tuner.experiment.journal import JournalReader
+from tuner.experiment.trial import ERROR, Trial
+from tuner.experiment.trial_table import TrialTable
+from tuner.result import Result
+from tuner.result_grid import ResultGrid
+
+
+def gather(table: TrialTable, metric: Any, mode: Any) -> ResultGrid:
+    """The results of all trials, in order of creation."""
+    return ResultGrid(
+        [result_of(trial) for trial in table.trials],
+        experiment_path=table.experiment_path,
+        metric=metric,
+        mode=mode,
+    )
+
+
+def result_of(trial: Trial) -> Result:
+    """What became of one trial."""
+    saved = [
+        (Checkpoint(os.path.join(trial.path, kept.name)), kept.progress.iteration)
+        for kept in trial.checkpoints
+    ]
+    metrics = trial.last_result
+    if metrics:
+        metrics = {**metrics, "config": trial.config, "experiment_tag": trial.experiment_tag}
+    return Result(
+        metrics=metrics,
+        config=trial.config,
+        path=trial.path,
+        checkpoint=trial.checkpoint,
+        error=trial_error(trial),
+        status=trial.status,
+        metric_analysis=trial.metric_analysis,
+        checkpoints=saved,
+        history=lambda: _history(trial),
+    )
+
+
+def trial_error(trial: Trial) -> TrialError | None:
+    """What a trial failed with for good, None if it did not."""
+    if trial.status != ERROR or trial.error is None:
+        return None
+    return TrialError(trial.trial_id, trial.error)
+
+
+def _history(trial: Trial) -> Iterator[dict[str, Any]]:
+    """A trial's results from the journal, for when no logger has written them."""
+    for fact in JournalReader(trial.experiment_path, unpickle=False).read_all():
+        if isinstance(fact, TrialResult) and fact.trial_id == trial.trial_id:
+            yield fact.result

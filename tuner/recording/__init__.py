@@ -1,0 +1,1 @@
+"""Followers of the journal that write files: the recorder process and its loggers."""

@@ -1,0 +1,113 @@
+"""`params.json`, `params.pkl` and `result.json`: a trial's configuration and its results."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from tuner.recording.file_logger import FileLogger
+from tuner.recording.files import LogFile, write_file
+
+if TYPE_CHECKING:
+    from tuner.experiment.trial import Trial
+
+PARAMS_FILE = "params.json"
+PARAMS_PICKLE = "params.pkl"
+RESULT_FILE = "result.json"
+
+_EXACT_SCALARS = frozenset((str, bytes, bool, int, float, type(None)))
+_EXACT_COLLECTIONS = frozenset((list, tuple, set, frozenset))
+
+
+class JsonLoggerCallback(FileLogger):
+    """Writes `params.json`, `params.pkl` and `result.json` into each trial's folder.
+
+    `result.json` has one line per result, the trial's configuration under `config`; NaN and
+    infinities are written as Python's `json` and pandas read them. `params.pkl` is left out where
+    the recorder does not know the configuration exactly, as it holds objects of user classes.
+
+    Example:
+        >>> import json, tempfile
+        >>> from tuner.experiment.trial import Trial
+        >>> folder = tempfile.TemporaryDirectory()
+        >>> trial = Trial(trial_id="a1", config={"lr": 1}, trainable_name="f", path=folder.name)
+        >>> logger = JsonLoggerCallback()
+        >>> logger.on_trial_result(0, [trial], trial, {"loss": float("nan")})
+        >>> logger.flush()
+        >>> json.load(open(f"{folder.name}/result.json"))
+        {'loss': nan, 'config': {'lr': 1}}
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._trials: dict[str, tuple[LogFile, bytes]] = {}
+
+    def log_trial_start(self, trial: Trial) -> None:
+        readable = json.dumps(plain(trial.config), indent=2, sort_keys=True)
+        write_file(os.path.join(trial.path, PARAMS_FILE), readable.encode())
+        if _is_exact(trial.config):
+            write_file(os.path.join(trial.path, PARAMS_PICKLE), pickle.dumps(trial.config))
+        file = self.files.open(os.path.join(trial.path, RESULT_FILE), fresh=not trial.last_result)
+        self._trials[trial.trial_id] = file, b'"config":' + _encode(trial.config) + b"}\n"
+
+    def log_trial_result(self, iteration: int, trial: Trial, result: dict[str, Any]) -> None:
+        file, tail = self._trials[trial.trial_id]
+        if "config" in result:
+            result = {key: value for key, value in result.items() if key != "config"}
+        head = _encode(result)[:-1]
+        file.append(b"%b,%b" % (head, tail) if result else b"{" + tail)
+
+    def on_trial_rewound(self, trial: Trial, iteration: int) -> None:
+        file, _ = self._trials[trial.trial_id]
+        lines = file.read().splitlines(keepends=True)
+        kept = [line for line in lines if not _is_after(line, iteration)]
+        if len(kept) < len(lines):
+            file.replace(b"".join(kept))
+
+    def log_trial_end(self, trial: Trial, failed: bool = False) -> None:
+        file, _ = self._trials.pop(trial.trial_id)
+        file.close()
+
+
+def _encode(value: dict[str, Any]) -> bytes:
+    try:
+        encoded = orjson.dumps(value)
+        # orjson turns NaN and infinities into null: more nulls than None tell of them.
+        if encoded.count(b"null") == list(value.values()).count(None):
+            return encoded
+    except (TypeError, ValueError):  # integers beyond 64 bits, other keys than strings, arrays
+        pass
+    return json.dumps(plain(value), separators=(",", ":")).encode()
+
+
+def plain(value: Any) -> Any:
+    """The nearest that Python's `json` can write; for other objects, how they are printed."""
+    kind = type(value)
+    if kind in (str, bool, int, float, type(None)):
+        return value
+    if kind is dict:
+        return {str(key): plain(item) for key, item in value.items()}
+    if kind in _EXACT_COLLECTIONS:
+        return [plain(item) for item in value]
+    if hasattr(value, "tolist"):
+        return plain(value.tolist())
+    return str(value) if isinstance(value, str) else repr(value)
+
+
+def _is_exact(value: Any) -> bool:
+    """Whether all of a configuration is what the user gave, nothing a stand-in for it."""
+    kind = type(value)
+    if kind in _EXACT_SCALARS:
+        return True
+    if kind is dict:
+        return all(_is_exact(key) and _is_exact(item) for key, item in value.items())
+    return kind in _EXACT_COLLECTIONS and all(map(_is_exact, value))
+
+
+def _is_after(line: bytes, iteration: int) -> bool:
+    result = json.loads(line)
+    return bool(result.get("training_iteration", 0) > iteration)

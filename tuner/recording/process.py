@@ -1,0 +1,145 @@
+"""The controller's side of the recorder process."""
+
+from __future__ import annotations
+
+import logging
+import os
+import pickle
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+
+import cloudpickle
+import orjson
+
+import tuner
+from tuner.callbacks.logger import LoggerCallback
+from tuner.errors import ConfigError
+
+logger = logging.getLogger(__name__)
+
+_MODULE = "tuner.recording.recorder"
+_KILL_AFTER_S = 2.0
+
+
+class RecorderProcess:
+    """Starts and ends the process that writes the files of an experiment.
+
+    It follows the experiment's journal, whatever becomes of the controller: when that dies, all
+    that is in the journal is still recorded. None of the methods but `finish` waits for it.
+
+    Args:
+        experiment_path: The experiment's folder, on a local filesystem, with its `journal/`.
+        loggers: What runs in the recorder.
+
+    Raises:
+        ConfigError: A logger cannot be pickled.
+    """
+
+    def __init__(self, experiment_path: str, loggers: Sequence[LoggerCallback]) -> None:
+        self._path = os.path.abspath(experiment_path)
+        self._pickled = [_pickle(each) for each in loggers]
+        self._process: subprocess.Popen[bytes] | None = None
+        self._control: socket.socket | None = None
+
+    def start(self) -> None:
+        """Starts the process, which goes on where an earlier one for this experiment ended."""
+        task = {
+            "experiment_path": self._path,
+            "loggers": self._pickled,
+            "sys_path": sys.path,
+            "controller": os.getpid(),
+        }
+        self._control, remote = socket.socketpair()
+        with remote, tempfile.TemporaryFile() as stdin:
+            pickle.dump(task, stdin)
+            stdin.seek(0)
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", "-m", _MODULE, str(remote.fileno())],
+                stdin=stdin,
+                stdout=subprocess.DEVNULL,
+                env=_environment(),
+                pass_fds=[remote.fileno()],
+                start_new_session=True,
+            )
+
+    def is_alive(self) -> bool:
+        """Whether the process runs."""
+        return self._process is not None and self._process.poll() is None
+
+    def finish(self, timeout_s: float) -> list[str]:
+        """Lets it record what is in the journal and waits for it to end.
+
+        A recorder that was killed meanwhile is started once more, as none of its work is lost.
+
+        Args:
+            timeout_s: After so many seconds it is killed; starting it again completes the files.
+
+        Returns:
+            What failed, one message each, empty if all is well.
+        """
+        deadline = time.monotonic() + timeout_s
+        messages = self._wait(deadline)
+        if messages is None and time.monotonic() < deadline:
+            logger.warning("the recorder process died and is started again")
+            self.start()
+            messages = self._wait(deadline)
+        if messages is not None:
+            return messages
+        if time.monotonic() < deadline:
+            return [f"the recorder process died again: files in {self._path} are incomplete"]
+        return [
+            f"the recorder process was not done after {timeout_s:g} s and was killed: "
+            f"files in {self._path} are incomplete until the experiment is restored"
+        ]
+
+    def _wait(self, deadline: float) -> list[str] | None:
+        """Ends the process by the deadline; its messages, None if it died or was not done."""
+        if self._process is None or self._control is None:
+            return None
+        with self._control as control:
+            answer = _ask_to_end(control, deadline)
+        try:
+            self._process.wait(_KILL_AFTER_S if answer else 0)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._process = self._control = None
+        messages: list[str] | None = orjson.loads(answer) if answer else None
+        return messages
+
+
+def _ask_to_end(control: socket.socket, deadline: float) -> bytes:
+    """What the recorder sends until it closes its end, nothing if that takes too long."""
+    answer = b""
+    try:
+        control.shutdown(socket.SHUT_WR)
+        while True:
+            control.settimeout(max(deadline - time.monotonic(), 0.001))
+            part = control.recv(65536)
+            if not part:
+                return answer
+            answer += part
+    except OSError:
+        return b""
+
+
+def _pickle(callback: LoggerCallback) -> bytes:
+    try:
+        pickled: bytes = cloudpickle.dumps(callback)
+    except Exception as error:
+        raise ConfigError(
+            f"callbacks: {type(callback).__name__} cannot be pickled for the recorder process "
+            f"({error}); give it in_recorder = False"
+        ) from error
+    return pickled
+
+
+def _environment() -> dict[str, str]:
+    """The environment of this process, from which the same `tuner` is imported."""
+    home = os.path.dirname(os.path.dirname(os.path.abspath(tuner.__file__)))
+    paths = [home, *filter(None, [os.environ.get("PYTHONPATH")])]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}

@@ -1,0 +1,274 @@
+"""The recorder: follows the journal and has the loggers write it down, in a process of its own.
+
+Run as `python -m tuner.recording.recorder FD` by `RecorderProcess`: what to record comes pickled
+on the standard input, the end of the experiment shows as the end of the socket `FD`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import logging
+import os
+import pickle
+import socket
+import sys
+import time
+import traceback
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+import orjson
+
+from tuner.callbacks.callback import Callback
+from tuner.callbacks.logger import LoggerCallback
+from tuner.experiment.events import (
+    CheckpointSaved,
+    ExperimentEnded,
+    Fact,
+    TrialEnded,
+    TrialLaunched,
+    TrialResult,
+)
+from tuner.experiment.journal import FOLDER, JournalReader
+from tuner.experiment.trial import ERROR, PENDING, TERMINATED, Trial
+from tuner.experiment.trial_table import TrialTable
+from tuner.recording.bookmarks import Bookmarks
+from tuner.recording.file_logger import FileLogger
+from tuner.recording.files import LogFiles
+from tuner.recording.results_table import RESULTS_FILE, write_results_table
+
+logger = logging.getLogger(__name__)
+
+ERROR_FILE = "error.txt"
+LOCK_FILE = "recorder.lock"
+
+_BOOKMARK_SHARE = 0.05  # of the time may be spent on bookmarks
+_SHORTEST_WAIT_S = 0.02
+_LONGEST_WAIT_S = 0.25
+_FULL_BATCH = 1000  # so many facts at once mean that more are waiting
+
+
+class Recorder:
+    """Feeds the facts of an experiment's journal to loggers.
+
+    A logger that raises is reported and gets no more calls; the others go on.
+
+    Args:
+        experiment_path: The experiment's folder.
+        loggers: What to feed.
+        bookmark_period_s: Seconds from one bookmark to the next, at least.
+
+    Attributes:
+        messages: What went wrong so far, for the user.
+    """
+
+    def __init__(
+        self,
+        experiment_path: str,
+        loggers: Sequence[LoggerCallback],
+        *,
+        bookmark_period_s: float = 1.0,
+    ) -> None:
+        self.messages: list[str] = []
+        self._path = os.path.abspath(experiment_path)
+        self._loggers = list(loggers)
+        self._bookmarks = Bookmarks(self._path)
+        self._errors = LogFiles(self._bookmarks)
+        for each in self._loggers:
+            if isinstance(each, FileLogger):
+                each.keep_bookmarks(self._bookmarks)
+        self._bookmark_period_s = bookmark_period_s
+        self._next_bookmark = 0.0
+        self._unread: list[Fact] = []
+        self._begin()
+
+    def resume(self) -> None:
+        """Takes up the work where an earlier recorder left it, if there was one."""
+        if not self._skip(self._bookmarks.load()):
+            logger.warning("%s: the journal ends before its bookmark: recorded anew", self._path)
+            self._bookmarks.reset()
+            self._begin()
+        self._call("setup")
+        for trial in self._table.trials:
+            if trial.attempt and not trial.is_finished():
+                self._tell("on_trial_start", trial)
+
+    def step(self) -> int:
+        """Records what is in the journal by now, about 1 MiB at most.
+
+        Returns:
+            The number of facts that were recorded.
+        """
+        facts, self._unread = self._unread or self._reader.read(), []
+        if facts:
+            self._record(facts)
+        return len(facts)
+
+    def finish(self) -> None:
+        """Records what is left in the journal and completes all files."""
+        while self.step():
+            pass
+        self._record(list(self._reader.read_all()))
+        self._call("close")
+        self._bookmarks.save(self._facts)
+        try:
+            write_results_table(self._path)
+        except Exception:
+            self._report(f"{RESULTS_FILE} was not written:\n{traceback.format_exc()}")
+
+    def _begin(self) -> None:
+        self._reader = JournalReader(self._path, unpickle=False)
+        self._table = TrialTable(self._path)
+        self._unread = []
+        self._facts = 0
+        self._batches = 0
+
+    def _skip(self, num_facts: int) -> bool:
+        """Takes in facts that are recorded already; whether there were so many."""
+        while self._facts < num_facts:
+            facts = self._reader.read()
+            if not facts:
+                return False
+            missing = num_facts - self._facts
+            for fact in facts[:missing]:
+                self._table.apply(fact)
+            self._facts += min(missing, len(facts))
+            self._unread = facts[missing:]
+        return True
+
+    def _record(self, facts: list[Fact]) -> None:
+        self._batches += 1
+        for fact in facts:
+            if type(fact) is TrialResult:
+                self._on_result(fact)
+            else:
+                self._on_other(fact)
+        self._facts += len(facts)
+        self._call("flush")
+        self._keep_bookmark()
+
+    def _on_result(self, fact: TrialResult) -> None:
+        trial = self._table.apply(fact)
+        assert trial is not None
+        for each in self._loggers:
+            try:
+                each.on_trial_result(self._batches, self._table.trials, trial, fact.result)
+            except Exception:
+                self._turn_off(each)
+        if fact.checkpoint:
+            self._on_checkpoint(trial)
+
+    def _on_other(self, fact: Fact) -> None:
+        trial = self._table.apply(fact)
+        if isinstance(fact, TrialLaunched) and trial is not None:
+            self._on_launched(fact, trial)
+        elif isinstance(fact, TrialEnded) and trial is not None:
+            self._on_ended(fact, trial)
+        elif isinstance(fact, CheckpointSaved) and trial is not None:
+            self._on_checkpoint(trial)
+        elif isinstance(fact, ExperimentEnded):
+            self._call("on_experiment_end", self._table.trials)
+
+    def _on_launched(self, fact: TrialLaunched, trial: Trial) -> None:
+        self._tell("on_trial_start", trial)
+        if fact.attempt > 1 and trial.last_result.get("training_iteration", 0) > fact.iteration:
+            self._call("on_trial_rewound", trial, fact.iteration)
+        if fact.attempt > 1 or fact.checkpoint:
+            self._tell("on_trial_restore", trial)
+
+    def _on_ended(self, fact: TrialEnded, trial: Trial) -> None:
+        if fact.error is not None:
+            self._write_error(fact, trial)
+        if fact.status == TERMINATED:
+            self._tell("on_trial_complete", trial)
+        elif fact.status == ERROR:
+            self._tell("on_trial_error", trial)
+        elif fact.status == PENDING:
+            self._tell("on_trial_recover", trial)
+
+    def _on_checkpoint(self, trial: Trial) -> None:
+        self._tell("on_trial_save", trial)
+        if any(type(each).on_checkpoint is not Callback.on_checkpoint for each in self._loggers):
+            self._tell("on_checkpoint", trial, checkpoint=trial.checkpoint)
+
+    def _write_error(self, fact: TrialEnded, trial: Trial) -> None:
+        when = datetime.fromtimestamp(fact.time).isoformat(" ", "seconds")
+        file = self._errors.open(
+            os.path.join(trial.path, ERROR_FILE), fresh=trial.num_failures == 1
+        )
+        file.append(f"Attempt {fact.attempt} failed at {when}\n{fact.error}\n\n".encode())
+        file.close()
+
+    def _tell(self, method: str, trial: Trial, **info: Any) -> None:
+        self._call(method, self._batches, self._table.trials, trial, **info)
+
+    def _call(self, method: str, *args: Any, **info: Any) -> None:
+        for each in self._loggers:
+            try:
+                getattr(each, method)(*args, **info)
+            except Exception:
+                self._turn_off(each)
+
+    def _turn_off(self, failed: LoggerCallback) -> None:
+        self._loggers = [each for each in self._loggers if each is not failed]
+        name = type(failed).__name__
+        self._report(f"{name} raised and logs no more:\n{traceback.format_exc()}")
+
+    def _report(self, message: str) -> None:
+        logger.error(message)
+        self.messages.append(message)
+
+    def _keep_bookmark(self) -> None:
+        began = time.monotonic()
+        if began < self._next_bookmark:
+            return
+        self._bookmarks.save(self._facts)
+        now = time.monotonic()
+        self._next_bookmark = now + max(self._bookmark_period_s, (now - began) / _BOOKMARK_SHARE)
+
+
+def main() -> None:
+    """Runs the recorder until its controller ends it or is gone, then completes all files."""
+    control = socket.socket(fileno=int(sys.argv[1]))
+    task = pickle.load(sys.stdin.buffer)
+    sys.path[:] = task["sys_path"]
+    messages: list[str] = []
+    try:
+        loggers = [pickle.loads(pickled) for pickled in task["loggers"]]
+        with open(os.path.join(task["experiment_path"], FOLDER, LOCK_FILE), "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # the recorder of a dead controller finishes first
+            recorder = Recorder(task["experiment_path"], loggers)
+            messages = recorder.messages
+            recorder.resume()
+            _follow(recorder, control, controller=task["controller"])
+            recorder.finish()
+    except Exception:
+        messages.append(f"the recorder failed:\n{traceback.format_exc()}")
+        logger.error(messages[-1])
+    with contextlib.suppress(OSError):  # the controller may be gone
+        control.settimeout(None)
+        control.sendall(orjson.dumps(messages))
+
+
+def _follow(recorder: Recorder, control: socket.socket, *, controller: int) -> None:
+    """Records until the controller closes its end of `control` or dies."""
+    wait = _SHORTEST_WAIT_S
+    while os.getppid() == controller:
+        num_facts = recorder.step()
+        if num_facts >= _FULL_BATCH:
+            continue
+        wait = _SHORTEST_WAIT_S if num_facts else min(1.5 * wait, _LONGEST_WAIT_S)
+        control.settimeout(wait)
+        try:
+            control.recv(1)
+        except TimeoutError:
+            continue
+        except OSError:
+            pass
+        return
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""What a user trains, and what a trial can call while it runs."""

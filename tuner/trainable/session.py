@@ -1,0 +1,162 @@
+"""`report`, `get_checkpoint` and `get_context`: what a running trial can call."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from tuner.checkpoint import Checkpoint
+from tuner.errors import ReportError
+from tuner.trainable.autofill import Autofill
+from tuner.trainable.context import TuneContext
+
+logger = logging.getLogger(__name__)
+
+CONTINUE = "CONTINUE"
+
+Deliver = Callable[[dict[str, Any], str | None], str]
+"""Sends a complete result with its staged checkpoint's name and returns the decision on it."""
+
+Stage = Callable[[Checkpoint, str], None]
+"""Copies a checkpoint into the trial's folder under a name that is not yet its final one."""
+
+
+class TrialStopped(BaseException):
+    """Raised out of `report()` when the trial is to end; not to be caught, only unwound.
+
+    It is no `Exception`, so that `except Exception` in a training loop does not swallow it.
+    """
+
+
+class Session:
+    """One attempt at a trial, as seen from inside.
+
+    Args:
+        context: What the trial can ask about itself.
+        autofill: Completes its results.
+        checkpoint: What it resumes from, None for a new start.
+        next_checkpoint: Number of the next checkpoint.
+        stage: Brings a checkpoint into the trial's folder.
+        deliver: Sends a result and waits for the decision.
+    """
+
+    def __init__(
+        self,
+        *,
+        context: TuneContext,
+        autofill: Autofill,
+        checkpoint: Checkpoint | None,
+        next_checkpoint: int,
+        stage: Stage,
+        deliver: Deliver,
+    ) -> None:
+        self.context = context
+        self.autofill = autofill
+        self.checkpoint = checkpoint
+        self.decision = CONTINUE
+        self.last_saved_iteration = autofill.iteration if checkpoint else -1
+        self._next_checkpoint = next_checkpoint
+        self._stage = stage
+        self._deliver = deliver
+        self._lock = threading.Lock()
+
+    def report(self, metrics: dict[str, Any], *, checkpoint: Checkpoint | None = None) -> None:
+        """Delivers a result; raises `TrialStopped` if the trial is to stop or pause."""
+        if not isinstance(metrics, dict):
+            raise ReportError(
+                f"report(metrics={metrics!r:.100}): metrics must be a dictionary of values, "
+                'such as {"loss": 0.1}'
+            )
+        if checkpoint is not None and not isinstance(checkpoint, Checkpoint):
+            raise ReportError(
+                f"report(checkpoint={checkpoint!r:.100}) must be a tuner.Checkpoint, such as "
+                "Checkpoint.from_directory(path)"
+            )
+        with self._lock:
+            if self.decision != CONTINUE:
+                raise TrialStopped
+            name = None
+            if checkpoint is not None:
+                name = self.next_checkpoint_name()
+                self._stage(checkpoint, name)
+            result = self.autofill.fill(metrics, name)
+            if checkpoint is not None:
+                self.last_saved_iteration = self.autofill.iteration
+            self.deliver(result, name)
+            if self.decision != CONTINUE:
+                raise TrialStopped
+
+    def deliver(self, result: dict[str, Any], checkpoint: str | None) -> None:
+        """Sends a complete result and keeps the decision on it."""
+        self.decision = self._deliver(result, checkpoint)
+        self.autofill.restart_clock()
+
+    def next_checkpoint_name(self) -> str:
+        """The name of one more checkpoint of this trial."""
+        name = f"checkpoint_{self._next_checkpoint:06d}"
+        self._next_checkpoint += 1
+        return name
+
+
+_session: Session | None = None
+_warned = False
+
+
+def set_session(session: Session | None) -> None:
+    """Makes `session` the one that `report` and its kin speak to in this process."""
+    global _session
+    _session = session
+
+
+def report(metrics: dict[str, Any], *, checkpoint: Checkpoint | None = None) -> None:
+    """Reports a result of the running trial, with a checkpoint if one is given.
+
+    When it returns, result and checkpoint are durable. The trial's scheduler may decide to end
+    the trial here: then an exception that `except Exception` does not catch leaves this call.
+    Outside of a trial it warns once and does nothing, so that a script still runs alone.
+
+    Args:
+        metrics: Names and values. Numbers, strings, None, lists and nested dictionaries of them,
+            numpy and torch values.
+        checkpoint: A directory from which the trial can resume. It is copied: the directory may
+            be deleted as soon as the call returns.
+
+    Raises:
+        ReportError: `metrics` is no dictionary, or `checkpoint` no `Checkpoint`.
+
+    Example:
+        >>> def train(config):
+        ...     for epoch in range(3):
+        ...         report({"loss": config["lr"] / (epoch + 1)})
+    """
+    if _session is None:
+        _warn_outside("report")
+        return
+    _session.report(metrics, checkpoint=checkpoint)
+
+
+def get_checkpoint() -> Checkpoint | None:
+    """The checkpoint to resume from: the last reported one, None if there is none."""
+    if _session is None:
+        _warn_outside("get_checkpoint")
+        return None
+    return _session.checkpoint
+
+
+def get_context() -> TuneContext:
+    """Names, folder and resources of the running trial.
+
+    Example:
+        >>> get_context().get_trial_id() is None  # outside of a trial
+        True
+    """
+    return TuneContext() if _session is None else _session.context
+
+
+def _warn_outside(name: str) -> None:
+    global _warned
+    if not _warned:
+        _warned = True
+        logger.warning("tuner.%s() was called outside of a trial: nothing is recorded", name)

@@ -1,0 +1,201 @@
+"""`Trainable`: the class API, for training that can be saved, restored and reconfigured."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import tempfile
+import time
+from typing import Any
+
+from tuner.checkpoint import Checkpoint
+from tuner.errors import TrainableError
+from tuner.progress import Progress
+from tuner.trainable.autofill import Autofill
+from tuner.trainable.context import TuneContext
+from tuner.trainable.placement import PlacementGroupFactory
+
+DICT_FILE = "trainable_state.pkl"
+
+
+class Trainable:
+    """Base of class trainables: subclasses implement `setup` and `step`, and to be checkpointed
+    `save_checkpoint` and `load_checkpoint`.
+
+    The trial calls, in this order: `setup`, `load_checkpoint` when it resumes, then `step` again
+    and again, `save_checkpoint` when a checkpoint is due, `cleanup` at the end.
+
+    Args:
+        config: The configuration.
+
+    Attributes:
+        config: The configuration.
+
+    Example:
+        >>> class Counter(Trainable):
+        ...     def setup(self, config):
+        ...         self.value = config["start"]
+        ...     def step(self):
+        ...         self.value += 1
+        ...         return {"value": self.value}
+        >>> Counter({"start": 10}).train()["value"]
+        11
+    """
+
+    def __init__(self, config: dict[str, Any] | None = None) -> None:
+        self.config: dict[str, Any] = config if config is not None else {}
+        self._context = _current_context()
+        self._autofill = _standalone_autofill(self._context)
+        started = time.monotonic()
+        self.setup(dict(self.config))
+        self._setup_time_s = time.monotonic() - started
+
+    # To be overridden
+
+    def setup(self, config: dict[str, Any]) -> None:
+        """Called once, before training."""
+
+    def step(self) -> dict[str, Any]:
+        """Trains for one iteration and returns its metrics; `{"done": True}` ends the trial."""
+        raise TrainableError(
+            f"{type(self).__name__}.step() is missing: it trains one iteration and returns its "
+            "metrics as a dictionary"
+        )
+
+    def save_checkpoint(self, checkpoint_dir: str) -> dict[str, Any] | None:
+        """Writes the state into a directory, or returns it as a dictionary."""
+        raise TrainableError(
+            f"{type(self).__name__}.save_checkpoint() is missing: it is needed for checkpoints "
+            "and for schedulers that pause trials"
+        )
+
+    def load_checkpoint(self, checkpoint: Any) -> None:
+        """Takes up a state: the dictionary that `save_checkpoint` returned, else the directory."""
+        raise TrainableError(
+            f"{type(self).__name__}.load_checkpoint() is missing: it is needed to resume from a "
+            "checkpoint"
+        )
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Turns this object into a new trial with `new_config`; False if it cannot."""
+        return False
+
+    def cleanup(self) -> None:
+        """Called once, at the end of the trial."""
+
+    def log_result(self, result: dict[str, Any]) -> None:
+        """Called with every result, in the trial's process."""
+
+    @classmethod
+    def default_resource_request(cls, config: dict[str, Any]) -> PlacementGroupFactory | None:
+        """Resources that a trial with this configuration needs; None for one CPU."""
+        return None
+
+    # To be called
+
+    @property
+    def iteration(self) -> int:
+        """Number of iterations trained so far."""
+        return self._autofill.iteration
+
+    @property
+    def training_iteration(self) -> int:
+        """Number of iterations trained so far."""
+        return self._autofill.iteration
+
+    @property
+    def trial_id(self) -> str:
+        """Id of the trial, `"default"` outside of one."""
+        return self._context.trial_id or "default"
+
+    @property
+    def trial_name(self) -> str:
+        """Name of the trial, `"default"` outside of one."""
+        return self._context.trial_name or "default"
+
+    @property
+    def trial_resources(self) -> PlacementGroupFactory | None:
+        """Resources given to the trial."""
+        return self._context.trial_resources
+
+    @property
+    def logdir(self) -> str:
+        """Folder of the trial, the working directory outside of one."""
+        return self._context.trial_dir or os.getcwd()
+
+    def get_config(self) -> dict[str, Any]:
+        """The configuration."""
+        return self.config
+
+    def train(self) -> dict[str, Any]:
+        """One `step`, completed with the autofilled fields."""
+        metrics = self.step()
+        if not isinstance(metrics, dict):
+            raise TrainableError(
+                f"{type(self).__name__}.step() returned {metrics!r:.100}: it must return a "
+                "dictionary of metrics"
+            )
+        result = self._autofill.fill(metrics, None)
+        self.log_result(result)
+        return result
+
+    def save(self, checkpoint_dir: str | None = None) -> Checkpoint:
+        """Saves the state into a directory, by default a temporary one, as a checkpoint."""
+        directory = checkpoint_dir or tempfile.mkdtemp(prefix="checkpoint_")
+        os.makedirs(directory, exist_ok=True)
+        state = self.save_checkpoint(directory)
+        if isinstance(state, dict):
+            import cloudpickle
+
+            with open(os.path.join(directory, DICT_FILE), "wb") as file:
+                cloudpickle.dump(state, file)
+        elif state is not None and not isinstance(state, (str, os.PathLike)):
+            raise TrainableError(
+                f"{type(self).__name__}.save_checkpoint() returned {state!r:.100}: it must return "
+                "a dictionary, or None after writing files"
+            )
+        return Checkpoint(directory)
+
+    def restore(self, checkpoint: Checkpoint | str) -> None:
+        """Takes up the state that `save` wrote."""
+        if not isinstance(checkpoint, Checkpoint):
+            checkpoint = Checkpoint(checkpoint)
+        with checkpoint.as_directory() as directory:
+            path = os.path.join(directory, DICT_FILE)
+            if os.path.exists(path):
+                with open(path, "rb") as file:
+                    self.load_checkpoint(pickle.load(file))
+            else:
+                self.load_checkpoint(directory)
+
+    def reset(self, new_config: dict[str, Any]) -> bool:
+        """Makes this object train a new configuration; False if it cannot."""
+        if not self.reset_config(new_config):
+            return False
+        self.config = new_config
+        return True
+
+    def stop(self) -> None:
+        """Ends training."""
+        self.cleanup()
+
+    def use(self, context: TuneContext, autofill: Autofill) -> None:
+        """Makes this object belong to another attempt; called by the worker."""
+        self._context = context
+        self._autofill = autofill
+
+
+def _current_context() -> TuneContext:
+    from tuner.trainable.session import get_context
+
+    return get_context()
+
+
+def _standalone_autofill(context: TuneContext) -> Autofill:
+    return Autofill(
+        trial_id=context.trial_id or "default",
+        progress=Progress(),
+        hostname="localhost",
+        node_ip="127.0.0.1",
+        pid=os.getpid(),
+    )

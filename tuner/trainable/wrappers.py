@@ -1,0 +1,186 @@
+"""`with_parameters` and `with_resources`: trainables that carry large objects or requests."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+from tuner.errors import TrainableError
+from tuner.trainable.placement import PlacementGroupFactory, ResourceRequest, as_placement
+from tuner.trainable.trainable import Trainable
+
+TrainableLike = Any
+"""A function of the configuration, or a subclass of `Trainable`."""
+
+
+class WrappedFunction:
+    """A function trainable with the keyword arguments and resources that go with it.
+
+    Attributes:
+        function: What the user wrote.
+        parameters: Keyword arguments for it, beside the configuration.
+        resources: Its resources, None for the default.
+    """
+
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        parameters: dict[str, Any],
+        resources: ResourceRequest | None,
+    ) -> None:
+        self.function = function
+        self.parameters = parameters
+        self.resources = resources
+        functools.update_wrapper(self, function)
+
+    def __call__(self, config: dict[str, Any]) -> Any:
+        return self.function(config, **self.parameters)
+
+
+def with_parameters(trainable: TrainableLike, **kwargs: Any) -> TrainableLike:
+    """Gives a trainable further arguments, which travel to the workers once, however large.
+
+    Args:
+        trainable: A function `f(config, **kwargs)`, or a `Trainable` class with
+            `setup(self, config, **kwargs)`.
+        **kwargs: The arguments.
+
+    Raises:
+        TrainableError: it is neither, or does not take these arguments.
+
+    Example:
+        >>> def train(config, data):
+        ...     return {"mean": sum(data) / len(data)}
+        >>> with_parameters(train, data=[1, 2, 3])({})
+        {'mean': 2.0}
+    """
+    _require_trainable(trainable, "with_parameters")
+    if inspect.isclass(trainable):
+        _require_arguments(trainable.setup, trainable.__name__ + ".setup", kwargs, skip=2)
+
+        def setup(self: Trainable, config: dict[str, Any]) -> None:
+            trainable.setup(self, config, **kwargs)
+
+        return _subclass(trainable, {"setup": setup})
+    if isinstance(trainable, WrappedFunction):
+        _require_arguments(trainable.function, trainable.__name__, kwargs, skip=1)
+        merged = {**trainable.parameters, **kwargs}
+        return WrappedFunction(trainable.function, merged, trainable.resources)
+    _require_arguments(trainable, trainable_name(trainable), kwargs, skip=1)
+    return WrappedFunction(trainable, kwargs, None)
+
+
+def with_resources(trainable: TrainableLike, resources: ResourceRequest) -> TrainableLike:
+    """Says what each trial of a trainable needs; the default is one CPU.
+
+    Args:
+        trainable: A function or `Trainable` class.
+        resources: Amounts such as `{"cpu": 2, "gpu": 0.5, "license": 1}`, a
+            `PlacementGroupFactory`, or a function from the configuration to either.
+
+    Raises:
+        ConfigError: an amount is negative or no number.
+
+    Example:
+        >>> def train(config):
+        ...     pass
+        >>> trainable = with_resources(train, {"cpu": 2})
+        >>> resources_for(trainable, {}).required_resources
+        {'CPU': 2.0}
+    """
+    _require_trainable(trainable, "with_resources")
+    if not callable(resources):
+        as_placement(resources)
+    if inspect.isclass(trainable):
+
+        def request(cls: type[Trainable], config: dict[str, Any]) -> PlacementGroupFactory:
+            return as_placement(resources(config) if callable(resources) else resources)
+
+        return _subclass(trainable, {"default_resource_request": classmethod(request)})
+    if isinstance(trainable, WrappedFunction):
+        return WrappedFunction(trainable.function, trainable.parameters, resources)
+    return WrappedFunction(trainable, {}, resources)
+
+
+def resources_for(trainable: TrainableLike, config: dict[str, Any]) -> PlacementGroupFactory:
+    """What a trial of this trainable with this configuration needs."""
+    request: Any = None
+    if inspect.isclass(trainable):
+        request = trainable.default_resource_request(config)
+    elif isinstance(trainable, WrappedFunction):
+        request = trainable.resources
+        if callable(request):
+            request = request(config)
+    return as_placement({"CPU": 1} if request is None else request)
+
+
+def resources_vary(trainable: TrainableLike) -> bool:
+    """Whether what a trial needs may depend on its configuration."""
+    if isinstance(trainable, WrappedFunction):
+        return callable(trainable.resources)
+    return inspect.isclass(trainable)
+
+
+def trainable_name(trainable: Any) -> str:
+    """The name that trials of this trainable carry."""
+    while isinstance(trainable, functools.partial):
+        trainable = trainable.func
+    name = getattr(trainable, "__name__", type(trainable).__name__)
+    return "lambda" if name == "<lambda>" else str(name)
+
+
+def check_trainable(trainable: Any) -> None:
+    """Refuses what cannot be trained.
+
+    Raises:
+        TrainableError: it is no function of one configuration and no `Trainable` class.
+    """
+    _require_trainable(trainable, "Tuner")
+    if inspect.isclass(trainable) or isinstance(trainable, WrappedFunction):
+        return
+    try:
+        inspect.signature(trainable).bind({})
+    except TypeError as error:
+        raise TrainableError(
+            f"Tuner: trainable {trainable_name(trainable)!r} cannot be called with one argument, "
+            f"the configuration ({error}); give further arguments by with_parameters"
+        ) from None
+    except ValueError:  # a builtin without a signature
+        return
+
+
+def _require_trainable(trainable: Any, where: str) -> None:
+    if inspect.isclass(trainable):
+        if not issubclass(trainable, Trainable):
+            raise TrainableError(
+                f"{where}: class {trainable.__name__!r} must be a subclass of tuner.Trainable"
+            )
+        return
+    if not callable(trainable):
+        raise TrainableError(
+            f"{where}: trainable={trainable!r:.100} must be a function, a Trainable class or a "
+            "registered name"
+        )
+
+
+def _require_arguments(
+    function: Callable[..., Any], name: str, kwargs: dict[str, Any], *, skip: int
+) -> None:
+    parameters = list(inspect.signature(function).parameters.values())
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
+        return
+    accepted = [parameter.name for parameter in parameters[skip:]]
+    for key in kwargs:
+        if key not in accepted:
+            known = ", ".join(accepted) or "none"
+            raise TrainableError(
+                f"with_parameters: {name}() takes no argument {key!r} beside the configuration "
+                f"(it takes: {known})"
+            )
+
+
+def _subclass(trainable: type[Trainable], members: dict[str, Any]) -> type[Trainable]:
+    members["__module__"] = trainable.__module__
+    return type(trainable.__name__, (trainable,), members)
