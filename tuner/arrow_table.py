@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ def to_table(rows: Iterable[Mapping[str, Any]]) -> pyarrow.Table:
     """A table with a column for each key of any row.
 
     A row without the key has null there; NaN stays NaN. A column whose values have no common
-    Arrow type holds them as text.
+    Arrow type holds them as text, as JSON.
 
     Args:
         rows: Flat dictionaries.
@@ -53,8 +54,20 @@ def _array(column: list[Any]) -> pyarrow.Array:
 def _text(column: list[Any]) -> pyarrow.Array:
     import pyarrow
 
-    texts = [value if value is None or isinstance(value, str) else repr(value) for value in column]
+    texts = [None if value is None else _as_text(value) for value in column]
     return pyarrow.array(texts, pyarrow.string())
+
+
+def _as_text(value: Any) -> str:
+    text = value if isinstance(value, str) else _as_json(value)
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def _as_json(value: Any) -> str:
+    try:
+        return json.dumps(value, default=repr)
+    except (TypeError, ValueError):  # keys that are no strings, cycles
+        return repr(value)
 
 
 def _has_empty_struct(kind: pyarrow.DataType) -> bool:

@@ -97,8 +97,8 @@ class Checkpoint:
     def to_directory(self, path: str | os.PathLike[str] | None = None) -> str:
         """Copies the files to a local directory, which stays.
 
-        Several processes may copy to the same directory at the same time; a file appears whole
-        or not at all.
+        Several processes may copy to the same directory at the same time: a file appears whole or
+        not at all (beside hidden ones, which are being written).
 
         Args:
             path: The directory, made if it does not exist; a new temporary one without it.

@@ -37,8 +37,10 @@ from tuner.experiment.events import (
 )
 from tuner.experiment.journal import JournalWriter
 from tuner.experiment.state import ExperimentState
-from tuner.experiment.trial import PAUSED, TERMINATED
+from tuner.experiment.trial import PAUSED, TERMINATED, Trial
+from tuner.flatten import flatten
 from tuner.interruption import Interruption
+from tuner.validation import did_you_mean
 
 logger = logging.getLogger(__name__)
 
@@ -90,6 +92,7 @@ class Controller:
         self._trainable = trainable
         self._best = parts.best
         self._stuck_since = math.inf
+        self._reported_unseen = False
         self._interruption = Interruption(parts.executor.wake)
 
     @property
@@ -173,10 +176,22 @@ class Controller:
                     self._console.on_result(self._state.table[fact.trial_id], fact.result)
             elif isinstance(fact, TrialEnded):
                 trial = self._state.table[fact.trial_id]
+                if trial.last_result and not self._reported_unseen:
+                    self._report_unseen(trial)
                 if fact.error is not None:
                     self._console.on_trial_error(trial)
                 elif fact.status in (TERMINATED, PAUSED):
                     self._console.on_trial_end(trial)
+
+    def _report_unseen(self, trial: Trial) -> None:
+        """Names what was asked for and not found in any result, once, when a trial has ended."""
+        self._reported_unseen = True
+        missing = {f"stop={{{key!r}: …}}": key for key in self._state.stopper.unseen_keys()}
+        if self._info.metric is not None and self._best.value is None:
+            missing[f"metric={self._info.metric!r}"] = self._info.metric
+        for what, key in missing.items():
+            near = did_you_mean(key, flatten(trial.last_result))
+            logger.warning("%s: no result has had a number %r so far%s", what, key, near)
 
     def _on_output(self, trial_id: str, data: bytes) -> None:
         self._console.trial_output(str(self._state.table[trial_id]), data)

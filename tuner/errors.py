@@ -54,5 +54,9 @@ class MissingDependencyError(TunerError, ImportError):
     """An optional library is not installed; names the extra to install."""
 
 
+class ResultError(TunerError, RuntimeError):
+    """Results were asked for something that they do not hold."""
+
+
 class ReportError(TunerError):
     """`report()` was called with something that is not a result."""

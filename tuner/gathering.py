@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Iterator
 from typing import Any
@@ -44,7 +45,7 @@ def result_of(trial: Trial) -> Result:
         status=trial.status,
         metric_analysis=trial.metric_analysis,
         checkpoints=saved,
-        history=lambda: _history(trial),
+        history=functools.partial(_history, trial.experiment_path, trial.trial_id),
     )
 
 
@@ -55,8 +56,8 @@ def trial_error(trial: Trial) -> TrialError | None:
     return TrialError(trial.trial_id, trial.error)
 
 
-def _history(trial: Trial) -> Iterator[dict[str, Any]]:
+def _history(experiment_path: str, trial_id: str) -> Iterator[dict[str, Any]]:
     """A trial's results from the journal, for when no logger has written them."""
-    for fact in JournalReader(trial.experiment_path, unpickle=False).read_all():
-        if isinstance(fact, TrialResult) and fact.trial_id == trial.trial_id:
+    for fact in JournalReader(experiment_path, unpickle=False).read_all():
+        if isinstance(fact, TrialResult) and fact.trial_id == trial_id:
             yield fact.result

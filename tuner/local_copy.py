@@ -18,7 +18,7 @@ def copy_tree(src: str, dst: str, *, whole_files: bool = False) -> None:
     Args:
         src: An existing directory.
         dst: The directory that receives the files.
-        whole_files: Each file is written under another name and renamed, so that several
+        whole_files: Each file is written under a hidden name and renamed, so that several
             processes may copy to the same `dst` and read from it at the same time.
 
     Raises:
@@ -53,7 +53,8 @@ def _copy_directory(src: str, dst: str, copy_file: Callable[[str, str], None]) -
 
 
 def _replace_file(src: str, dst: str) -> None:
-    part = f"{dst}.{uuid.uuid4().hex}.part"
+    folder, name = os.path.split(dst)
+    part = os.path.join(folder, f".{name}.{uuid.uuid4().hex}.part")
     try:
         _copy_file(src, part)
         os.replace(part, dst)

@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 from tuner.checkpoint import Checkpoint
-from tuner.errors import ConfigError, TrialError, TunerError
+from tuner.errors import ConfigError, ResultError, TrialError
 from tuner.filesystems import join, local_filesystem, resolve
 from tuner.flatten import flatten, lookup
 from tuner.metrics import as_number
@@ -23,10 +23,6 @@ if TYPE_CHECKING:
     from tuner.filesystems import FileSystem
 
 Scope = Literal["last", "all", "avg", "last-5-avg", "last-10-avg"]
-
-
-class ResultError(TunerError, RuntimeError):
-    """Results were asked for something that they do not hold."""
 
 
 class Result:

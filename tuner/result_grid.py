@@ -8,11 +8,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, overload
 
 from tuner.arrow_table import to_table
-from tuner.errors import ConfigError, TrialError
+from tuner.errors import ConfigError, ResultError, TrialError
 from tuner.filesystems import join, local_filesystem, read_bytes, resolve
 from tuner.flatten import flatten, lookup
 from tuner.metrics import as_number
-from tuner.result import Result, ResultError, Scope, check_scope, metric_names
+from tuner.result import Result, Scope, check_scope, metric_names
 from tuner.validation import check_mode, did_you_mean, shorten
 
 if TYPE_CHECKING:
@@ -146,8 +146,8 @@ class ResultGrid(Sequence[Result]):
     ) -> pandas.DataFrame:
         """A row per trial that reported something: its last result, or its best.
 
-        The columns are the keys of the results, nested ones as `a/b`, then the configuration's
-        as `config/<name>`, and `logdir`, the trial's folder.
+        The columns are the keys of the results, nested ones as `a/b`, the configuration's as
+        `config/<name>`, and `logdir`, the trial's folder.
 
         Args:
             filter_metric: With it, the row is the result in which this metric was best; the last

@@ -13,11 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tuner.checkpoint import Checkpoint
-from tuner.errors import ConfigError, StorageError, TrialError, TunerError
-from tuner.experiment.metric_summary import AUTOFILLED as SUMMARY_AUTOFILLED
+from tuner.errors import ConfigError, ResultError, StorageError, TrialError, TunerError
 from tuner.experiment.metric_summary import MetricSummary
-from tuner.result import Result, ResultError
-from tuner.result_fields import AUTOFILLED
+from tuner.result import Result
 from tuner.trial_folder import without_superseded
 
 
@@ -155,10 +153,6 @@ def test_repr_is_one_short_line() -> None:
     assert shown.endswith(
         "path='/exp/t', checkpoint='checkpoint_000002', error='ValueError: too large')"
     )
-
-
-def test_there_is_one_list_of_autofilled_fields() -> None:
-    assert AUTOFILLED == SUMMARY_AUTOFILLED
 
 
 # All results of a trial
@@ -445,7 +439,7 @@ def test_scores_come_from_the_given_analysis() -> None:
         path="/none",
         metric_analysis={"loss": summary},
     )
-    assert [result.score("loss", mode="min", scope=s) for s in SCOPES] == [2, 1, 3, 2.5, 2.75]  # type: ignore[arg-type]
+    assert [result.score("loss", mode="min", scope=s) for s in SCOPES] == [2, 1, 3, 2.5, 2.75]
     assert result.score("loss", mode="max", scope="all") == 5
     assert result.score("note", mode="max") is None
     assert result.score("nothing", mode="max", scope="avg") is None

@@ -10,9 +10,9 @@ from typing import Any
 
 from tuner.callbacks.text import align_points, display_width, format_value, pad, shorten
 from tuner.errors import ConfigError
-from tuner.experiment.metric_summary import AUTOFILLED
 from tuner.experiment.trial import Trial
 from tuner.flatten import lookup
+from tuner.result_fields import AUTOFILLED
 
 KNOWN_METRICS = {"mean_accuracy": "acc", "mean_loss": "loss", "episode_reward_mean": "reward"}
 """Metrics that are always shown when they are reported, and their short names."""

@@ -16,9 +16,9 @@ from tuner.callbacks.status import ExperimentInfo, ExperimentStatus
 from tuner.callbacks.text import clean, format_seconds, format_value, shorten
 from tuner.callbacks.trial_output import TrialOutput
 from tuner.errors import ConfigError
-from tuner.experiment.metric_summary import AUTOFILLED
 from tuner.experiment.trial import ERROR, TERMINATED, Trial
 from tuner.flatten import lookup
+from tuner.result_fields import AUTOFILLED
 
 SILENT, STATUS, TRIAL_ENDS, RESULTS = range(4)
 
@@ -56,15 +56,14 @@ class Console:
     ) -> None:
         if verbose not in (SILENT, STATUS, TRIAL_ENDS, RESULTS):
             raise ConfigError(f"verbose={verbose!r} must be 0, 1, 2 or 3")
-        if reporter is not None and not isinstance(reporter, ProgressReporter):
-            given = shorten(clean(repr(reporter)), 80)
-            raise ConfigError(f"progress_reporter={given} must be a ProgressReporter object")
+        _check_reporter(reporter)
         self.wants_results = verbose >= RESULTS
         self._verbose = verbose
         self._reporter = reporter
         self._stream = stream
         self._live = live
         self._metric: str | None = None
+        self._early: list[str] | None = []  # messages from before start(), None after it
         self._error_counts: Counter[str] = Counter()
         self._output = Output(None)
         self._display: Display = NoDisplay()
@@ -79,6 +78,9 @@ class Console:
         self._display = self._choose_display()
         self._trial_output = TrialOutput(self._prefix, keep_colours=self._output.colours)
         self._display.start(info)
+        early, self._early = self._early or [], None
+        for text in early:
+            self.message(text)
 
     def due(self) -> float:
         """Monotonic time (`time.monotonic`) of the next wanted refresh; `math.inf` if none."""
@@ -131,9 +133,13 @@ class Console:
             self._write_error("More trials that fail like this are counted, but no longer shown.")
 
     def message(self, text: str) -> None:
-        """Shows a text of one or more lines."""
-        if self._verbose > SILENT:
-            self._display.write(text.rstrip("\n") + "\n")
+        """Shows a text of one or more lines; one from before `start` is shown then."""
+        if self._verbose == SILENT:
+            return
+        if self._early is not None:
+            self._early.append(text)
+            return
+        self._display.write(text.rstrip("\n") + "\n")
 
     def finish(self, status: ExperimentStatus) -> None:
         """Shows the final status."""
@@ -201,6 +207,13 @@ def error_reason(traceback: str) -> str:
     after = [line for line in lines[frames[-1] :] if not line[0].isspace()] if frames else []
     reason = [*after[:1], *lines[-1:], "no reason was given"][0]
     return shorten(clean(reason), _ERROR_LENGTH)
+
+
+def _check_reporter(reporter: object) -> None:
+    if reporter is None or isinstance(reporter, ProgressReporter):
+        return
+    given = shorten(clean(repr(reporter)), 80)
+    raise ConfigError(f"progress_reporter={given} must be a ProgressReporter object")
 
 
 def _is_notebook() -> bool:

@@ -65,6 +65,7 @@ class LiveTable:
         self._text: list[str] = []
         self._text_length = 0
         self._text_due = 0.0
+        self._is_closed = False
 
     def start(self, info: ExperimentInfo) -> None:
         """Takes in what does not change."""
@@ -95,12 +96,12 @@ class LiveTable:
         """Nothing is shown before the next redrawing is due."""
 
     def write(self, text: str) -> None:
-        """Keeps lines of text until they are due, 0.1 s later at most."""
+        """Keeps lines of text until they are due, 0.1 s later; after `close` nothing waits."""
         if not self._text:
             self._text_due = time.monotonic() + _TEXT_S
         self._text.append(text)
         self._text_length += len(text)
-        if self._text_length > _MAX_TEXT:
+        if self._text_length > _MAX_TEXT or self._is_closed:
             self._write_text()
 
     def finish(self, status: ExperimentStatus) -> None:
@@ -115,6 +116,7 @@ class LiveTable:
 
     def close(self) -> None:
         """Shows the lines that wait, takes the status away and gives back `sys.stdout`."""
+        self._is_closed = True
         self._write_text()
         if self._live is not None:
             self._live.stop()

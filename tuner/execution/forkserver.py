@@ -90,7 +90,7 @@ class ForkServer:
             os.close(fd)
         self._worker_ids[pid] = worker_id
         self._pids[worker_id] = pid
-        self._tell({"event": "forked", "worker": worker_id, "pid": pid})
+        _tell(self._control, {"event": "forked", "worker": worker_id, "pid": pid})
 
     def _reap(self) -> None:
         while True:
@@ -107,9 +107,10 @@ class ForkServer:
             _, status = os.waitpid(info.si_pid, 0)
             if worker_id is not None:
                 code = os.waitstatus_to_exitcode(status)
-                self._tell({"event": "exited", "worker": worker_id, "code": code})
+                _tell(self._control, {"event": "exited", "worker": worker_id, "code": code})
 
     def _kill_all(self) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the parent's death, told a second time
         for pid in self._worker_ids:
             kill_group(pid, signal.SIGKILL)
         for pid in self._worker_ids:
@@ -117,9 +118,11 @@ class ForkServer:
                 os.waitpid(pid, 0)
         _kill_adopted()
 
-    def _tell(self, notice: dict[str, Any]) -> None:
-        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-            self._control.send(json.dumps(notice).encode())
+
+def _tell(control: socket.socket, notice: dict[str, Any]) -> None:
+    """Sends a notice to the controller, unless it is gone."""
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+        control.send(json.dumps(notice).encode())
 
 
 def _become_worker(fds: list[int], trainable: Any, settings: dict[str, Any]) -> None:
@@ -198,15 +201,15 @@ def main() -> None:
         trainable = load_payload(arguments["payload"])
     except BaseException:
         text = traceback.format_exc()[-MAX_DATAGRAM // 4 :]
-        control.send(json.dumps({"event": "failed", "error": text}).encode())
+        _tell(control, {"event": "failed", "error": text})
         return
     unsafe = fork_is_unsafe()
     if unsafe is not None:
-        control.send(json.dumps({"event": "unsafe", "why": unsafe}).encode())
+        _tell(control, {"event": "unsafe", "why": unsafe})
         return
     gc.collect()
     gc.freeze()
-    control.send(json.dumps({"event": "ready"}).encode())
+    _tell(control, {"event": "ready"})
     ForkServer(control, trainable, arguments["settings"]).run()
 
 

@@ -5,26 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-AUTOFILLED = frozenset(
-    {
-        "checkpoint_dir_name",
-        "date",
-        "done",
-        "episodes_total",
-        "hostname",
-        "iterations_since_restore",
-        "node_ip",
-        "pid",
-        "time_since_restore",
-        "time_this_iter_s",
-        "time_total_s",
-        "timestamp",
-        "timesteps_total",
-        "training_iteration",
-        "trial_id",
-    }
-)
-"""The fields that every result has beside the user's metrics."""
+from tuner.result_fields import AUTOFILLED
 
 _NOT_SUMMARIZED = AUTOFILLED - {"training_iteration", "time_total_s", "timesteps_total"}
 _RECENT = 10

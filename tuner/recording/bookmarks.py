@@ -42,6 +42,7 @@ class Bookmarks:
         self._generation = 0
         self._facts = 0
         self._sizes: dict[str, int] = {}  # what the bookmark on the disk says, by absolute path
+        self._begun: set[str] = set()  # files that were begun since then
         self._set_aside: set[str] = set()
 
     def watch(self, sizes: Callable[[], Iterable[tuple[str, int]]]) -> None:
@@ -88,15 +89,21 @@ class Bookmarks:
         self._sizes = {path: size for source in self._sources for path, size in source()}
         self._facts = facts
         self._generation += 1
+        self._begun.clear()
         self._write()
         for name in self._set_aside:
             os.remove(name)
         self._set_aside.clear()
 
+    def begin(self, path: str) -> None:
+        """Notes that a file is begun, which a restart will begin anew."""
+        self._begun.add(path)
+
     def admit(self, path: str, size: int) -> None:
         """Adds a file that has not changed since the last bookmark, before it does."""
-        self._sizes[path] = size
-        self._write()
+        if path not in self._begun:
+            self._sizes[path] = size
+            self._write()
 
     def set_aside(self, path: str) -> None:
         """Moves a file away that is about to be replaced, if the bookmark needs it."""

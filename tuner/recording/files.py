@@ -129,6 +129,8 @@ class LogFiles:
     def _new(self, path: str, *, fresh: bool) -> LogFile:
         known = self._bookmarks is not None and self._bookmarks.covers(path)
         if (fresh and not known) or not os.path.exists(path):
+            if self._bookmarks is not None:
+                self._bookmarks.begin(path)
             return LogFile(self, path, 0, truncate=True)
         size = os.path.getsize(path)
         if self._bookmarks is not None and not known:

@@ -47,6 +47,8 @@ class Searcher:
 
     FINISHED = "FINISHED"
 
+    metric: str | list[str] | None = None
+    mode: str | list[str] | None = None
     max_concurrent: int = 0
 
     def __init__(

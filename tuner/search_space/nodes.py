@@ -157,7 +157,7 @@ class Random(Place):
 
     def decide(self, resolution: Resolution) -> Node:
         """Draws a value."""
-        return Leaf(self.domain.draw(resolution.rng))
+        return Leaf(self.domain.draw(resolution.stream(self)))
 
 
 class Choice(Place):
@@ -172,7 +172,7 @@ class Choice(Place):
 
     def decide(self, resolution: Resolution) -> Node:
         """Draws a category."""
-        return self.options[self.domain.draw_index(resolution.rng)]
+        return self.options[self.domain.draw_index(resolution.stream(self))]
 
 
 class Computed(Place):
@@ -210,9 +210,9 @@ class Scope:
         return sorted(grids, key=lambda grid: [_sort_key(part) for part in grid.path])
 
     @cached_property
-    def randoms(self) -> list[Place]:
-        """The places that are drawn without looking at others."""
-        return [place for place in self.places if isinstance(place, (Random, Choice))]
+    def randoms(self) -> dict[Place, None]:
+        """The places that are drawn without looking at others, in order."""
+        return dict.fromkeys(p for p in self.places if isinstance(p, (Random, Choice)))
 
     @cached_property
     def size(self) -> int:

@@ -19,7 +19,7 @@ from tuner.search_space.nodes import (
     take_apart,
 )
 from tuner.search_space.spec_view import ConfigView, ListView, Spec
-from tuner.search_space.streams import preserved_globals, seed_globals
+from tuner.search_space.streams import as_generator, preserved_globals, seed_globals
 from tuner.search_space.structure import fresh_copy, path_text
 
 if TYPE_CHECKING:
@@ -42,19 +42,18 @@ class Resolution:
         rng: What to draw from.
 
     Attributes:
-        rng: What places draw from.
         selected: What each grid was set to by `grid_point`.
     """
 
     def __init__(self, scope: Scope, grid_point: int, rng: np.random.Generator) -> None:
-        self.rng = rng
         self.selected: dict[Grid, Node] = {}
         self._scope = scope
+        self._rng = rng
+        # Functions, and domains that not every grid point has, draw from streams of their own:
+        # so what the others draw is the same at every grid point (`constant_grid_search`).
+        self._inner_seed = int(rng.integers(2**63))
         self._settled: dict[Place, Node] = {}
         self._deciding: list[Place] = []
-        # One seed for all functions, so that what one draws does not depend on who was called
-        # before it: with `constant_grid_search`, that may differ between grid points.
-        self._function_seed = int(rng.integers(2**63)) if scope.has_functions else 0
         self._select(scope, grid_point)
 
     def run(self) -> Any:
@@ -83,6 +82,12 @@ class Resolution:
         self._settled[place] = node
         return node
 
+    def stream(self, place: Place) -> np.random.Generator:
+        """Returns what `place` draws from."""
+        if place in self._scope.randoms:
+            return self._rng
+        return as_generator(self._seed_at(place))
+
     def call(self, place: Computed) -> Node:
         """Calls the function of a `sample_from` and takes its result apart.
 
@@ -92,7 +97,7 @@ class Resolution:
         name = path_text(place.path)
         is_nested = len(self._deciding) > 1
         with preserved_globals() if is_nested else nullcontext():
-            seed_globals(self._function_seed ^ zlib.crc32(name.encode()))
+            seed_globals(self._seed_at(place))
             try:
                 result = fresh_copy(place.domain.call(self._spec()))
             except SearchSpaceError:
@@ -125,6 +130,9 @@ class Resolution:
         except _CircleError:  # only one of its other items is needed
             return view
         return view if any(isinstance(item, ConfigView) for item in items) else node.rebuild(items)
+
+    def _seed_at(self, place: Place) -> int:
+        return self._inner_seed ^ zlib.crc32(path_text(place.path).encode())
 
     def _spec(self) -> Spec:
         root = self._scope.root

@@ -9,6 +9,8 @@ from typing import Any, overload
 class ConfigView(Mapping[str, Any]):
     """A dict of the configuration, readable by item and by attribute.
 
+    A parameter that is named like a method of a dict, such as `items`, is read by item only.
+
     Args:
         children: What stands behind each key.
         read: Turns one child into the value that the user sees.

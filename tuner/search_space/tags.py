@@ -8,7 +8,7 @@ from typing import Any
 
 _MAX_VALUE = 32
 _MAX_TAG = 128
-_UNSAFE = re.compile(r"[^\w.,+-]+")
+_UNSAFE = re.compile(r"[^\w.+-]+")
 
 
 def format_tag(evaluated: Mapping[str, Any]) -> str:
@@ -48,12 +48,20 @@ def _endings(name: str) -> list[str]:
 def _text(value: Any) -> str:
     if isinstance(value, str):
         return value
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    if isinstance(value, type) or callable(value):
-        return getattr(value, "__name__", type(value).__name__)
-    text = reprlib.repr(value)
-    return type(value).__name__ if " at 0x" in text else text  # addresses differ in every run
+    return f"{value:.4g}" if isinstance(value, float) else _REPR.repr(value)
+
+
+class _ShortRepr(reprlib.Repr):
+    """Shortens containers, and leaves out addresses, which differ in every run."""
+
+    def repr_instance(self, x: Any, level: int) -> str:
+        if isinstance(x, type) or callable(x):
+            return getattr(x, "__name__", type(x).__name__)
+        text = repr(x)
+        return type(x).__name__ if " at 0x" in text else text
+
+
+_REPR = _ShortRepr()
 
 
 def _safe(text: str) -> str:

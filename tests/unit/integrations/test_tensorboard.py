@@ -28,7 +28,7 @@ def make_trial(folder, params=None, trial_id="a"):
 def log(callback, trial, *results):
     callback.on_trial_start(0, [trial], trial)
     for result in results:
-        trial.record_result(result)
+        trial.last_result = result
         callback.on_trial_result(0, [trial], trial, result)
     callback.flush()
 
