@@ -40,8 +40,10 @@ def build_searcher(config: TuneConfig, param_space: dict[str, Any], seed: int) -
     """
     searcher = _resolved("search_alg", config.search_alg, Searcher, _SEARCHERS)
     searcher = BasicVariantGenerator() if searcher is None else searcher
+    metric: Any = config.metric
+    mode: Any = config.mode
     accepted = searcher.set_search_properties(
-        config.metric, config.mode, param_space, num_samples=config.num_samples, seed=seed
+        metric, mode, param_space, num_samples=config.num_samples, seed=seed
     )
     if not accepted:
         _refuse_properties("search_alg", searcher, config)
@@ -58,9 +60,9 @@ def build_scheduler(config: TuneConfig, seed: int) -> TrialScheduler:
     scheduler = _resolved("scheduler", config.scheduler, TrialScheduler, _SCHEDULERS)
     scheduler = FIFOScheduler() if scheduler is None else scheduler
     strict = os.environ.get(LENIENT_VARIABLE, "0") != "1"
-    if not scheduler.set_search_properties(
-        config.metric, config.mode, seed=seed, strict_metric_checking=strict
-    ):
+    metric: Any = config.metric
+    mode: Any = config.mode
+    if not scheduler.set_search_properties(metric, mode, seed=seed, strict_metric_checking=strict):
         _refuse_properties("scheduler", scheduler, config)
     assert isinstance(scheduler, TrialScheduler)
     return scheduler

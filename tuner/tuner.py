@@ -34,7 +34,7 @@ from tuner.result_grid import ResultGrid
 from tuner.search.searcher import Searcher
 from tuner.search_space.variants import SearchSpace
 from tuner.trainable.registry import get_trainable
-from tuner.trainable.trainable import Trainable
+from tuner.trainable.trainable import is_trainable_class
 from tuner.trainable.wrappers import resources_for, resources_vary, trainable_name
 from tuner.version import __version__
 
@@ -229,7 +229,7 @@ class Tuner:
 
     def _check_checkpoint_config(self) -> None:
         config = self._run_config.checkpoint_config
-        if isinstance(self._trainable, type) and issubclass(self._trainable, Trainable):
+        if is_trainable_class(self._trainable):
             return
         for field in ("checkpoint_frequency", "checkpoint_at_end"):
             value = getattr(config, field)

@@ -15,7 +15,7 @@ from tuner.trainable.autofill import Autofill
 from tuner.trainable.context import TuneContext
 from tuner.trainable.placement import PlacementGroupFactory
 from tuner.trainable.session import CONTINUE, Session, TrialStopped, set_session
-from tuner.trainable.trainable import Trainable
+from tuner.trainable.trainable import Trainable, is_trainable_class
 
 DEFAULT_METRIC = "_metric"
 SHOULD_CHECKPOINT = "should_checkpoint"
@@ -53,7 +53,7 @@ class AttemptRunner:
         session = self._session(assignment, channel)
         set_session(session)
         try:
-            if inspect.isclass(self._trainable):
+            if is_trainable_class(self._trainable):
                 self._run_class(self._trainable, assignment, session, config, channel)
             else:
                 _run_function(self._trainable, session, config)
@@ -161,7 +161,7 @@ def _run_function(function: Callable[..., Any], session: Session, config: dict[s
         session.report({DEFAULT_METRIC: returned})
 
 
-def _report_all(generator: Generator[Any, None, Any], session: Session) -> Any:
+def _report_all(generator: Generator[Any, Any, Any], session: Session) -> Any:
     """Reports everything that a function yields; its return value is the last result."""
     try:
         while True:

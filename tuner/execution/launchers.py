@@ -99,7 +99,7 @@ class ForkLauncher:
         """
         if self._control.fileno() not in ready:
             return []
-        exits = []
+        exits: list[WorkerExit] = []
         while True:
             try:
                 data = self._control.recv(MAX_DATAGRAM, socket.MSG_DONTWAIT)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 import importlib.abc
 import importlib.machinery
+import importlib.util
 import random
 import sys
 import types
 from collections.abc import Callable, Sequence
+from typing import Any
 
 
 def derive_seed(seed: int, number: int, attempt: int) -> int:
@@ -20,9 +22,8 @@ def derive_seed(seed: int, number: int, attempt: int) -> int:
 def seed_everything(seed: int) -> None:
     """Seeds `random`, numpy and torch; those not yet imported, as soon as they are."""
     random.seed(seed)
-    seeders = {"numpy.random": _seed_numpy, "torch": _seed_torch}
-    later = {}
-    for name, seeder in seeders.items():
+    later: dict[str, Callable[[int], None]] = {}
+    for name, seeder in (("numpy.random", _seed_numpy), ("torch", _seed_torch)):
         if name in sys.modules:
             seeder(seed)
         else:
@@ -48,19 +49,25 @@ class _SeedOnImport(importlib.abc.MetaPathFinder):
         seeder = self._seeders.pop(fullname, None)
         if seeder is None:
             return None
-        spec = importlib.util.find_spec(fullname)
+        spec: importlib.machinery.ModuleSpec | None = importlib.util.find_spec(fullname)
         if spec is not None and spec.loader is not None:
             spec.loader = _SeedingLoader(spec.loader, lambda: seeder(self._seed))
         return spec
 
 
 class _SeedingLoader(importlib.abc.Loader):
-    def __init__(self, loader: importlib.abc.Loader, seed: Callable[[], None]) -> None:
+    """Another loader, followed by a seed; it serves one import and is not kept by the module."""
+
+    def __init__(self, loader: Any, seed: Callable[[], None]) -> None:
         self._loader = loader
         self._seed = seed
 
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._loader, name)
+
     def create_module(self, spec: importlib.machinery.ModuleSpec) -> types.ModuleType | None:
-        return self._loader.create_module(spec)
+        module: types.ModuleType | None = self._loader.create_module(spec)
+        return module
 
     def exec_module(self, module: types.ModuleType) -> None:
         self._loader.exec_module(module)

@@ -385,9 +385,9 @@ class ExperimentState:
         """Launches trials as long as there is one and it fits."""
         limit = self.spec.max_running
         while self.stop_reason is None and (limit is None or len(self._live) < limit):
-            trial = self.scheduler.choose_trial_to_run(self)
-            if trial is not None:
-                self._launch(trial, now)
+            chosen = self.scheduler.choose_trial_to_run(self)
+            if chosen is not None:
+                self._launch(self.table[chosen.trial_id], now)
             elif self.table.by_status[PENDING] or not self._create(now):
                 return
 
@@ -400,10 +400,15 @@ class ExperimentState:
             self._exhausted = True
             return False
         config = self.searcher.suggest(naming.trial_id(self.spec, number))
-        if config == Searcher.FINISHED:
-            self._exhausted = True
-            return False
         if config is None:
+            return False
+        if isinstance(config, str):
+            if config != Searcher.FINISHED:
+                raise TunerError(
+                    f"{type(self.searcher).__name__}.suggest returned {config!r}; it must return "
+                    "a dictionary, None, or Searcher.FINISHED"
+                )
+            self._exhausted = True
             return False
         bundles = self.spec.bundles_for(config)
         missing = self.capacity.missing(bundles)

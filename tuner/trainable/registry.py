@@ -40,7 +40,7 @@ def get_trainable(trainable: Any) -> TrainableLike:
     """
     if not isinstance(trainable, str):
         check_trainable(trainable)
-        return trainable  # type: ignore[no-any-return]
+        return trainable
     if trainable in _registered:
         return _registered[trainable]
     known = ", ".join(sorted(_registered)) or "none"

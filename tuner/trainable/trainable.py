@@ -6,7 +6,7 @@ import os
 import pickle
 import tempfile
 import time
-from typing import Any
+from typing import Any, TypeGuard
 
 from tuner.checkpoint import Checkpoint
 from tuner.errors import TrainableError
@@ -62,7 +62,7 @@ class Trainable:
             "metrics as a dictionary"
         )
 
-    def save_checkpoint(self, checkpoint_dir: str) -> dict[str, Any] | None:
+    def save_checkpoint(self, checkpoint_dir: str) -> Any:
         """Writes the state into a directory, or returns it as a dictionary."""
         raise TrainableError(
             f"{type(self).__name__}.save_checkpoint() is missing: it is needed for checkpoints "
@@ -149,7 +149,7 @@ class Trainable:
 
             with open(os.path.join(directory, DICT_FILE), "wb") as file:
                 cloudpickle.dump(state, file)
-        elif state is not None and not isinstance(state, (str, os.PathLike)):
+        elif not isinstance(state, str | os.PathLike | None):
             raise TrainableError(
                 f"{type(self).__name__}.save_checkpoint() returned {state!r:.100}: it must return "
                 "a dictionary, or None after writing files"
@@ -183,6 +183,11 @@ class Trainable:
         """Makes this object belong to another attempt; called by the worker."""
         self._context = context
         self._autofill = autofill
+
+
+def is_trainable_class(trainable: object) -> TypeGuard[type[Trainable]]:
+    """Whether it is a subclass of `Trainable`, not a function."""
+    return isinstance(trainable, type) and issubclass(trainable, Trainable)
 
 
 def _current_context() -> TuneContext:

@@ -9,7 +9,7 @@ from typing import Any
 
 from tuner.errors import TrainableError
 from tuner.trainable.placement import PlacementGroupFactory, ResourceRequest, as_placement
-from tuner.trainable.trainable import Trainable
+from tuner.trainable.trainable import Trainable, is_trainable_class
 
 TrainableLike = Any
 """A function of the configuration, or a subclass of `Trainable`."""
@@ -57,7 +57,7 @@ def with_parameters(trainable: TrainableLike, **kwargs: Any) -> TrainableLike:
         {'mean': 2.0}
     """
     _require_trainable(trainable, "with_parameters")
-    if inspect.isclass(trainable):
+    if is_trainable_class(trainable):
         _require_arguments(trainable.setup, trainable.__name__ + ".setup", kwargs, skip=2)
 
         def setup(self: Trainable, config: dict[str, Any]) -> None:
@@ -65,7 +65,7 @@ def with_parameters(trainable: TrainableLike, **kwargs: Any) -> TrainableLike:
 
         return _subclass(trainable, {"setup": setup})
     if isinstance(trainable, WrappedFunction):
-        _require_arguments(trainable.function, trainable.__name__, kwargs, skip=1)
+        _require_arguments(trainable.function, trainable_name(trainable), kwargs, skip=1)
         merged = {**trainable.parameters, **kwargs}
         return WrappedFunction(trainable.function, merged, trainable.resources)
     _require_arguments(trainable, trainable_name(trainable), kwargs, skip=1)
@@ -93,7 +93,7 @@ def with_resources(trainable: TrainableLike, resources: ResourceRequest) -> Trai
     _require_trainable(trainable, "with_resources")
     if not callable(resources):
         as_placement(resources)
-    if inspect.isclass(trainable):
+    if is_trainable_class(trainable):
 
         def request(cls: type[Trainable], config: dict[str, Any]) -> PlacementGroupFactory:
             return as_placement(resources(config) if callable(resources) else resources)
@@ -107,7 +107,7 @@ def with_resources(trainable: TrainableLike, resources: ResourceRequest) -> Trai
 def resources_for(trainable: TrainableLike, config: dict[str, Any]) -> PlacementGroupFactory:
     """What a trial of this trainable with this configuration needs."""
     request: Any = None
-    if inspect.isclass(trainable):
+    if is_trainable_class(trainable):
         request = trainable.default_resource_request(config)
     elif isinstance(trainable, WrappedFunction):
         request = trainable.resources

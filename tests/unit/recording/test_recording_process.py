@@ -4,6 +4,7 @@ import select
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from recording_helpers import (
@@ -230,7 +231,9 @@ def test_two_recorders_take_turns(experiment):
     processes = [RecorderProcess(str(experiment), built_in()) for _ in range(2)]
     for process in processes:
         process.start()
-    assert [process.finish(TIMEOUT_S) for process in processes] == [[], []]
+    with ThreadPoolExecutor() as pool:
+        ends = [pool.submit(process.finish, TIMEOUT_S) for process in processes]
+    assert [end.result() for end in ends] == [[], []]
     check(experiment / "train_a", 3000)
 
 
