@@ -132,7 +132,10 @@ class TrialLaunched:
 
 @dataclass(frozen=True, slots=True)
 class TrialResult:
-    """A report, and what was decided on it: CONTINUE, PAUSE or STOP."""
+    """A report, and what was decided on it: CONTINUE, PAUSE or STOP.
+
+    `result` is what was reported, and what policies decided upon; see `settled`.
+    """
 
     event: ClassVar[str] = "result"
     time: float
@@ -185,6 +188,13 @@ class ExperimentEnded:
     time: float
     reason: str
     complete: bool
+
+
+def settled(fact: TrialResult) -> dict[str, Any]:
+    """The result as everybody but the policies sees it: `done` if the trial was told to stop."""
+    if fact.decision == "STOP":
+        fact.result["done"] = True
+    return fact.result
 
 
 Fact = (

@@ -39,6 +39,7 @@ from tuner.experiment.events import (
     TrialEnded,
     TrialLaunched,
     TrialResult,
+    settled,
 )
 from tuner.experiment.spec import ExperimentSpec
 from tuner.experiment.trial import ERROR, PAUSED, PENDING, RUNNING, TERMINATED, Trial
@@ -172,21 +173,17 @@ class ExperimentState:
         result = stimulus.result
         self.table.record_result(trial, result, stimulus.checkpoint)
         decision = self._told.get(trial.trial_id) or self._decide(trial)
-        raw: bytes | None = stimulus.raw
-        if decision == STOP and not result.get("done"):
-            result["done"] = True
-            raw = None
-        self._facts.append(
-            TrialResult(
-                time=stimulus.time,
-                trial_id=trial.trial_id,
-                attempt=stimulus.attempt,
-                decision=decision,
-                checkpoint=stimulus.checkpoint,
-                result=result,
-                raw=raw,
-            )
+        fact = TrialResult(
+            time=stimulus.time,
+            trial_id=trial.trial_id,
+            attempt=stimulus.attempt,
+            decision=decision,
+            checkpoint=stimulus.checkpoint,
+            result=result,
+            raw=stimulus.raw,
         )
+        settled(fact)
+        self._facts.append(fact)
         if stimulus.checkpoint is not None:
             self._commit_checkpoint(trial, stimulus.attempt, stimulus.checkpoint)
         self._commands.append(Answer(trial.trial_id, stimulus.attempt, decision))
@@ -262,13 +259,14 @@ class ExperimentState:
             self._take_in(fact)
         self._facts.clear()
         self._commands.clear()
+        self.table.removed_checkpoints.clear()
 
     def _replay_result(self, fact: TrialResult) -> None:
         trial = self.table[fact.trial_id]
         self.table.record_result(trial, fact.result, fact.checkpoint)
-        if trial.trial_id in self._told:
-            return
-        decision = self._decide(trial)
+        told = self._told.get(trial.trial_id)
+        decision = self._decide(trial) if told is None else told
+        settled(fact)
         if decision != fact.decision:
             logger.warning(
                 "%s, iteration %s: a policy now says %s where the journal says %s, which wins",

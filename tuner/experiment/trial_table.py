@@ -16,6 +16,7 @@ from tuner.experiment.events import (
     TrialEnded,
     TrialLaunched,
     TrialResult,
+    settled,
 )
 from tuner.experiment.retention import Retention
 from tuner.experiment.trial import (
@@ -60,7 +61,7 @@ class TrialTable:
         """
         if type(fact) is TrialResult:
             trial = self._by_id[fact.trial_id]
-            self.record_result(trial, fact.result, fact.checkpoint)
+            self.record_result(trial, settled(fact), fact.checkpoint)
             return trial
         if type(fact) is TrialCreated:
             return self._on_created(fact)

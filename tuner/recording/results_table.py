@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from tuner.experiment.events import TrialCreated, TrialLaunched, TrialResult
+from tuner.experiment.events import TrialCreated, TrialLaunched, TrialResult, settled
 from tuner.experiment.journal import JournalReader
 from tuner.flatten import flatten
 from tuner.recording.json import plain
@@ -79,7 +79,7 @@ class _History:
         reader = JournalReader(self._path, unpickle=False)
         for place, fact in enumerate(reader.read_all()):
             if isinstance(fact, TrialResult):
-                yield _Row(place, {**configs[fact.trial_id], **flatten(fact.result)})
+                yield _Row(place, {**configs[fact.trial_id], **flatten(settled(fact))})
             elif isinstance(fact, TrialLaunched) and fact.attempt > 1:
                 self._rewinds[fact.trial_id][place] = fact.iteration
             elif isinstance(fact, TrialCreated):
