@@ -1,43 +1,53 @@
-# Everything sets itself up: a virtual environment in .venv, with versions that were tested together.
-PYTHON ?= python3
-VENV := .venv
-BIN := $(VENV)/bin
-STAMPS := $(VENV)/.stamps
-INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt \
-	--config-settings editable_mode=compat
-PYTEST := $(BIN)/python -m pytest
+# Each target makes what it needs by itself: .venv is created when it is missing, and refreshed
+# when pyproject.toml or constraints.txt is newer than its stamp.
 
-.PHONY: help demo test check bench lint clean
+# The first Python that is new enough; `make PYTHON=… <target>` takes another one.
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 
-help:  ## list what there is
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
+BIN := .venv/bin
+# The compatible editable mode is a plain path entry; the default one slows every interpreter start.
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check \
+	--constraint constraints.txt --config-settings editable_mode=compat
 
-demo: $(STAMPS)/demo  ## tune a real model on real data and print the best result
-	$(BIN)/python examples/quickstart.py
+.DEFAULT_GOAL := help
+.PHONY: help demo test check bench setup clean
 
-test: $(STAMPS)/test  ## the whole test suite
-	$(PYTEST)
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s%s\n", $$1, $$2}' Makefile
 
-check: $(STAMPS)/test lint  ## lint, types and unit tests, in under two minutes
-	$(PYTEST) -m "not slow" tests/unit tuner
+demo: .venv/demo.stamp ## Tune a network on handwritten digits (the first time also installs)
+	@$(BIN)/python examples/quickstart.py
 
-lint: $(STAMPS)/test
-	$(BIN)/ruff check
-	$(BIN)/ruff format --check
-	$(BIN)/mypy
+test: setup ## Run all tests, and the examples in the docstrings
+	@$(BIN)/python -m pytest
 
-bench: $(STAMPS)/test  ## measure beside ray.tune and write the table and the plot
-	$(BIN)/python benchmarks/run.py
+check: setup ## Lint, types and the quick tests, in less than two minutes
+	@$(BIN)/python -m ruff check
+	@$(BIN)/python -m ruff format --check
+	@$(BIN)/python -m mypy
+	@$(BIN)/python -m pytest tests/unit tuner -m "not slow"
 
-clean:  ## remove the virtual environment and what tools left behind
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+bench: setup ## Measure this library beside ray.tune; writes benchmarks/out/
+	@$(BIN)/python benchmarks/run.py
 
-$(STAMPS)/demo: pyproject.toml constraints.txt
-	$(PYTHON) -m venv $(VENV)
-	$(INSTALL) -e '.[demo]'
-	@mkdir -p $(STAMPS) && touch $@
+setup: .venv/dev.stamp ## Install everything that development needs into .venv
 
-$(STAMPS)/test: pyproject.toml constraints.txt
-	$(PYTHON) -m venv $(VENV)
-	$(INSTALL) -e '.[dev,bench]'
-	@mkdir -p $(STAMPS) && touch $@ $(STAMPS)/demo
+clean: ## Remove what builds, tests and linters left; .venv stays
+	@rm -rf build dist tuner.egg-info benchmarks/out .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@find . -name .venv -prune -o -type d -name __pycache__ -exec rm -rf {} +
+
+.venv/bin/python:
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed, and none was found" >&2; exit 1; }
+	@$(PYTHON) -m venv .venv || { rm -rf .venv; exit 1; }
+
+# Files are the stamps' prerequisites; the interpreter only has to exist.
+.venv/demo.stamp: pyproject.toml constraints.txt | .venv/bin/python
+	@echo "Installing the library and scikit-learn into .venv"
+	@$(INSTALL) --editable '.[examples]'
+	@touch $@
+
+.venv/dev.stamp: pyproject.toml constraints.txt | .venv/bin/python
+	@echo "Installing the library and its development tools into .venv; this can take minutes"
+	@$(INSTALL) --editable '.[dev,bench]'
+	@touch .venv/demo.stamp $@

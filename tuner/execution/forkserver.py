@@ -211,7 +211,3 @@ def main() -> None:
     gc.freeze()
     _tell(control, {"event": "ready"})
     ForkServer(control, trainable, arguments["settings"]).run()
-
-
-if __name__ == "__main__":
-    main()

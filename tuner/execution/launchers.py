@@ -9,7 +9,6 @@ import selectors
 import signal
 import socket
 import subprocess
-import sys
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -17,6 +16,7 @@ from tuner.errors import TrainableError
 from tuner.execution import machine, threads
 from tuner.execution.forkserver import MAX_DATAGRAM
 from tuner.execution.process import kill_group
+from tuner.interpreter import python_command
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,10 +66,10 @@ class ForkLauncher:
             }
         )
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "tuner.execution.forkserver", arguments],
+            python_command("tuner.execution.forkserver", arguments),
             stdin=subprocess.DEVNULL,
             pass_fds=[theirs.fileno()],
-            env=_environment(),
+            env=threads.single_threaded(dict(os.environ)),
             start_new_session=True,
         )
         theirs.close()
@@ -105,8 +105,8 @@ class ForkLauncher:
                 data = self._control.recv(MAX_DATAGRAM, socket.MSG_DONTWAIT)
             except BlockingIOError:
                 return exits
-            except ConnectionResetError:
-                data = b""
+            except ConnectionResetError:  # it left without reading all; what it said comes next
+                continue
             if not data:
                 raise TrainableError(self._explain_end())
             notice = json.loads(data)
@@ -163,12 +163,12 @@ class SpawnLauncher:
             }
         )
         process = subprocess.Popen(
-            [sys.executable, "-m", "tuner.execution.spawned", arguments],
+            python_command("tuner.execution.spawned", arguments),
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
             pass_fds=[line.fileno()],
-            env=_environment(),
+            env=threads.single_threaded(dict(os.environ)),
             start_new_session=True,
         )
         sentinel = os.pidfd_open(process.pid)
@@ -210,12 +210,3 @@ def worker_settings() -> dict[str, Any]:
         "node_ip": machine.node_ip(),
         "chosen": threads.chosen_variables(),
     }
-
-
-def _environment() -> dict[str, str]:
-    """A worker's environment: it must find this library, however the driver found it."""
-    environ = threads.single_threaded(dict(os.environ))
-    library = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-    known = environ.get("PYTHONPATH")
-    environ["PYTHONPATH"] = f"{library}{os.pathsep}{known}" if known else library
-    return environ

@@ -10,7 +10,6 @@ import json
 import mmap
 import os
 import pickle
-import sys
 import tempfile
 from typing import Any
 
@@ -37,7 +36,7 @@ def write_payload(trainable: Any, name: str) -> str:
             "what cannot be pickled (locks, files, connections) inside the function"
         ) from error
     blobs = [content, *(buffer.raw() for buffer in buffers)]
-    header = json.dumps({"path": _import_path(), "sizes": [len(blob) for blob in blobs]}).encode()
+    header = json.dumps([len(blob) for blob in blobs]).encode()
     fd, path = tempfile.mkstemp(prefix="tuner-payload-", dir=_folder(sum(map(len, blobs))))
     with os.fdopen(fd, "wb") as file:
         file.write(len(header).to_bytes(8, "big") + header)
@@ -48,24 +47,18 @@ def write_payload(trainable: Any, name: str) -> str:
 
 
 def load_payload(path: str) -> Any:
-    """The trainable that `write_payload` wrote; also extends `sys.path` as the driver's was."""
+    """The trainable that `write_payload` wrote."""
     with open(path, "rb") as file:
         mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
     start = 8 + int.from_bytes(mapped[:8], "big")
-    header = json.loads(mapped[8:start])
-    known = set(sys.path)
-    sys.path.extend(entry for entry in header["path"] if entry not in known)
+    sizes = json.loads(mapped[8:start])
     views = []
     view = memoryview(mapped)
-    for size in header["sizes"]:
+    for size in sizes:
         start = _aligned(start)
         views.append(view[start : start + size])
         start += size
     return pickle.loads(views[0], buffers=views[1:])
-
-
-def _import_path() -> list[str]:
-    return [os.path.abspath(entry) for entry in sys.path]
 
 
 def _folder(size: int) -> str | None:

@@ -17,7 +17,3 @@ def main() -> None:
     die_with_parent(arguments["parent"], signal.SIGKILL)
     trainable = load_payload(arguments["payload"])
     run_worker(arguments["line"], trainable, arguments["settings"])
-
-
-if __name__ == "__main__":
-    main()

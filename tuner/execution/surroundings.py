@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-import sys
 from collections.abc import Iterator
+from typing import TextIO
 
 from tuner.execution import seeding
 from tuner.execution.protocol import Assignment
@@ -23,20 +23,29 @@ def prepare(assignment: Assignment) -> None:
 @contextlib.contextmanager
 def redirected(assignment: Assignment) -> Iterator[None]:
     """Sends what the trial prints to files, also what is printed below Python."""
-    targets = [(1, assignment.stdout), (2, assignment.stderr)]
-    saved = []
-    for fd, path in targets:
-        if path is None:
-            continue
-        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-        saved.append((fd, os.dup(fd)))
-        os.dup2(file, fd)
-        os.close(file)
+    with contextlib.ExitStack() as stack:
+        if assignment.stdout is not None:
+            stack.enter_context(_descriptor_redirected(1, assignment.stdout))
+            stack.enter_context(contextlib.redirect_stdout(_opened(stack, assignment.stdout)))
+        if assignment.stderr is not None:
+            stack.enter_context(_descriptor_redirected(2, assignment.stderr))
+            stack.enter_context(contextlib.redirect_stderr(_opened(stack, assignment.stderr)))
+        yield
+
+
+@contextlib.contextmanager
+def _descriptor_redirected(fd: int, path: str) -> Iterator[None]:
+    original = os.dup(fd)
+    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    os.dup2(file, fd)
+    os.close(file)
     try:
         yield
     finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        for fd, original in saved:
-            os.dup2(original, fd)
-            os.close(original)
+        os.dup2(original, fd)
+        os.close(original)
+
+
+def _opened(stack: contextlib.ExitStack, path: str) -> TextIO:
+    """A text file for `sys.stdout`, which need not be what the descriptor belongs to."""
+    return stack.enter_context(open(path, "a", buffering=1, errors="replace"))

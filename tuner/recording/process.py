@@ -7,7 +7,6 @@ import os
 import pickle
 import socket
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -15,9 +14,9 @@ from collections.abc import Sequence
 import cloudpickle
 import orjson
 
-import tuner
 from tuner.callbacks.logger import LoggerCallback
 from tuner.errors import ConfigError
+from tuner.interpreter import python_command
 
 logger = logging.getLogger(__name__)
 
@@ -50,7 +49,6 @@ class RecorderProcess:
         task = {
             "experiment_path": self._path,
             "loggers": self._pickled,
-            "sys_path": sys.path,
             "controller": os.getpid(),
         }
         self._control, remote = socket.socketpair()
@@ -58,10 +56,9 @@ class RecorderProcess:
             pickle.dump(task, stdin)
             stdin.seek(0)
             self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", _MODULE, str(remote.fileno())],
+                python_command(_MODULE, str(remote.fileno())),
                 stdin=stdin,
                 stdout=subprocess.DEVNULL,
-                env=_environment(),
                 pass_fds=[remote.fileno()],
                 start_new_session=True,
             )
@@ -136,10 +133,3 @@ def _pickle(callback: LoggerCallback) -> bytes:
             f"({error}); give it in_recorder = False"
         ) from error
     return pickled
-
-
-def _environment() -> dict[str, str]:
-    """The environment of this process, from which the same `tuner` is imported."""
-    home = os.path.dirname(os.path.dirname(os.path.abspath(tuner.__file__)))
-    paths = [home, *filter(None, [os.environ.get("PYTHONPATH")])]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}

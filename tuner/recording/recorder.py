@@ -1,6 +1,6 @@
 """The recorder: follows the journal and has the loggers write it down, in a process of its own.
 
-Run as `python -m tuner.recording.recorder FD` by `RecorderProcess`: what to record comes pickled
+Started by `RecorderProcess` with the file descriptor FD of a socket: what to record comes pickled
 on the standard input, the end of the experiment shows as the end of the socket `FD`.
 """
 
@@ -233,7 +233,6 @@ def main() -> None:
     """Runs the recorder until its controller ends it or is gone, then completes all files."""
     control = socket.socket(fileno=int(sys.argv[1]))
     task = pickle.load(sys.stdin.buffer)
-    sys.path[:] = task["sys_path"]
     messages: list[str] = []
     try:
         loggers = [pickle.loads(pickled) for pickled in task["loggers"]]
@@ -269,6 +268,3 @@ def _follow(recorder: Recorder, control: socket.socket, *, controller: int) -> N
             pass
         return
 
-
-if __name__ == "__main__":
-    main()

@@ -1,0 +1,527 @@
+"""What every executor does. A new one joins by one line in `EXECUTORS`."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import random
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from executor_driver import Driver, Failed, Reported, kinds, stop_after
+
+import tuner as tune
+from tuner.errors import TrainableError
+from tuner.execution.executor import TrialExecutor
+from tuner.execution.inline import InlineExecutor
+from tuner.execution.local import LocalExecutor
+from tuner.progress import Progress
+
+EXECUTORS: dict[str, Callable[[], TrialExecutor]] = {
+    "fork": lambda: LocalExecutor(num_cpus=2, start_method="fork"),
+    "spawn": lambda: LocalExecutor(num_cpus=2, start_method="spawn"),
+    "inline": InlineExecutor,
+}
+in_processes = pytest.mark.parametrize("kind", ["fork", "spawn"])
+
+
+@pytest.fixture(params=EXECUTORS)
+def executor(request: pytest.FixtureRequest) -> TrialExecutor:
+    return EXECUTORS[request.param]()
+
+
+@pytest.fixture(autouse=True)
+def short_grace(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TUNER_STOP_GRACE_S", "0.3")
+
+
+def count(config: dict[str, Any]) -> None:
+    for i in range(3):
+        tune.report({"i": i, "name": config.get("name")})
+
+
+class Point:
+    """A value that JSON cannot say."""
+
+    def __init__(self, x: int) -> None:
+        self.x = x
+
+
+class Counter(tune.Trainable):
+    made = 0
+
+    def setup(self, config: dict[str, Any]) -> None:
+        self.n = 0
+        type(self).made += 1
+
+    def step(self) -> dict[str, Any]:
+        self.n += 1
+        more = {"should_checkpoint": True} if self.n == self.config.get("save_at") else {}
+        if self.n == self.config.get("done_at"):
+            more["done"] = True
+        return {"n": self.n, "made": self.made, **more}
+
+    def save_checkpoint(self, checkpoint_dir: str) -> dict[str, Any]:
+        return {"n": self.n}
+
+    def load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self.n = checkpoint["n"]
+
+    def cleanup(self) -> None:
+        Path("cleaned").touch()
+
+
+class Resettable(Counter):
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        self.n = 0
+        return True
+
+
+def test_results_arrive_in_order_and_complete(executor: TrialExecutor, tmp_path: Path) -> None:
+    with Driver(executor, count, tmp_path) as driver:
+        told = driver.run(config={"name": "x"})
+        results = driver.results()
+    assert kinds(told) == ["Reported", "Reported", "Reported", "Finished"]
+    assert [(r["i"], r["name"], r["training_iteration"]) for r in results] == [
+        (0, "x", 1),
+        (1, "x", 2),
+        (2, "x", 3),
+    ]
+    assert driver.capacity["CPU"] >= 1
+    for result in results:
+        assert result["trial_id"] == "t0"
+        assert result["hostname"]
+        assert result["pid"] > 0
+        assert result["done"] is False
+        assert 0 <= result["time_this_iter_s"] <= result["time_total_s"]
+
+
+def test_several_trials_one_after_the_other(executor: TrialExecutor, tmp_path: Path) -> None:
+    with Driver(executor, count, tmp_path) as driver:
+        for number in range(4):
+            driver.launch(f"t{number}")
+        driver.wait()
+        assert [len(driver.results(f"t{n}")) for n in range(4)] == [3, 3, 3, 3]
+
+
+@pytest.mark.parametrize("decision", ["STOP", "PAUSE"])
+def test_a_stopped_function_unwinds(executor: TrialExecutor, tmp_path: Path, decision: str) -> None:
+    def endless(config: dict[str, Any]) -> None:
+        try:
+            while True:
+                try:
+                    tune.report({"a": 1})
+                except Exception:
+                    Path("swallowed").touch()
+        finally:
+            Path("unwound").touch()
+
+    with Driver(executor, endless, tmp_path, stop_after(2, decision)) as driver:
+        told = driver.run()
+    assert kinds(told) == ["Reported", "Reported", "Finished"]
+    assert (tmp_path / "t0" / "unwound").exists()
+    assert not (tmp_path / "t0" / "swallowed").exists()
+
+
+def test_what_a_function_yields_or_returns_is_reported(
+    executor: TrialExecutor, tmp_path: Path
+) -> None:
+    def any_way(config: dict[str, Any]) -> Any:
+        if config["how"] == "yield":
+            return ({"i": i} for i in range(2))
+        return {"dict": {"i": 5}, "number": 7, "nothing": None}[config["how"]]
+
+    with Driver(executor, any_way, tmp_path) as driver:
+        for how in ("yield", "dict", "number", "nothing"):
+            driver.run(how, config={"how": how})
+        assert [r["i"] for r in driver.results("yield")] == [0, 1]
+        assert [r["i"] for r in driver.results("dict")] == [5]
+        assert [r["_metric"] for r in driver.results("number")] == [7]
+        assert driver.results("nothing") == []
+
+
+def test_an_error_is_told_without_the_frames_of_the_library(
+    executor: TrialExecutor, tmp_path: Path
+) -> None:
+    def fail(config: dict[str, Any]) -> None:
+        raise ValueError("no good")
+
+    with Driver(executor, fail, tmp_path) as driver:
+        (failed,) = driver.run()
+    assert isinstance(failed, Failed)
+    assert failed.error.splitlines()[-1] == "ValueError: no good"
+    assert "test_executors_contract" in failed.error
+    assert "tuner/execution" not in failed.error
+
+
+def test_sys_exit_is_an_error(executor: TrialExecutor, tmp_path: Path) -> None:
+    with Driver(executor, lambda config: sys.exit(3), tmp_path) as driver:
+        (failed,) = driver.run()
+    assert isinstance(failed, Failed)
+    assert "SystemExit: 3" in failed.error
+
+
+def test_a_configuration_arrives_exactly(executor: TrialExecutor, tmp_path: Path) -> None:
+    def look(config: dict[str, Any]) -> dict[str, Any]:
+        return {
+            "x": config["point"].x,
+            "sum": config["array"].sum(),
+            "dtype": str(config["array"].dtype),
+            "called": config["function"](2),
+            "tuple": type(config["pair"]).__name__,
+            "nan": config["nan"] != config["nan"],
+            "class": config["class"].__name__,
+        }
+
+    config = {
+        "point": Point(3),
+        "array": np.arange(4, dtype=np.int16),
+        "function": lambda value: value * 21,
+        "pair": (1, 2),
+        "nan": float("nan"),
+        "class": Point,
+    }
+    with Driver(executor, look, tmp_path) as driver:
+        driver.run(config=config)
+        (result,) = driver.results()
+    assert result["x"] == 3
+    assert (result["sum"], result["dtype"]) == (6, "int16")
+    assert result["called"] == 42
+    assert (result["tuple"], result["nan"], result["class"]) == ("tuple", True, "Point")
+
+
+def test_a_checkpoint_is_staged_and_can_be_resumed_from(
+    executor: TrialExecutor, tmp_path: Path
+) -> None:
+    def train(config: dict[str, Any]) -> None:
+        checkpoint = tune.get_checkpoint()
+        start = 0
+        if checkpoint is not None:
+            with checkpoint.as_directory() as folder:
+                start = json.loads(Path(folder, "state.json").read_text())
+        for i in range(start, start + 2):
+            folder = Path("scratch")
+            folder.mkdir(exist_ok=True)
+            (folder / "state.json").write_text(json.dumps(i + 1))
+            tune.report({"i": i}, checkpoint=tune.Checkpoint.from_directory(folder))
+
+    with Driver(executor, train, tmp_path) as driver:
+        told = driver.run(next_checkpoint=4)
+        names = [s.checkpoint for s in told if isinstance(s, Reported)]
+        staged = tmp_path / "t0" / ".checkpoint_000005.attempt1"
+        assert names == ["checkpoint_000004", "checkpoint_000005"]
+        assert json.loads((staged / "state.json").read_text()) == 2
+        driver.run(attempt=2, checkpoint=str(staged), progress=Progress(2, 10.0))
+        results = driver.results()
+    assert [r["i"] for r in results] == [0, 1, 2, 3]
+    assert [r["training_iteration"] for r in results] == [1, 2, 3, 4]
+    assert [r["iterations_since_restore"] for r in results] == [1, 2, 1, 2]
+    assert results[2]["time_total_s"] >= 10.0
+    assert results[0]["checkpoint_dir_name"] == "checkpoint_000004"
+
+
+def test_where_a_trial_works_and_what_it_knows(executor: TrialExecutor, tmp_path: Path) -> None:
+    def look(config: dict[str, Any]) -> dict[str, Any]:
+        context = tune.get_context()
+        return {
+            "cwd": os.getcwd(),
+            "origin": os.environ["TUNE_ORIG_WORKING_DIR"],
+            "variable": os.environ.get("SOME_VARIABLE"),
+            "dir": context.get_trial_dir(),
+            "id": context.get_trial_id(),
+            "name": context.get_trial_name(),
+            "experiment": context.get_experiment_name(),
+            "cpus": context.get_trial_resources().head_cpus,
+        }
+
+    before = os.getcwd()
+    with Driver(executor, look, tmp_path) as driver:
+        driver.run("inside", environ={"SOME_VARIABLE": "set"})
+        driver.run("outside", change_directory=False)
+        (inside,), (outside,) = driver.results("inside"), driver.results("outside")
+    assert inside["cwd"] == inside["dir"] == str(tmp_path / "inside")
+    assert inside["origin"] == outside["cwd"] == str(tmp_path)
+    assert inside["variable"] == "set"
+    assert (inside["id"], inside["name"]) == ("inside", "name_inside")
+    assert (inside["experiment"], inside["cpus"]) == ("experiment", 1.0)
+    assert os.getcwd() == before
+
+
+def test_output_goes_to_files_also_below_python(executor: TrialExecutor, tmp_path: Path) -> None:
+    def talk(config: dict[str, Any]) -> None:
+        print("from python", flush=True)
+        os.system("echo from a child")
+        os.write(2, b"from below\n")
+
+    with Driver(executor, talk, tmp_path) as driver:
+        driver.run(stdout=str(tmp_path / "out"), stderr=str(tmp_path / "err"))
+    assert (tmp_path / "out").read_text() == "from python\nfrom a child\n"
+    assert (tmp_path / "err").read_text() == "from below\n"
+
+
+def test_each_seed_has_its_own_streams(executor: TrialExecutor, tmp_path: Path) -> None:
+    def draw(config: dict[str, Any]) -> dict[str, float]:
+        return {"numpy": float(np.random.rand()), "random": random.random()}
+
+    before = random.getstate()
+    with Driver(executor, draw, tmp_path) as driver:
+        for trial_id, seed in (("a", 1), ("b", 2), ("c", 1)):
+            driver.run(trial_id, seed=seed)
+        drawn = [(r["numpy"], r["random"]) for t in "abc" for r in driver.results(t)]
+    assert drawn[0] == drawn[2] != drawn[1]
+    assert random.getstate() == before
+
+
+def test_a_class_is_saved_when_it_should_be(executor: TrialExecutor, tmp_path: Path) -> None:
+    with Driver(executor, Counter, tmp_path, stop_after(5)) as driver:
+        told = driver.run(
+            "often", checkpoint_frequency=2, checkpoint_at_end=True, config={"save_at": 3}
+        )
+        saved = [(s.result["n"], s.checkpoint) for s in told if isinstance(s, Reported)]
+        assert saved == [
+            (1, None),
+            (2, "checkpoint_000000"),
+            (3, "checkpoint_000001"),
+            (4, "checkpoint_000002"),
+            (5, None),
+        ]
+        assert kinds(told)[-2:] == ["Saved", "Finished"]
+        at_end = driver.run("done", checkpoint_at_end=True, config={"done_at": 2})
+        assert [s.checkpoint for s in at_end if isinstance(s, Reported)] == [
+            None,
+            "checkpoint_000000",
+        ]
+        resumed = driver.run(
+            "often",
+            attempt=2,
+            checkpoint=str(tmp_path / "often" / ".checkpoint_000002.attempt1"),
+            progress=Progress(4),
+        )
+    assert [s.result["n"] for s in resumed if isinstance(s, Reported)] == [5]
+    assert (tmp_path / "often" / "cleaned").exists()
+
+
+def test_a_paused_class_is_saved(executor: TrialExecutor, tmp_path: Path) -> None:
+    with Driver(executor, Counter, tmp_path, stop_after(2, "PAUSE")) as driver:
+        assert kinds(driver.run()) == ["Reported", "Reported", "Saved", "Finished"]
+
+
+def test_a_kept_worker_takes_the_next_trial(executor: TrialExecutor, tmp_path: Path) -> None:
+    with Driver(executor, Resettable, tmp_path, stop_after(2)) as driver:
+        driver.run("a", keep_worker=True)
+        driver.run("b", keep_worker=True, config={"other": 1})
+        a, b = driver.results("a"), driver.results("b")
+    assert a[-1]["pid"] == b[-1]["pid"]
+    assert a[-1]["made"] == b[-1]["made"]
+    assert [r["n"] for r in b] == [1, 2]
+
+
+def test_a_kept_worker_makes_a_new_object_where_it_cannot_be_reset(
+    executor: TrialExecutor, tmp_path: Path
+) -> None:
+    with Driver(executor, Counter, tmp_path, stop_after(2)) as driver:
+        driver.run("a", keep_worker=True)
+        driver.run("b", keep_worker=True)
+        a, b = driver.results("a"), driver.results("b")
+    assert a[-1]["pid"] == b[-1]["pid"]
+    assert b[-1]["made"] == a[-1]["made"] + 1
+
+
+@pytest.mark.parametrize(
+    "trainable",
+    [
+        lambda config: {"x": 1},
+        functools.partial(lambda config, x: {"x": x}, x=1),
+        tune.with_parameters(lambda config, x: {"x": x}, x=1),
+    ],
+    ids=["lambda", "partial", "with_parameters"],
+)
+def test_any_callable_runs(executor: TrialExecutor, tmp_path: Path, trainable: Any) -> None:
+    with Driver(executor, trainable, tmp_path) as driver:
+        driver.run()
+        assert driver.results()[0]["x"] == 1
+
+
+@in_processes
+def test_large_arrays_can_be_written_to(kind: str, tmp_path: Path) -> None:
+    data = np.ones(1_000_000)
+
+    def use(config: dict[str, Any], data: Any) -> dict[str, float]:
+        data += 1
+        return {"sum": float(data.sum())}
+
+    with Driver(EXECUTORS[kind](), tune.with_parameters(use, data=data), tmp_path) as driver:
+        driver.run("a")
+        driver.run("b")
+        assert [driver.results(t)[0]["sum"] for t in "ab"] == [2_000_000, 2_000_000]
+    assert data.sum() == 1_000_000
+
+
+@in_processes
+def test_what_trials_print_is_passed_on(kind: str, tmp_path: Path) -> None:
+    with Driver(EXECUTORS[kind](), lambda config: print("hello"), tmp_path) as driver:
+        driver.run()
+        assert driver.output["t0"] == b"hello\n"
+
+
+@in_processes
+def test_a_fresh_trial_has_a_fresh_process(kind: str, tmp_path: Path) -> None:
+    with Driver(EXECUTORS[kind](), count, tmp_path) as driver:
+        driver.run("a")
+        driver.run("b")
+        pids = {r["pid"] for t in "ab" for r in driver.results(t)}
+    assert len(pids) == 2
+    assert os.getpid() not in pids
+
+
+@in_processes
+@pytest.mark.parametrize("ignores", [False, True])
+def test_an_attempt_that_never_reports_can_be_ended(
+    kind: str, ignores: bool, tmp_path: Path
+) -> None:
+    def wait(config: dict[str, Any]) -> None:
+        import signal
+        import threading
+
+        if ignores:
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        tune.report({"ready": 1})
+        try:
+            threading.Event().wait()
+        finally:
+            Path("unwound").touch()
+
+    with Driver(EXECUTORS[kind](), wait, tmp_path) as driver:
+        driver.launch()
+        driver.wait_until(lambda: bool(driver.results()))
+        driver.executor.end("t0", 1)
+        driver.wait()
+    assert kinds(driver.stimuli)[-1] == ("Failed" if ignores else "Finished")
+    assert (tmp_path / "t0" / "unwound").exists() is not ignores
+
+
+@in_processes
+@pytest.mark.parametrize(
+    ("end", "words"),
+    [
+        (lambda: os.kill(os.getpid(), 9), "killed by SIGKILL"),
+        (lambda: os.kill(os.getpid(), 11), "killed by SIGSEGV"),
+        (lambda: os._exit(5), "exit code 5"),
+    ],
+    ids=["kill", "segfault", "exit"],
+)
+def test_the_death_of_a_worker_is_an_error(
+    kind: str, end: Callable[[], None], words: str, tmp_path: Path
+) -> None:
+    def die(config: dict[str, Any]) -> None:
+        tune.report({"a": 1})
+        end()
+
+    with Driver(EXECUTORS[kind](), die, tmp_path) as driver:
+        told = driver.run()
+    assert kinds(told) == ["Reported", "Failed"]
+    assert isinstance(told[-1], Failed)
+    assert words in told[-1].error
+
+
+@in_processes
+def test_a_worker_that_failed_is_not_kept(kind: str, tmp_path: Path) -> None:
+    def sometimes(config: dict[str, Any]) -> dict[str, int]:
+        if config.get("fail"):
+            raise ValueError
+        return {"pid": os.getpid()}
+
+    with Driver(EXECUTORS[kind](), sometimes, tmp_path) as driver:
+        driver.run("a", keep_worker=True)
+        driver.run("b", keep_worker=True, config={"fail": True})
+        driver.run("c", keep_worker=True)
+        assert driver.results("a")[0]["pid"] != driver.results("c")[0]["pid"]
+
+
+@in_processes
+def test_gpus_are_shared_out(kind: str, tmp_path: Path) -> None:
+    def look(config: dict[str, Any]) -> dict[str, str]:
+        return {"gpus": os.environ["CUDA_VISIBLE_DEVICES"]}
+
+    executor = LocalExecutor(num_cpus=4, num_gpus=3, start_method=kind)  # type: ignore[arg-type]
+    with Driver(executor, look, tmp_path) as driver:
+        for trial_id, amount in (("none", 0), ("two", 2), ("half", 0.5), ("other", 0.5)):
+            driver.launch(trial_id, bundles=[{"CPU": 1.0, "GPU": amount} if amount else {}])
+        driver.wait()
+        seen = {t: driver.results(t)[0]["gpus"] for t in ("none", "two", "half", "other")}
+    assert seen == {"none": "", "two": "0,1", "half": "2", "other": "2"}
+
+
+def test_what_cannot_be_pickled_is_a_clear_error(tmp_path: Path) -> None:
+    import threading
+
+    lock = threading.Lock()
+
+    def hold(config: dict[str, Any]) -> None:
+        lock.acquire()
+
+    with pytest.raises(TrainableError, match="trainable 'trainable' cannot be pickled"):
+        Driver(LocalExecutor(), hold, tmp_path)
+
+
+@in_processes
+def test_a_module_that_workers_cannot_import_is_a_clear_error(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = tmp_path / "vanishing_module.py"
+    module.write_text("def train(config):\n    pass\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    from vanishing_module import train  # type: ignore[import-not-found]
+
+    module.write_text("raise RuntimeError('not here')\n")
+    for cached in tmp_path.glob("__pycache__/*"):
+        cached.unlink()
+    driver = Driver(EXECUTORS[kind](), train, tmp_path)
+    try:
+        if kind == "fork":
+            with pytest.raises(TrainableError, match="not here"):
+                driver.run()
+        else:
+            (failed,) = driver.run()
+            assert isinstance(failed, Failed)
+            assert b"RuntimeError: not here" in driver.output["t0"]
+    finally:
+        driver.executor.shutdown()
+
+
+def test_forking_is_given_up_where_it_is_unsafe(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A module named torch that says of itself what torch says once CUDA is initialized.
+    (tmp_path / "torch.py").write_text(
+        "class cuda:\n"
+        "    @staticmethod\n"
+        "    def is_initialized():\n"
+        "        return True\n"
+        "def manual_seed(seed):\n"
+        "    pass\n"
+    )
+    (tmp_path / "uses_cuda.py").write_text("import torch\ndef train(config):\n    return 1\n")
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import sys\n"
+        f"sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
+        "from pathlib import Path\n"
+        "from executor_driver import Driver, kinds\n"
+        "from tuner.execution.local import LocalExecutor\n"
+        "import uses_cuda\n"
+        "executor = LocalExecutor(start_method='fork')\n"
+        f"with Driver(executor, uses_cuda.train, Path({str(tmp_path)!r})) as driver:\n"
+        "    print(kinds(driver.run()), executor._start_method)\n"
+    )
+    import subprocess
+
+    printed = subprocess.run(
+        [sys.executable, str(script)], capture_output=True, text=True, check=True
+    ).stdout
+    assert printed == "['Reported', 'Finished'] spawn\n"
