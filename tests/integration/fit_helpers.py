@@ -1,0 +1,86 @@
+"""What the tests of whole experiments share."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import tuner as tune
+
+MARK = "TUNER_TEST_MARK"
+
+
+def fit(
+    trainable: Any,
+    folder: Path,
+    *,
+    space: dict[str, Any] | None = None,
+    run: dict[str, Any] | None = None,
+    **tune_config: Any,
+) -> tune.ResultGrid:
+    """Runs an experiment silently in `folder`."""
+    return tune.Tuner(
+        trainable,
+        param_space=space,
+        tune_config=tune.TuneConfig(**tune_config),
+        run_config=tune.RunConfig(**{"storage_path": str(folder), "verbose": 0, **(run or {})}),
+    ).fit()
+
+
+def wait_until(condition: Callable[[], bool], timeout_s: float = 20.0) -> None:
+    """Looks again and again until a condition holds."""
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.02)
+
+
+def run_script(text: str, folder: Path, *arguments: str, **options: Any) -> str:
+    """Runs a script as a user would, and returns what it printed."""
+    path = folder / "user_script.py"
+    path.write_text(text)
+    done = subprocess.run(
+        [sys.executable, str(path), *arguments],
+        capture_output=True,
+        text=True,
+        timeout=90,
+        cwd=folder,
+        env={**os.environ, "TUNER_RESULTS_DIR": str(folder), **options.pop("env", {})},
+        **options,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def start_script(text: str, folder: Path, mark: str, **env: str) -> subprocess.Popen[str]:
+    """Starts a script whose processes all carry a mark in their environment."""
+    path = folder / "user_script.py"
+    path.write_text(text)
+    return subprocess.Popen(
+        [sys.executable, str(path)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        cwd=folder,
+        env={**os.environ, "TUNER_RESULTS_DIR": str(folder), MARK: mark, **env},
+    )
+
+
+def marked_processes(mark: str) -> list[str]:
+    """The command lines of all living processes that carry the mark."""
+    needle = f"{MARK}={mark}".encode()
+    found = []
+    for process in Path("/proc").iterdir():
+        if not process.name.isdigit():
+            continue
+        try:
+            if needle in (process / "environ").read_bytes().split(b"\0"):
+                found.append((process / "cmdline").read_bytes().replace(b"\0", b" ").decode())
+        except OSError:
+            continue
+    return found

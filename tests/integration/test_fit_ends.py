@@ -1,0 +1,366 @@
+"""How trials and experiments end: criteria, failures, limits, and what is asked for in vain."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import logging
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fit_helpers import fit
+
+import tuner as tune
+from tuner.errors import ExperimentLockedError, ResourceError, TrialError
+from tuner.schedulers import ASHAScheduler, FIFOScheduler
+
+
+def endless(config: dict[str, Any]) -> None:
+    for i in itertools.count():
+        tune.report({"i": i, "x": config.get("x", 0) * i})
+
+
+@pytest.fixture(autouse=True)
+def short_grace(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TUNER_STOP_GRACE_S", "0.5")
+
+
+@pytest.mark.parametrize(
+    "stop",
+    [
+        {"training_iteration": 4},
+        {"i": 3, "x": 1e9},
+        lambda trial_id, result: result["i"] >= 3,
+        tune.stoppers.MaximumIterationStopper(4),
+        [{"i": 99}, lambda trial_id, result: result["i"] == 3],
+    ],
+    ids=["dict", "either", "function", "stopper", "list"],
+)
+def test_criteria_end_a_trial_at_once(stop: Any, tmp_path: Path) -> None:
+    (result,) = fit(endless, tmp_path, run={"stop": stop})
+    assert result.metrics["i"] == 3
+    assert result.metrics["done"] is True
+    rows = Path(result.path, "result.json").read_text().splitlines()
+    assert [json.loads(row)["i"] for row in rows] == [0, 1, 2, 3]
+
+
+def test_a_stopper_can_end_everything(tmp_path: Path) -> None:
+    class Enough(tune.Stopper):
+        should_stop = False
+
+        def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+            self.should_stop = self.should_stop or result["i"] > 5
+            return self.should_stop
+
+        def stop_all(self) -> bool:
+            return self.should_stop
+
+    grid = fit(endless, tmp_path, num_samples=50, run={"stop": Enough()})
+    assert len(grid) <= 4
+    assert {result.status for result in grid} == {"TERMINATED"}
+
+
+def test_time_ends_also_what_never_reports(tmp_path: Path) -> None:
+    def wait(config: dict[str, Any]) -> None:
+        import threading
+
+        try:
+            threading.Event().wait()
+        finally:
+            Path("unwound").touch()
+
+    grid = fit(wait, tmp_path, num_samples=3, time_budget_s=0.3)
+    assert {result.status for result in grid} == {"TERMINATED"}
+    assert Path(grid[0].path, "unwound").exists()
+
+
+def test_a_criterion_or_metric_that_never_appears_is_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        fit(
+            lambda config: {"loss": 1.0},
+            tmp_path,
+            run={"stop": {"los": 3}},
+            metric="lss",
+            mode="min",
+        )
+    assert "stop={'los': …}: no result has had a number 'los' so far" in caplog.text
+    assert "metric='lss'" in caplog.text
+    assert "did you mean 'loss'?" in caplog.text
+
+
+def append(name: str, text: str) -> None:
+    with open(name, "a") as file:
+        file.write(text)
+
+
+def train_with_checkpoints(config: dict[str, Any]) -> None:
+    checkpoint, start = tune.get_checkpoint(), 0
+    if checkpoint is not None:
+        with checkpoint.as_directory() as folder:
+            start = json.loads(Path(folder, "i").read_text()) + 1
+    for i in range(start, 6):
+        Path("folder").mkdir(exist_ok=True)
+        Path("folder", "i").write_text(json.dumps(i))
+        append("runs", f"{i}\n")
+        kept = tune.Checkpoint.from_directory("folder") if i % 2 == 0 else None
+        tune.report({"i": i, "score": -i}, checkpoint=kept)
+        if i == 3 and start == 0:
+            config["die"]()
+
+
+@pytest.mark.parametrize(
+    "die", [lambda: os.kill(os.getpid(), 9), lambda: 1 / 0, lambda: os._exit(1)]
+)
+def test_a_failed_trial_goes_on_from_its_last_checkpoint(die: Any, tmp_path: Path) -> None:
+    (result,) = fit(
+        train_with_checkpoints,
+        tmp_path,
+        space={"die": die},
+        run={"failure_config": tune.FailureConfig(max_failures=1)},
+    )
+    assert result.status == "TERMINATED"
+    assert Path(result.path, "runs").read_text().split() == ["0", "1", "2", "3", "3", "4", "5"]
+    assert result.metrics["training_iteration"] == 6
+    assert result.metrics_dataframe is not None
+    assert result.metrics_dataframe["i"].tolist() == [0, 1, 2, 3, 4, 5]
+    assert result.metrics_dataframe["training_iteration"].tolist() == [1, 2, 3, 4, 5, 6]
+
+
+def test_a_trial_that_keeps_failing_is_an_error_and_the_others_go_on(tmp_path: Path) -> None:
+    def fail(config: dict[str, Any]) -> dict[str, int]:
+        append("runs", "x")
+        if config["x"] == 2:
+            raise ValueError("two is bad")
+        return {"x": config["x"]}
+
+    grid = fit(
+        fail,
+        tmp_path,
+        space={"x": tune.grid_search([1, 2, 3])},
+        run={"failure_config": tune.FailureConfig(max_failures=2)},
+    )
+    assert [result.status for result in grid] == ["TERMINATED", "ERROR", "TERMINATED"]
+    assert Path(grid[1].path, "runs").read_text() == "xxx"
+    assert isinstance(grid[1].error, TrialError)
+    assert "ValueError: two is bad" in str(grid[1].error)
+    assert Path(grid[1].path, "error.txt").read_text().count("ValueError: two is bad") == 3
+    assert (grid.num_errors, grid.num_terminated) == (1, 2)
+
+
+@pytest.mark.parametrize("fail_fast", [True, "raise"])
+def test_the_first_failure_can_end_the_experiment(fail_fast: Any, tmp_path: Path) -> None:
+    def fail_first(config: dict[str, Any]) -> None:
+        if config["x"] == 0:
+            raise ValueError("the first")
+        endless(config)
+
+    def run() -> tune.ResultGrid:
+        return fit(
+            fail_first,
+            tmp_path,
+            space={"x": tune.grid_search(list(range(50)))},
+            run={"failure_config": tune.FailureConfig(fail_fast=fail_fast)},
+        )
+
+    if fail_fast == "raise":
+        with pytest.raises(TrialError, match="the first"):
+            run()
+        return
+    grid = run()
+    assert grid.num_errors == 1
+    assert len(grid) < 10
+
+
+def test_retention_keeps_the_best_and_the_latest(tmp_path: Path) -> None:
+    config = tune.CheckpointConfig(num_to_keep=2, checkpoint_score_attribute="score")
+    (result,) = fit(
+        train_with_checkpoints,
+        tmp_path,
+        space={"die": lambda: None},
+        run={"checkpoint_config": config},
+    )
+    kept = sorted(p.name for p in Path(result.path).glob("checkpoint_*"))
+    assert kept == ["checkpoint_000000", "checkpoint_000001", "checkpoint_000002"]
+    assert [metrics["i"] for _, metrics in result.best_checkpoints] == [0, 2, 4]
+    assert result.checkpoint is not None
+    assert result.checkpoint.path.endswith("checkpoint_000002")
+    assert not list(Path(result.path).glob(".checkpoint*"))
+
+
+def test_a_scheduler_of_the_user_can_pause_and_resume(tmp_path: Path) -> None:
+    class RoundRobin(FIFOScheduler):
+        def on_trial_result(self, experiment: Any, trial: Any, result: dict[str, Any]) -> str:
+            return self.PAUSE if result["training_iteration"] % 2 == 0 else self.CONTINUE
+
+    class Training(tune.Trainable):
+        def setup(self, config: dict[str, Any]) -> None:
+            self.n = 0
+
+        def step(self) -> dict[str, Any]:
+            self.n += 1
+            return {"n": self.n}
+
+        def save_checkpoint(self, checkpoint_dir: str) -> dict[str, Any]:
+            return {"n": self.n}
+
+        def load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+            self.n = checkpoint["n"]
+
+    grid = fit(
+        Training,
+        tmp_path,
+        num_samples=3,
+        scheduler=RoundRobin(),
+        max_concurrent_trials=1,
+        run={"stop": {"training_iteration": 5}},
+    )
+    assert [r.metrics["n"] for r in grid] == [5, 5, 5]
+    assert [r.metrics["training_iteration"] for r in grid] == [5, 5, 5]
+
+
+def test_asha_stops_most_trials_early_and_keeps_the_best(tmp_path: Path) -> None:
+    grid = fit(
+        endless,
+        tmp_path,
+        space={"x": tune.grid_search(list(range(18)))},
+        metric="x",
+        mode="max",
+        scheduler=ASHAScheduler(max_t=9, grace_period=1, reduction_factor=3),
+        reuse_actors=True,
+    )
+    iterations = [result.metrics["training_iteration"] for result in grid]
+    assert len(grid) == 18
+    assert max(iterations) == 9
+    assert iterations[17] == 9
+    assert sum(iterations) < 18 * 9
+
+
+def test_a_request_beyond_the_machine_is_refused(tmp_path: Path) -> None:
+    executor = tune.LocalExecutor(num_cpus=2, resources={"license": 1})
+    trainable = tune.with_resources(lambda config: {"a": 1}, {"license": 2})
+    with pytest.raises(ResourceError, match="2 license, of which there are 1"):
+        fit(trainable, tmp_path, run={"executor": executor})
+
+
+def test_only_the_trial_that_asks_for_too_much_fails(tmp_path: Path) -> None:
+    executor = tune.LocalExecutor(num_cpus=2)
+    trainable = tune.with_resources(lambda config: {"a": 1}, lambda config: {"cpu": config["cpus"]})
+    grid = fit(
+        trainable,
+        tmp_path,
+        space={"cpus": tune.grid_search([1, 8, 2])},
+        run={"executor": executor},
+    )
+    assert [result.status for result in grid] == ["TERMINATED", "ERROR", "TERMINATED"]
+    assert "8 CPU, of which there are 2" in str(grid[1].error)
+
+
+def test_concurrency_is_limited(tmp_path: Path) -> None:
+    counter = tmp_path / "running"
+    counter.mkdir()
+
+    def train(config: dict[str, Any]) -> dict[str, int]:
+        mine = counter / str(os.getpid())
+        mine.touch()
+        seen = len(list(counter.iterdir()))
+        tune.report({"seen": seen})
+        mine.unlink()
+        return {"seen": seen}
+
+    grid = fit(
+        train,
+        tmp_path / "out",
+        num_samples=8,
+        max_concurrent_trials=2,
+        run={"executor": tune.LocalExecutor(num_cpus=8)},
+    )
+    assert {result.metrics["seen"] for result in grid} <= {1, 2}
+
+
+def test_a_callback_that_raises_ends_the_experiment_with_its_error(tmp_path: Path) -> None:
+    class Picky(tune.Callback):
+        def on_trial_result(self, *args: Any, **info: Any) -> None:
+            raise RuntimeError("I do not like this")
+
+    with pytest.raises(RuntimeError, match="I do not like this"):
+        fit(endless, tmp_path, run={"callbacks": [Picky()], "name": "picky"})
+    journal = (tmp_path / "picky" / "journal" / "00000001.jsonl").read_text()
+    assert '"event":"result"' in journal
+    (rows,) = (tmp_path / "picky").glob("*/result.json")
+    assert rows.read_text().count("\n") == journal.count('"event":"result"')
+
+
+def test_callbacks_see_everything_in_order(tmp_path: Path) -> None:
+    class Log(tune.Callback):
+        def __init__(self) -> None:
+            self.seen: list[str] = []
+
+        def setup(self, **info: Any) -> None:
+            self.seen.append("setup")
+
+        def on_trial_start(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
+            self.seen.append("start")
+
+        def on_trial_result(
+            self, iteration: int, trials: Any, trial: Any, result: Any, **info: Any
+        ) -> None:
+            self.seen.append(f"result {result['i']} {trial.last_result['i']}")
+
+        def on_checkpoint(
+            self, iteration: int, trials: Any, trial: Any, checkpoint: Any, **info: Any
+        ) -> None:
+            self.seen.append(Path(checkpoint.path).name)
+
+        def on_trial_complete(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
+            self.seen.append(f"complete {trial.status}")
+
+        def on_experiment_end(self, trials: Any, **info: Any) -> None:
+            self.seen.append(f"end {len(trials)}")
+
+    log = Log()
+    fit(
+        train_with_checkpoints,
+        tmp_path,
+        space={"die": lambda: None},
+        run={"callbacks": [log], "stop": {"i": 1}},
+    )
+    assert log.seen == [
+        "setup",
+        "start",
+        "result 0 0",
+        "checkpoint_000000",
+        "result 1 1",
+        "complete TERMINATED",
+        "end 1",
+    ]
+
+
+def test_default_loggers_can_be_turned_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
+    (result,) = fit(endless, tmp_path, run={"stop": {"i": 2}})
+    assert os.listdir(result.path) == []
+    assert result.metrics_dataframe is not None
+    assert result.metrics_dataframe["i"].tolist() == [0, 1, 2]
+
+
+def test_an_earlier_run_of_the_same_name_is_kept(tmp_path: Path) -> None:
+    for _ in range(3):
+        grid = fit(endless, tmp_path, run={"stop": {"i": 1}, "name": "again"})
+    folder = tmp_path / "again"
+    assert len(grid) == 1
+    assert sorted(p.name for p in (folder / "previous").iterdir()) == ["0001", "0002"]
+    assert (folder / "previous" / "0001" / "journal" / "00000001.jsonl").exists()
+    assert len(list(folder.glob("endless_*"))) == 3
+
+
+def test_two_runs_cannot_write_to_one_folder(tmp_path: Path) -> None:
+    class FitAgain(tune.Callback):
+        def on_trial_result(self, *args: Any, **info: Any) -> None:
+            fit(endless, tmp_path, run={"name": "shared"})
+
+    with pytest.raises(ExperimentLockedError, match=rf"process {os.getpid()} on .* since"):
+        fit(endless, tmp_path, run={"callbacks": [FitAgain()], "name": "shared"})

@@ -1,0 +1,222 @@
+"""Every way to write a trainable, through `fit()`, as a user would."""
+
+from __future__ import annotations
+
+import functools
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from fit_helpers import fit, run_script
+
+import tuner as tune
+
+
+def module_function(config: dict[str, Any]) -> dict[str, Any]:
+    return {"x": config["x"] * 2}
+
+
+SPACE = {"x": tune.grid_search([1, 2, 3])}
+
+
+@pytest.mark.parametrize(
+    "trainable",
+    [
+        module_function,
+        lambda config: {"x": config["x"] * 2},
+        functools.partial(lambda config, factor: {"x": config["x"] * factor}, factor=2),
+        tune.with_parameters(lambda config, data: {"x": config["x"] * data[0]}, data=[2]),
+    ],
+    ids=["module", "lambda", "partial", "with_parameters"],
+)
+def test_functions(trainable: Any, tmp_path: Path) -> None:
+    grid = fit(trainable, tmp_path, space=SPACE)
+    assert [result.metrics["x"] for result in grid] == [2, 4, 6]
+    assert grid.num_terminated == 3
+
+
+def test_a_closure_over_a_local_class(tmp_path: Path) -> None:
+    class Model:
+        def __init__(self, x: int) -> None:
+            self.x = x
+
+    grid = fit(lambda config: {"x": Model(config["x"]).x}, tmp_path, space=SPACE)
+    assert [result.metrics["x"] for result in grid] == [1, 2, 3]
+
+
+def test_a_registered_name(tmp_path: Path) -> None:
+    tune.register_trainable("doubled", module_function)
+    grid = fit("doubled", tmp_path, space=SPACE)
+    assert [result.metrics["x"] for result in grid] == [2, 4, 6]
+    assert all("doubled_" in result.path for result in grid)
+
+
+def test_a_script_without_a_main_guard(tmp_path: Path) -> None:
+    script = """
+import tuner as tune
+print("top of the script")
+SCALE = 3
+class Counter(tune.Trainable):
+    def setup(self, config):
+        self.n = config["start"]
+    def step(self):
+        self.n += SCALE
+        return {"n": self.n, "done": self.n > 10}
+def train(config):
+    tune.report({"n": config["start"] * SCALE})
+for trainable in (train, Counter):
+    grid = tune.Tuner(
+        trainable, param_space={"start": tune.grid_search([1, 2])},
+        run_config=tune.RunConfig(verbose=0),
+    ).fit()
+    print([result.metrics["n"] for result in grid])
+"""
+    assert run_script(script, tmp_path) == "top of the script\n[3, 6]\n[13, 11]\n"
+
+
+@pytest.mark.slow
+def test_notebook_cells(tmp_path: Path) -> None:
+    import nbformat
+    from nbclient import NotebookClient
+
+    cells = [
+        "import tuner as tune\nFACTOR = 5",
+        "def train(config):\n    tune.report({'x': config['x'] * FACTOR})",
+        "grid = tune.Tuner(train, param_space={'x': tune.grid_search([1, 2])},"
+        f" run_config=tune.RunConfig(storage_path={str(tmp_path)!r})).fit()\n"
+        "print([result.metrics['x'] for result in grid])",
+    ]
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(c) for c in cells])
+    NotebookClient(notebook, timeout=60).execute()
+    printed = "".join(o.get("text", "") for o in notebook.cells[-1].outputs)
+    assert printed.strip().endswith("[5, 10]")
+
+
+def test_off_the_main_thread_and_beside_others(tmp_path: Path) -> None:
+    stop = threading.Event()
+    other = threading.Thread(target=stop.wait)
+    other.start()
+    grids: list[tune.ResultGrid] = []
+    thread = threading.Thread(
+        target=lambda: grids.append(fit(module_function, tmp_path, space=SPACE))
+    )
+    thread.start()
+    thread.join(60)
+    stop.set()
+    other.join()
+    assert [result.metrics["x"] for result in grids[0]] == [2, 4, 6]
+
+
+def test_parallel_torch_and_blas_before_and_inside(tmp_path: Path) -> None:
+    script = """
+import numpy as np, torch
+import tuner as tune
+torch.set_num_threads(2)
+(torch.randn(600, 600) @ torch.randn(600, 600)).sum()   # starts a thread pool in the driver
+np.linalg.svd(np.random.rand(300, 300))
+def train(config):
+    product = torch.randn(600, 600) @ torch.randn(600, 600)
+    values = np.linalg.svd(np.random.rand(300, 300))[1]
+    return {"finite": bool(torch.isfinite(product).all()), "threads": torch.get_num_threads(),
+            "first": float(values[0])}
+grid = tune.Tuner(
+    tune.with_resources(train, {"cpu": 2}), tune_config=tune.TuneConfig(num_samples=2),
+    run_config=tune.RunConfig(verbose=0, executor=tune.LocalExecutor(num_cpus=2)),
+).fit()
+print([(r.metrics["finite"], r.metrics["threads"]) for r in grid], grid.num_errors)
+"""
+    assert run_script(script, tmp_path) == "[(True, 2), (True, 2)] 0\n"
+
+
+@pytest.mark.parametrize("where", ["module", "function"])
+@pytest.mark.parametrize("executor", ["local", "inline"])
+def test_random_streams_differ_by_trial_and_repeat_by_seed(
+    where: str, executor: str, tmp_path: Path
+) -> None:
+    def draw(config: dict[str, Any]) -> dict[str, float]:
+        if where == "function":
+            import numpy.random as stream
+        else:
+            stream = np.random
+        return {"x": float(stream.rand())}
+
+    def run(seed: int | None) -> list[float]:
+        grid = fit(draw, tmp_path, num_samples=4, seed=seed, run={"executor": executor})
+        return [result.metrics["x"] for result in grid]
+
+    first, again, other, fresh = run(1), run(1), run(2), run(None)
+    assert first == again
+    assert len({*first, *other, *fresh}) == 12
+
+
+def test_numpy_and_torch_imported_inside_of_a_trial_are_seeded(tmp_path: Path) -> None:
+    script = """
+import tuner as tune
+def train(config):
+    import sys
+    fresh = "numpy" not in sys.modules
+    import numpy, torch
+    return {"fresh": fresh, "numpy": float(numpy.random.rand()), "torch": float(torch.rand(1))}
+def run():
+    return [
+        (r.metrics["numpy"], r.metrics["torch"], r.metrics["fresh"])
+        for r in tune.Tuner(train, tune_config=tune.TuneConfig(num_samples=2, seed=4),
+                            run_config=tune.RunConfig(verbose=0)).fit()
+    ]
+one, other = run(), run()
+print(one == other, len({value for trial in one for value in trial[:2]}), one[0][2])
+"""
+    assert run_script(script, tmp_path) == "True 4 True\n"
+
+
+def test_any_picklable_value_in_a_configuration(tmp_path: Path) -> None:
+    array = np.arange(3)
+    space = {
+        "kind": tune.choice([dict]),
+        "function": tune.choice([lambda value: value + 1]),
+        "array": tune.choice([array]),
+        "pair": (1, "a"),
+    }
+
+    def use(config: dict[str, Any]) -> dict[str, Any]:
+        return {
+            "made": config["function"](len(config["kind"](a=1))),
+            "sum": int(config["array"].sum()),
+            "pair": config["pair"] == (1, "a"),
+        }
+
+    (result,) = fit(use, tmp_path, space=space)
+    assert (result.metrics["made"], result.metrics["sum"], result.metrics["pair"]) == (2, 3, True)
+    assert result.config["kind"] is dict
+    text = Path(result.path, "params.json").read_text()
+    assert "dict" in text
+    assert "[0, 1, 2]" in text.replace("\n", "") or "array([0, 1, 2])" in text
+
+
+@pytest.mark.parametrize("reuse", [False, True])
+@pytest.mark.parametrize("executor", ["local", "inline"])
+def test_reuse_of_workers_changes_no_result(reuse: bool, executor: str, tmp_path: Path) -> None:
+    class Training(tune.Trainable):
+        def setup(self, config: dict[str, Any]) -> None:
+            self.total = 0
+
+        def step(self) -> dict[str, Any]:
+            self.total += self.config["x"]
+            return {"total": self.total}
+
+        def reset_config(self, new_config: dict[str, Any]) -> bool:
+            self.total = 0
+            return True
+
+    grid = fit(
+        Training,
+        tmp_path,
+        space=SPACE,
+        num_samples=2,
+        reuse_actors=reuse,
+        run={"executor": executor, "stop": {"training_iteration": 3}},
+    )
+    assert [r.metrics["total"] for r in grid] == [3, 6, 9] * 2
+    assert [r.metrics["training_iteration"] for r in grid] == [3] * 6
