@@ -11,7 +11,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check \
 	--constraint constraints.txt --config-settings editable_mode=compat
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench setup clean
+.PHONY: help demo test check bench lint setup clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s%s\n", $$1, $$2}' Makefile
@@ -22,11 +22,13 @@ demo: .venv/demo.stamp ## Tune a network on handwritten digits (the first time a
 test: setup ## Run all tests, and the examples in the docstrings
 	@$(BIN)/python -m pytest
 
-check: setup ## Lint, types and the quick tests, in less than two minutes
+check: lint ## Lint, types and the quick tests, in less than two minutes
+	@$(BIN)/python -m pytest tests/unit tuner -m "not slow"
+
+lint: setup ## Lint and types alone
 	@$(BIN)/python -m ruff check
 	@$(BIN)/python -m ruff format --check
 	@$(BIN)/python -m mypy
-	@$(BIN)/python -m pytest tests/unit tuner -m "not slow"
 
 bench: setup ## Measure this library beside ray.tune; writes benchmarks/out/
 	@$(BIN)/python benchmarks/run.py
@@ -44,7 +46,7 @@ clean: ## Remove what builds, tests and linters left; .venv stays
 # Files are the stamps' prerequisites; the interpreter only has to exist.
 .venv/demo.stamp: pyproject.toml constraints.txt | .venv/bin/python
 	@echo "Installing the library and scikit-learn into .venv"
-	@$(INSTALL) --editable '.[examples]'
+	@$(INSTALL) --editable '.[demo]'
 	@touch $@
 
 .venv/dev.stamp: pyproject.toml constraints.txt | .venv/bin/python

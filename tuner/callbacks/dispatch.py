@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from tuner.callbacks.callback import Callback
+from tuner.callbacks.logger import LoggerCallback
 from tuner.experiment.events import (
     CheckpointSaved,
     Fact,
@@ -51,6 +52,8 @@ class CallbackDispatch:
         """Called once, when nothing runs any more."""
         for callback in self._callbacks:
             callback.on_experiment_end(trials=self._table.trials)
+            if isinstance(callback, LoggerCallback):
+                callback.close()
 
     def _tell(self, callback: Callback, fact: Fact) -> None:
         if isinstance(fact, TrialResult):
@@ -61,8 +64,10 @@ class CallbackDispatch:
                 self._tell_saved(callback, trial)
         elif isinstance(fact, TrialLaunched):
             context = self._context(self._table[fact.trial_id])
+            if fact.attempt > 1 and isinstance(callback, LoggerCallback):
+                callback.on_trial_rewound(self._table[fact.trial_id], fact.iteration)
             callback.on_trial_start(**context)
-            if fact.checkpoint is not None:
+            if fact.attempt > 1 or fact.checkpoint is not None:
                 callback.on_trial_restore(**context)
         elif isinstance(fact, CheckpointSaved):
             self._tell_saved(callback, self._table[fact.trial_id])

@@ -7,8 +7,10 @@ tensors to numbers, longer ones to lists, tuples to lists); configurations keep 
 
 from __future__ import annotations
 
+import ast
 import base64
 import math
+import re
 from typing import Any
 
 import orjson
@@ -21,9 +23,16 @@ _FAST = (
     | orjson.OPT_PASSTHROUGH_DATETIME
     | orjson.OPT_PASSTHROUGH_SUBCLASS
 )
-_EXACT_SCALARS = frozenset((str, bool, type(None)))
+_EXACT_SCALARS = frozenset((bool, type(None)))
 _PLAIN_TYPES: tuple[Any, ...] = (bool, int, float, str, bytes)
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _INT64 = range(-(2**63), 2**63)
+
+
+class StandIn(str):
+    """The `repr` of an object that could not be pickled, or was not to be unpickled."""
+
+    __slots__ = ()
 
 
 def encode_metrics(metrics: dict[Any, Any]) -> bytes:
@@ -83,7 +92,7 @@ def untag(value: Any, *, unpickle: bool = True) -> Any:
     if kind == "dict":
         return dict(untag(pair, unpickle=unpickle) for pair in content)
     if kind == "pickle":
-        return _unpickled(value) if unpickle else value["repr"]
+        return _unpickled(value) if unpickle else StandIn(value["repr"])
     return _SCALARS[kind](content)
 
 
@@ -92,12 +101,15 @@ _SCALARS: dict[str, Any] = {
     "float": float,
     "int": int,
     "bytes": base64.b64decode,
-    "repr": str,
+    "repr": StandIn,
+    "str": ast.literal_eval,
 }
 
 
 def _tagged(value: Any, *, exact: bool) -> Any:
     kind = type(value)
+    if kind is str:
+        return value if _is_utf8(value) else {_TAG: "str", "v": ascii(value)}
     if kind in _EXACT_SCALARS:
         return value
     if kind is int:
@@ -121,7 +133,7 @@ def _tagged(value: Any, *, exact: bool) -> Any:
 
 
 def _tagged_dict(value: dict[Any, Any], *, exact: bool) -> dict[str, Any]:
-    if _TAG not in value and all(type(key) is str for key in value):
+    if _TAG not in value and all(type(key) is str and _is_utf8(key) for key in value):
         return {key: _tagged(item, exact=exact) for key, item in value.items()}
     pairs = [[_tagged(key, exact=True), _tagged(item, exact=exact)] for key, item in value.items()]
     return {_TAG: "dict", "v": pairs}
@@ -130,6 +142,8 @@ def _tagged_dict(value: dict[Any, Any], *, exact: bool) -> dict[str, Any]:
 def _is_plain(value: Any) -> bool:
     """Whether JSON alone gives back the same value with the same types."""
     kind = type(value)
+    if kind is str:
+        return _is_utf8(value)
     if kind in _EXACT_SCALARS:
         return True
     if kind is int:
@@ -140,9 +154,14 @@ def _is_plain(value: Any) -> bool:
         return all(_is_plain(item) for item in value)
     if kind is dict:
         return _TAG not in value and all(
-            type(key) is str and _is_plain(item) for key, item in value.items()
+            type(key) is str and _is_utf8(key) and _is_plain(item) for key, item in value.items()
         )
     return False
+
+
+def _is_utf8(text: str) -> bool:
+    """Whether it has no lone surrogates, which JSON in UTF-8 cannot say."""
+    return text.isascii() or not _SURROGATE.search(text)
 
 
 def _plain(value: Any) -> Any:

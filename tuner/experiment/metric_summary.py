@@ -9,6 +9,7 @@ from tuner.result_fields import AUTOFILLED
 
 _NOT_SUMMARIZED = AUTOFILLED - {"training_iteration", "time_total_s", "timesteps_total"}
 _RECENT = 10
+_INT64 = range(-(2**63), 2**63)  # larger integers have no place among floats
 
 
 class MetricSummary:
@@ -57,7 +58,7 @@ def summarize(
     """Adds every number of a result to its summary; nested keys are joined by `/`."""
     for key, value in result.items():
         kind = type(value)
-        if kind is float or kind is int:
+        if kind is float or (kind is int and value in _INT64):
             if key in _NOT_SUMMARIZED and not prefix:
                 continue
             name = f"{prefix}{key}" if prefix else key

@@ -37,7 +37,7 @@ from tuner.experiment.trial_table import TrialTable
 from tuner.recording.bookmarks import Bookmarks
 from tuner.recording.file_logger import FileLogger
 from tuner.recording.files import LogFiles
-from tuner.recording.results_table import RESULTS_FILE, write_results_table
+from tuner.recording.results_table import RESULTS_FILE, import_arrow, write_results_table
 
 logger = logging.getLogger(__name__)
 
@@ -254,9 +254,14 @@ def main() -> None:
 def _follow(recorder: Recorder, control: socket.socket, *, controller: int) -> None:
     """Records until the controller closes its end of `control` or dies."""
     wait = _SHORTEST_WAIT_S
+    is_ready = False
     while os.getppid() == controller:
         num_facts = recorder.step()
         if num_facts >= _FULL_BATCH:
+            continue
+        if not is_ready:  # the first quiet moment: what the end needs takes a while to import
+            is_ready = True
+            import_arrow()
             continue
         wait = _SHORTEST_WAIT_S if num_facts else min(1.5 * wait, _LONGEST_WAIT_S)
         control.settimeout(wait)
@@ -267,4 +272,3 @@ def _follow(recorder: Recorder, control: socket.socket, *, controller: int) -> N
         except OSError:
             pass
         return
-

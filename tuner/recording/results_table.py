@@ -5,8 +5,10 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import sys
 from collections import defaultdict
 from collections.abc import Iterator
+from importlib.abc import MetaPathFinder
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tuner.experiment.events import TrialCreated, TrialLaunched, TrialResult, settled
@@ -43,6 +45,7 @@ def write_results_table(experiment_path: str, *, row_group: int = ROW_GROUP) -> 
         experiment_path: The experiment's folder.
         row_group: Number of rows that are in memory at once.
     """
+    import_arrow()
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -63,6 +66,27 @@ def write_results_table(experiment_path: str, *, row_group: int = ROW_GROUP) -> 
             for rows in _batches(history.read(), row_group):
                 writer.write_table(_table(history.valid(rows), schema))
     os.replace(f"{path}.new", path)
+
+
+def import_arrow() -> None:
+    """Imports pyarrow without pandas, which it would look for at its first array."""
+    hiding = _HidePandas()
+    sys.meta_path.insert(0, hiding)
+    try:
+        import pyarrow as pa
+        import pyarrow.parquet
+
+        pa.array([0])
+    finally:
+        sys.meta_path.remove(hiding)
+
+
+class _HidePandas(MetaPathFinder):
+    """Makes the import of pandas fail, which takes several times as long as that of pyarrow."""
+
+    def find_spec(self, fullname: str, path: object, target: object = None) -> None:
+        if fullname == "pandas":
+            raise ModuleNotFoundError(fullname)
 
 
 class _History:
