@@ -1,6 +1,40 @@
 """Settings that all tests share."""
 
+import os
+import re
+from collections.abc import Generator
+
+import pytest
 from hypothesis import settings
 
 settings.register_profile("repeatable", deadline=None, derandomize=True)
 settings.load_profile("repeatable")
+
+_MISSING_TOOL = re.compile("could not import|is not installed")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """In continuous integration, a test that skips for want of a tool fails."""
+    report = yield
+    if os.environ.get("CI"):
+        _fail_for_missing_tool(report)
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """The same for a whole module of tests."""
+    report = yield
+    if os.environ.get("CI"):
+        _fail_for_missing_tool(report)
+    return report
+
+
+def _fail_for_missing_tool(report: pytest.TestReport | pytest.CollectReport) -> None:
+    if not report.skipped or not isinstance(report.longrepr, tuple):
+        return
+    reason = report.longrepr[2]
+    if _MISSING_TOOL.search(reason):
+        report.outcome = "failed"
+        report.longrepr = f"CI is set, so a missing tool is a failure: {reason}"
