@@ -91,7 +91,6 @@ def measure_memory(side: str, folder: str) -> dict[str, float]:
     tune = load(side)
     ours = side == "tuner"
     first, last = (1000, 6000) if ours else (100, 400)
-    process = psutil.Process()
     sizes: dict[int, int] = {}
 
     class Watch(tune.Callback):  # type: ignore[name-defined, misc]
@@ -100,7 +99,7 @@ def measure_memory(side: str, folder: str) -> dict[str, float]:
         def on_trial_complete(self, *args: Any, **info: Any) -> None:
             self.done += 1
             if self.done in (first, last):
-                sizes[self.done] = process.memory_info().rss
+                sizes[self.done] = psutil.Process().memory_info().rss
 
     run(
         tune,
@@ -182,7 +181,7 @@ def load(side: str, ray_is_started: bool = True) -> Any:
 
     if ray_is_started:
         ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
-        ray.get(ray.remote(os.getpid).remote())  # a worker process has been started once
+        ray.get(ray.remote(lambda: 1).remote())  # a worker process has been started once
     for name in ("ray.tune", "ray"):
         logging.getLogger(name).setLevel(logging.ERROR)
     return importlib.import_module("ray.tune")

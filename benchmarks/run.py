@@ -97,7 +97,10 @@ def measure(side: str, name: str) -> dict[str, float]:
         "RAY_AIR_NEW_OUTPUT": "0",
         "RAY_TRAIN_V2_ENABLED": "0",
     }
-    with tempfile.TemporaryDirectory(prefix="tuner-bench-") as folder:
+    place = HERE / "out"  # not the system's folder for temporary files, which may be crowded
+    place.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=place) as folder:
+        environ["TMPDIR"] = folder
         command = [sys.executable, str(HERE / "measure.py"), side, name, folder, str(time.time())]
         done = subprocess.run(command, capture_output=True, text=True, env=environ, timeout=600)
     lines = [line for line in done.stdout.splitlines() if line.startswith("FIGURES ")]

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from tuner.checkpoint import Checkpoint
 from tuner.execution.protocol import Assignment
 from tuner.experiment import codec
+from tuner.local_copy import copy_tree
 from tuner.trainable.autofill import Autofill
 from tuner.trainable.context import TuneContext
 from tuner.trainable.placement import PlacementGroupFactory
@@ -80,7 +81,8 @@ class AttemptRunner:
         )
 
         def stage(checkpoint: Checkpoint, name: str) -> None:
-            checkpoint.to_directory(staged_path(assignment.path, name, assignment.attempt))
+            with checkpoint.as_directory() as source:
+                copy_tree(source, staged_path(assignment.path, name, assignment.attempt))
 
         return Session(
             context=context,
