@@ -30,7 +30,7 @@ lint: setup ## Lint and types alone
 	@$(BIN)/python -m ruff format --check
 	@$(BIN)/python -m mypy
 
-bench: setup ## Measure this library beside ray.tune; writes benchmarks/out/
+bench: setup ## Measure this library beside ray.tune; writes table and plot in benchmarks/
 	@$(BIN)/python benchmarks/run.py
 
 setup: .venv/dev.stamp ## Install everything that development needs into .venv

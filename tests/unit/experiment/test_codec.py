@@ -1,0 +1,142 @@
+"""The lossless codec."""
+
+from __future__ import annotations
+
+import math
+import subprocess
+import sys
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tuner.experiment import codec
+
+scalars = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.integers(min_value=2**63)
+    | st.floats(allow_nan=False)
+    | st.text(st.characters())
+    | st.binary()
+)
+keys = st.text(st.characters()) | st.sampled_from(["$", "v", "a"]) | st.integers() | st.booleans()
+values = st.recursive(
+    scalars,
+    lambda inner: (
+        st.lists(inner)
+        | st.tuples(inner, inner)
+        | st.dictionaries(keys, inner)
+        | st.frozensets(st.integers() | st.text())
+    ),
+    max_leaves=12,
+)
+
+
+@given(values)
+def test_exact_values_come_back_with_their_types(value: Any) -> None:
+    assert shape(codec.decode(codec.encode_exact(value))) == shape(value)
+
+
+@given(st.dictionaries(st.text(st.characters()), values))
+def test_metrics_come_back_with_tuples_as_lists(value: dict[str, Any]) -> None:
+    decoded = codec.decode(codec.encode_metrics(value))
+    assert shape(decoded) == shape(listed(value))
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, [math.nan], {"a": math.inf}])
+@pytest.mark.parametrize("encode", [codec.encode_exact, codec.encode_metrics])
+def test_no_float_is_lost(value: Any, encode: Any) -> None:
+    decoded = codec.decode(encode({"x": value, "none": None}))
+    assert repr(decoded) == repr({"x": value, "none": None})
+
+
+@pytest.mark.parametrize(
+    ("value", "plain"),
+    [
+        (np.float64(0.5), 0.5),
+        (np.float32(0.5), 0.5),
+        (np.int64(3), 3),
+        (np.bool_(True), True),
+        (np.array(2.0), 2.0),
+        (np.array([1, 2]), [1, 2]),
+        (np.float32("nan"), math.nan),
+        (torch.tensor(1.5), 1.5),
+        (torch.tensor([1, 2]), [1, 2]),
+        (torch.tensor(1.5, requires_grad=True), 1.5),
+        (type("Sub", (float,), {})(2.0), 2.0),
+    ],
+    ids=repr,
+)
+def test_metrics_become_plain(value: Any, plain: Any) -> None:
+    decoded = codec.decode(codec.encode_metrics({"x": value}))["x"]
+    assert repr(decoded) == repr(plain)
+    assert type(decoded) is type(plain)
+
+
+def test_configurations_keep_every_type() -> None:
+    config = {
+        "scalar": np.float32(0.1),
+        "array": np.arange(3, dtype=np.int8),
+        "tensor": torch.tensor([1.0]),
+        "class": dict,
+        "function": len,
+        "lambda": lambda value: value + 1,
+        3: (1, [2, (3,)]),
+    }
+    decoded = codec.decode(codec.encode_exact(config))
+    assert type(decoded["scalar"]) is np.float32
+    assert decoded["scalar"] == np.float32(0.1)
+    assert decoded["array"].dtype == np.int8
+    assert decoded["array"].tolist() == [0, 1, 2]
+    assert torch.equal(decoded["tensor"], torch.tensor([1.0]))
+    assert (decoded["class"], decoded["function"]) == (dict, len)
+    assert decoded["lambda"](1) == 2
+    assert decoded[3] == (1, [2, (3,)])
+
+
+def test_what_cannot_be_pickled_is_its_repr_in_metrics_and_an_error_in_configurations() -> None:
+    generator = (i for i in range(3))
+    decoded = codec.decode(codec.encode_metrics({"x": generator}))["x"]
+    assert isinstance(decoded, codec.StandIn)
+    assert "generator object" in decoded
+    with pytest.raises(TypeError, match="pickle"):
+        codec.encode_exact({"x": generator})
+
+
+def test_reading_needs_no_module_of_the_user() -> None:
+    raw = codec.encode_exact({"class": Local, "object": Local(), "lr": 0.1})
+    script = f"from tuner.experiment import codec\nprint(codec.decode({raw!r}, unpickle=False))"
+    printed = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    ).stdout
+    assert "Local" in printed
+    assert "'lr': 0.1" in printed
+
+
+class Local:
+    pass
+
+
+def listed(value: Any) -> Any:
+    """The value with lists instead of tuples, other than in keys and sets."""
+    if isinstance(value, dict):
+        return {key: listed(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [listed(item) for item in value]
+    return value
+
+
+def shape(value: Any) -> Any:
+    """A value in a form whose equality also compares types, such as 1, 1.0 and True."""
+    if isinstance(value, dict):
+        return {"dict": [(shape(key), shape(item)) for key, item in value.items()]}
+    if isinstance(value, list | tuple):
+        return (type(value).__name__, [shape(item) for item in value])
+    if isinstance(value, frozenset):
+        return ("frozenset", sorted(map(repr, value)))
+    return (type(value).__name__, repr(value))

@@ -1,0 +1,136 @@
+"""The journal: written, followed, rotated, torn and damaged."""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tuner.errors import JournalError
+from tuner.experiment.events import (
+    CheckpointSaved,
+    ExperimentEnded,
+    ExperimentStarted,
+    ExperimentStopping,
+    Fact,
+    TrialCreated,
+    TrialEnded,
+    TrialLaunched,
+    TrialResult,
+)
+from tuner.experiment.journal import JournalReader, JournalWriter
+
+FACTS: list[Fact] = [
+    ExperimentStarted(time=1.5, seed=7, version="0.1"),
+    TrialCreated(
+        time=2.0,
+        trial_id="a_0",
+        number=0,
+        trainable_name="train",
+        trial_name="named",
+        experiment_tag="0_lr=0.1",
+        dirname="train_a_0",
+        config={"lr": 0.1, "pair": (1, 2), "kind": dict, 3: b"x"},
+        evaluated_params={"lr": 0.1},
+        bundles=[{"CPU": 1.0}, {"GPU": 0.5}],
+    ),
+    TrialLaunched(time=3.0, trial_id="a_0", attempt=1, checkpoint=None, iteration=0),
+    TrialResult(
+        time=4.0,
+        trial_id="a_0",
+        attempt=1,
+        decision="CONTINUE",
+        checkpoint="checkpoint_000000",
+        result={"loss": 0.5, "text": 'a "quoted" line\n', "big": 10**30},
+    ),
+    CheckpointSaved(time=5.0, trial_id="a_0", attempt=1, checkpoint="checkpoint_000001"),
+    TrialEnded(time=6.0, trial_id="a_0", attempt=1, status="ERROR", error="Traceback …\n  x"),
+    ExperimentStopping(time=7.0, reason="asked to", decision="PAUSE"),
+    ExperimentEnded(time=8.0, reason="all trials have ended", complete=True),
+]
+
+
+def write(folder: Path, facts: list[Fact], **options: int) -> Path:
+    writer = JournalWriter(str(folder), **options)
+    for fact in facts:
+        writer.append([fact])
+    writer.close()
+    return folder / "journal" / "00000001.jsonl"
+
+
+def test_every_fact_comes_back(tmp_path: Path) -> None:
+    write(tmp_path, FACTS)
+    assert list(JournalReader(str(tmp_path)).read_all()) == FACTS
+
+
+def test_a_reader_follows_a_writer_over_segments(tmp_path: Path) -> None:
+    reader = JournalReader(str(tmp_path))
+    assert reader.read() == []
+    writer = JournalWriter(str(tmp_path), segment_bytes=300)
+    seen: list[Fact] = []
+    for _ in range(20):
+        for fact in FACTS:
+            writer.append([fact])
+            seen += reader.read()
+    while facts := reader.read():
+        seen += facts
+    writer.close()
+    assert seen == FACTS * 20
+    assert len(list((tmp_path / "journal").iterdir())) > 20
+
+
+def test_half_a_line_is_read_once_it_is_whole(tmp_path: Path) -> None:
+    whole = write(tmp_path / "whole", FACTS).read_bytes()
+    growing = tmp_path / "growing" / "journal" / "00000001.jsonl"
+    growing.parent.mkdir(parents=True)
+    reader = JournalReader(str(tmp_path / "growing"))
+    seen: list[Fact] = []
+    with growing.open("ab", buffering=0) as file:
+        for start in range(0, len(whole), 7):
+            file.write(whole[start : start + 7])
+            seen += reader.read()
+    assert seen == FACTS
+
+
+def test_a_torn_last_line_is_dropped_with_a_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    segment = write(tmp_path, FACTS)
+    os.truncate(segment, segment.stat().st_size - 9)
+    with caplog.at_level(logging.WARNING):
+        assert list(JournalReader(str(tmp_path)).read_all()) == FACTS[:-1]
+    assert "dropped a torn last line" in caplog.text
+
+
+@given(st.data())
+def test_a_flipped_byte_is_found(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    folder = tmp_path_factory.mktemp("damaged")
+    segment = write(folder, FACTS)
+    content = bytearray(segment.read_bytes())
+    place = data.draw(st.integers(0, len(content) - 1).filter(lambda i: content[i] != 10))
+    other = data.draw(st.integers(1, 255).filter(lambda flip: content[place] ^ flip != 10))
+    content[place] ^= other
+    segment.write_bytes(content)
+    line = bytes(content[:place]).count(b"\n") + 1
+    with pytest.raises(JournalError, match=rf"00000001\.jsonl, line {line}: does not match"):
+        list(JournalReader(str(folder)).read_all())
+
+
+def test_a_segment_that_ends_in_the_middle_of_a_line_is_damage(tmp_path: Path) -> None:
+    segment = write(tmp_path, FACTS)
+    (tmp_path / "journal" / "00000002.jsonl").write_bytes(b"")
+    os.truncate(segment, segment.stat().st_size - 9)
+    with pytest.raises(JournalError, match="ends in the middle of a line"):
+        list(JournalReader(str(tmp_path)).read_all())
+
+
+def test_nobody_writes_over_a_journal(tmp_path: Path) -> None:
+    write(tmp_path, FACTS)
+    with pytest.raises(JournalError, match="exists already"):
+        JournalWriter(str(tmp_path))

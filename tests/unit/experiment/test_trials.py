@@ -1,0 +1,202 @@
+"""Trials, their metrics and checkpoints, the resources they share, their names and folder."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import tuner as tune
+from tuner.errors import ConfigError
+from tuner.experiment.best import BestTrial
+from tuner.experiment.capacity import Capacity
+from tuner.experiment.events import TrialResult
+from tuner.experiment.folder import ExperimentFolder
+from tuner.experiment.naming import new_trial
+from tuner.experiment.retention import Retention
+from tuner.experiment.spec import ExperimentSpec
+from tuner.experiment.trial import (
+    ERROR,
+    PAUSED,
+    PENDING,
+    RUNNING,
+    TERMINATED,
+    SavedCheckpoint,
+    Trial,
+)
+from tuner.experiment.trial_table import TrialTable
+from tuner.progress import Progress
+from tuner.search_space.variants import SearchSpace
+
+ALLOWED = {
+    PENDING: {RUNNING, TERMINATED, ERROR},
+    RUNNING: {TERMINATED, ERROR, PAUSED, PENDING},
+    PAUSED: {PENDING, TERMINATED, ERROR},
+    ERROR: {PENDING},
+    TERMINATED: {PENDING},
+}
+
+
+def make_trial(**fields: Any) -> Trial:
+    return Trial(**{"trial_id": "t", "config": {}, "trainable_name": "f", "path": "/e/t", **fields})
+
+
+@pytest.mark.parametrize(("before", "after"), [*itertools.product(ALLOWED, ALLOWED)])
+def test_only_the_changes_of_the_table_can_happen(before: str, after: str) -> None:
+    trial = make_trial()
+    trial.status = before
+    if after in ALLOWED[before]:
+        trial.set_status(after)
+        assert trial.status == after
+    else:
+        with pytest.raises(ValueError, match=f"{before} → {after} cannot happen"):
+            trial.set_status(after)
+
+
+@given(st.lists(st.floats(-1e6, 1e6) | st.just(math.nan), min_size=1, max_size=40))
+def test_metric_analysis_agrees_with_numpy(values: list[float]) -> None:
+    trial = make_trial()
+    for value in values:
+        trial.record_result({"m": value, "deep": {"m": value}, "text": "x", "flag": True})
+    analysis = trial.metric_analysis
+    assert set(analysis) == {"m", "deep/m"}
+    found = analysis["m"]
+    numbers = [value for value in values if value == value]
+    if numbers:
+        assert (found["max"], found["min"]) == (max(numbers), min(numbers))
+        assert found["avg"] == pytest.approx(np.mean(numbers), abs=1e-6)
+    else:
+        assert all(math.isnan(found[name]) for name in ("max", "min", "avg"))
+    assert repr(found["last"]) == repr(values[-1])
+    for count in (5, 10):
+        mean = float(np.mean(values[-count:]))
+        assert found[f"last-{count}-avg"] == pytest.approx(mean, abs=1e-6, nan_ok=True)
+
+
+@given(
+    st.lists(st.floats(-10, 10) | st.just(math.nan) | st.none(), min_size=1, max_size=15),
+    st.integers(1, 4),
+    st.sampled_from(["max", "min"]),
+    st.booleans(),
+)
+def test_retention_keeps_the_best_and_the_latest(
+    scores: list[float | None], keep: int, order: str, scored: bool
+) -> None:
+    retention = Retention(keep, "score" if scored else None, order)
+    kept: list[SavedCheckpoint] = []
+    for number, score in enumerate(scores):
+        kept.append(SavedCheckpoint(f"c{number}", Progress(), retention.score({"score": score})))
+        for removed in retention.superfluous(kept):
+            kept.remove(removed)
+        assert kept[-1].name == f"c{number}"
+        assert len(kept) <= keep + scored
+    numbers = [score for score in scores if score is not None and score == score]
+    if scored and numbers:
+        best = max(numbers) if order == "max" else min(numbers)
+        assert best in [checkpoint.score for checkpoint in kept]
+    if not scored:
+        assert [c.name for c in kept] == [f"c{n}" for n in range(len(scores))][-keep:]
+
+
+@given(st.lists(st.sampled_from([0.1, 0.25, 0.5, 1.0, 3.0]), max_size=40))
+def test_what_is_given_out_is_never_more_than_there_is(amounts: list[float]) -> None:
+    capacity = Capacity({"CPU": 4.0})
+    out = []
+    for amount in amounts:
+        bundles = [{"CPU": amount}, {"CPU": amount}]
+        if capacity.fits(bundles):
+            capacity.take(bundles)
+            out.append(bundles)
+        assert capacity.used.get("CPU", 0.0) <= 4.0 + 1e-6
+    for bundles in out:
+        capacity.give_back(bundles)
+    assert capacity.used.get("CPU", 0.0) == 0.0
+    assert capacity.missing([{"CPU": 4.0, "GPU": 1.0}]) == "1 GPU, of which there are 0"
+    assert capacity.missing([{"CPU": 4.0}]) is None
+
+
+def test_the_best_trial_is_known() -> None:
+    table = TrialTable("/e")
+    for trial_id in "ab":
+        trial = make_trial(trial_id=trial_id)
+        table._by_id[trial_id] = trial
+    best = BestTrial(table, "eval/loss", "min")
+    for trial_id, loss in (("a", 3.0), ("b", 2.0), ("a", math.nan), ("a", 2.5), ("b", "text")):
+        best.follow(TrialResult(0.0, trial_id, 1, "CONTINUE", None, {"eval": {"loss": loss}}))
+    assert best.trial is table["b"]
+    assert best.value == 2.0
+
+
+def spec(**fields: Any) -> ExperimentSpec:
+    defaults: dict[str, Any] = {
+        "path": "/e",
+        "trainable_name": "train",
+        "param_space": SearchSpace({"a": {"lr": tune.uniform(0, 1)}, "name": tune.choice(["x"])}),
+        "id_prefix": "abc12",
+        "seed": 1,
+        "num_trials": 1,
+        "max_running": None,
+        "max_failures": 0,
+        "fail_fast": False,
+        "bundles_for": lambda config: [{"CPU": 1.0}],
+    }
+    return ExperimentSpec(**{**defaults, **fields})
+
+
+def test_names_say_what_was_chosen() -> None:
+    created = new_trial(spec(), 7, {"a": {"lr": 0.25}, "name": "x"}, [{"CPU": 1.0}], 0.0)
+    assert created.trial_id == "abc12_00007"
+    assert created.evaluated_params == {"a/lr": 0.25, "name": "x"}
+    assert created.experiment_tag == "7_lr=0.25,name=x"
+    assert created.dirname == "train_abc12_00007_7_lr=0.25,name=x"
+
+
+@given(st.text(min_size=1, max_size=300))
+def test_folders_have_safe_names(value: str) -> None:
+    name = new_trial(spec(), 0, {"a": {"lr": 1.0}, "name": value}, [{}], 0.0).dirname
+    assert os.path.basename(name) == name
+    assert len(name) <= 130
+    assert name.isprintable()
+
+
+def test_the_user_can_name_trials_and_folders() -> None:
+    named = spec(
+        name_creator=lambda trial: f"mine-{trial.number}",
+        dirname_creator=lambda trial: f"{trial}-dir",
+    )
+    created = new_trial(named, 3, {"a": {"lr": 1.0}, "name": "x"}, [{}], 0.0)
+    assert (created.trial_name, created.dirname) == ("mine-3", "mine-3-dir")
+    for bad in ("", "a/b", 3):
+        with pytest.raises(ConfigError, match="trial_dirname_creator returned"):
+            new_trial(spec(dirname_creator=lambda trial: bad), 0, {}, [{}], 0.0)  # noqa: B023
+
+
+def test_one_process_writes_to_a_folder(tmp_path: Path) -> None:
+    folder = ExperimentFolder(str(tmp_path))
+    script = (
+        f"from tuner.experiment.folder import ExperimentFolder\nExperimentFolder({str(tmp_path)!r})"
+    )
+    refused = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert f"is being written to by process {os.getpid()} on" in refused.stderr
+    folder.release()
+    subprocess.run([sys.executable, "-c", script], check=True)
+
+
+def test_the_files_of_an_earlier_run_are_moved_not_lost(tmp_path: Path) -> None:
+    for content in (b"1", b"2", b"3"):
+        folder = ExperimentFolder(str(tmp_path))
+        folder.begin({"name": "x"}, content)
+        (tmp_path / "journal").mkdir()
+        folder.release()
+    earlier = [(tmp_path / "previous" / n / "tuner.pkl").read_bytes() for n in ("0001", "0002")]
+    assert earlier == [b"1", b"2"]
+    assert (tmp_path / "tuner.pkl").read_bytes() == b"3"
