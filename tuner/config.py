@@ -363,8 +363,9 @@ def _seconds(duration: Any) -> Any:
 def _check_objectives(owner: str, metric: object, mode: object) -> None:
     if metric is None and mode is None:
         return
-    if metric is None:
-        reject(owner, "mode", mode, "also say which value to optimize: metric=...")
+    if metric is None:  # the value that a trainable returns has no name
+        check_mode(owner, "mode", mode)
+        return
     if mode is None:
         reject(owner, "metric", metric, "also say mode='min' or mode='max'")
     if isinstance(metric, list | tuple):

@@ -143,6 +143,7 @@ class Tuner:
             bundles_vary=resources_vary(self._trainable),
             name_creator=tune_config.trial_name_creator,
             dirname_creator=tune_config.trial_dirname_creator,
+            taken_dirnames=folder.entries(),
         )
         description = describe(
             version=__version__,

@@ -226,7 +226,7 @@ def test_asha_stops_most_trials_early_and_keeps_the_best(tmp_path: Path) -> None
     grid = fit(
         endless,
         tmp_path,
-        space={"x": tune.grid_search(list(range(18)))},
+        space={"x": tune.grid_search(list(range(18))[::-1])},
         metric="x",
         mode="max",
         scheduler=ASHAScheduler(max_t=9, grace_period=1, reduction_factor=3),
@@ -235,7 +235,7 @@ def test_asha_stops_most_trials_early_and_keeps_the_best(tmp_path: Path) -> None
     iterations = [result.metrics["training_iteration"] for result in grid]
     assert len(grid) == 18
     assert max(iterations) == 9
-    assert iterations[17] == 9
+    assert iterations[0] == 9
     assert sum(iterations) < 18 * 9
 
 
@@ -355,6 +355,21 @@ def test_an_earlier_run_of_the_same_name_is_kept(tmp_path: Path) -> None:
     assert sorted(p.name for p in (folder / "previous").iterdir()) == ["0001", "0002"]
     assert (folder / "previous" / "0001" / "journal" / "00000001.jsonl").exists()
     assert len(list(folder.glob("endless_*"))) == 3
+
+
+def test_a_fixed_folder_name_is_not_written_over(tmp_path: Path) -> None:
+    for _ in range(2):
+        (result,) = fit(
+            train_with_checkpoints,
+            tmp_path,
+            space={"die": lambda: None},
+            trial_dirname_creator=lambda trial: "mine",
+            run={"name": "again"},
+        )
+        assert result.checkpoint is not None
+    first = tmp_path / "again" / "mine"
+    assert result.path.startswith(f"{first}_")
+    assert len((first / "result.json").read_text().splitlines()) == 6
 
 
 def test_two_runs_cannot_write_to_one_folder(tmp_path: Path) -> None:

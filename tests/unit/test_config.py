@@ -230,7 +230,6 @@ EXECUTOR = "use one of auto, local, inline, ray, simulated, or an executor objec
         ("scheduler", ["asha"], "use a scheduler or the name of one"),
         ("search_alg", {"name": "optuna"}, "use a searcher or the name of one"),
         ("metric", "loss", "also say mode='min' or mode='max'"),
-        ("mode", "min", "also say which value to optimize: metric=..."),
     ],
 )
 def test_tune_config_refuses(field, value, fix):

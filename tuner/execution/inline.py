@@ -15,7 +15,7 @@ from tuner.execution import machine
 from tuner.execution.attempt import AttemptRunner, format_error
 from tuner.execution.executor import Job
 from tuner.execution.protocol import Assignment
-from tuner.execution.surroundings import prepare, redirected
+from tuner.execution.surroundings import Redirection, prepare
 from tuner.experiment import codec
 from tuner.experiment.events import (
     CapacityChanged,
@@ -46,6 +46,8 @@ class InlineExecutor:
         )
         self._queue: collections.deque[Assignment] = collections.deque()
         self._decision = CONTINUE
+        self._last: Assignment | None = None
+        self._redirection = Redirection(None, None)
         total = {"CPU": float(machine.num_cpus()), "GPU": float(len(machine.gpu_ids()))}
         self._waiting: list[Stimulus] = [CapacityChanged(time.time(), total)]
 
@@ -74,14 +76,19 @@ class InlineExecutor:
         """Has no effect: the trial that runs is what `wait` waits for."""
 
     def shutdown(self) -> None:
-        """Cleans up a class trainable's object that was kept."""
-        self._runner.close()
+        """Cleans up a class trainable's object that was kept, in its last trial's folder."""
+        if self._last is not None:
+            with _surroundings_restored():
+                prepare(self._last)
+                self._runner.close()
 
     def _run(self, assignment: Assignment) -> Stimulus:
+        self._last = assignment
+        self._redirection = Redirection(assignment.stdout, assignment.stderr)
         try:
             with _surroundings_restored():
                 prepare(assignment)
-                with redirected(assignment):
+                with self._redirection:
                     self._runner.run(assignment, _InlineChannel(self, assignment))
         except Exception as error:
             text = format_error(error)
@@ -94,7 +101,8 @@ class InlineExecutor:
     def deliver(self, stimulus: Stimulus) -> str:
         """Has a stimulus handled at once and returns the answer to it."""
         self._decision = CONTINUE
-        self._job.step([stimulus])
+        with self._redirection.suspended():
+            self._job.step([stimulus])
         return self._decision
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator
-from typing import TextIO
 
 from tuner.execution import seeding
 from tuner.execution.protocol import Assignment
@@ -20,17 +19,37 @@ def prepare(assignment: Assignment) -> None:
     seeding.seed_everything(assignment.seed)
 
 
-@contextlib.contextmanager
-def redirected(assignment: Assignment) -> Iterator[None]:
-    """Sends what the trial prints to files, also what is printed below Python."""
-    with contextlib.ExitStack() as stack:
-        if assignment.stdout is not None:
-            stack.enter_context(_descriptor_redirected(1, assignment.stdout))
-            stack.enter_context(contextlib.redirect_stdout(_opened(stack, assignment.stdout)))
-        if assignment.stderr is not None:
-            stack.enter_context(_descriptor_redirected(2, assignment.stderr))
-            stack.enter_context(contextlib.redirect_stderr(_opened(stack, assignment.stderr)))
-        yield
+class Redirection:
+    """While entered, sends what a trial prints to files, also what is printed below Python.
+
+    Args:
+        stdout: File for standard output, None to leave it alone.
+        stderr: File for standard error, None to leave it alone.
+    """
+
+    def __init__(self, stdout: str | None, stderr: str | None) -> None:
+        self._targets = [(fd, path) for fd, path in ((1, stdout), (2, stderr)) if path is not None]
+        self._stack = contextlib.ExitStack()
+
+    def __enter__(self) -> None:
+        for fd, path in self._targets:
+            self._stack.enter_context(_descriptor_redirected(fd, path))
+            # The descriptor is not always what `sys.stdout` writes to.
+            file = self._stack.enter_context(open(path, "a", buffering=1, errors="replace"))
+            redirect = contextlib.redirect_stdout if fd == 1 else contextlib.redirect_stderr
+            self._stack.enter_context(redirect(file))
+
+    def __exit__(self, *error: object) -> None:
+        self._stack.close()
+
+    @contextlib.contextmanager
+    def suspended(self) -> Iterator[None]:
+        """While entered, output goes where it went before."""
+        self._stack.close()
+        try:
+            yield
+        finally:
+            self.__enter__()
 
 
 @contextlib.contextmanager
@@ -44,8 +63,3 @@ def _descriptor_redirected(fd: int, path: str) -> Iterator[None]:
     finally:
         os.dup2(original, fd)
         os.close(original)
-
-
-def _opened(stack: contextlib.ExitStack, path: str) -> TextIO:
-    """A text file for `sys.stdout`, which need not be what the descriptor belongs to."""
-    return stack.enter_context(open(path, "a", buffering=1, errors="replace"))

@@ -22,7 +22,7 @@ from tuner.execution.protocol import (
     parse_run,
     result_frame,
 )
-from tuner.execution.surroundings import prepare, redirected
+from tuner.execution.surroundings import Redirection, prepare
 from tuner.experiment import codec
 from tuner.trainable.session import TrialStopped
 
@@ -83,7 +83,7 @@ def _run(
         with _stop_on_sigterm():
             prepare(assignment)
             threads.set_num_threads(assignment.num_threads, chosen)
-            with redirected(assignment):
+            with Redirection(assignment.stdout, assignment.stderr):
                 runner.run(assignment, channel)
     except TrialStopped:
         return frame(DONE)

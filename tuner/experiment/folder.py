@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import logging
 import os
 import socket
 import time
@@ -10,11 +12,17 @@ from pathlib import Path
 from typing import IO, Any
 
 from tuner.errors import ExperimentLockedError, StorageError
+from tuner.experiment.journal import FOLDER
+
+logger = logging.getLogger(__name__)
 
 FORMAT = 1
 DESCRIPTION = "experiment.json"
 TUNER = "tuner.pkl"
 RESULTS = "results.parquet"
+
+RECORDER_LOCK = "recorder.lock"
+"""Held by the recorder, in the journal's folder."""
 
 _LOCK = ".lock"
 _PREVIOUS = "previous"
@@ -62,6 +70,10 @@ class ExperimentFolder:
         self.write(DESCRIPTION, text.encode())
         return moved
 
+    def entries(self) -> frozenset[str]:
+        """The names of what lies in the folder."""
+        return frozenset(os.listdir(self.path))
+
     def write(self, name: str, content: bytes) -> None:
         """Writes a file so that it is there whole or not at all."""
         path = os.path.join(self.path, name)
@@ -74,8 +86,6 @@ class ExperimentFolder:
         self._lock_file.close()
 
     def _lock(self) -> None:
-        import fcntl
-
         try:
             fcntl.flock(self._lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -91,11 +101,24 @@ class ExperimentFolder:
         self._lock_file.write(f"process {os.getpid()} on {socket.gethostname()} since {since}\n")
         self._lock_file.flush()
 
+    def _await_recorder(self) -> None:
+        """Waits for the recorder of a run whose driver was killed to complete its files."""
+        path = os.path.join(self.path, FOLDER, RECORDER_LOCK)
+        if not os.path.exists(path):
+            return
+        with open(path, "a") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                logger.warning("%s: an earlier run's files are being completed first", self.path)
+                fcntl.flock(file, fcntl.LOCK_EX)
+
     def _move_previous(self) -> str | None:
         present = [name for name in _OF_ONE_RUN if os.path.lexists(os.path.join(self.path, name))]
         if not present:
             return None
         number = 1
+        self._await_recorder()
         while os.path.exists(target := os.path.join(self.path, _PREVIOUS, f"{number:04d}")):
             number += 1
         os.makedirs(target)

@@ -63,4 +63,6 @@ def _dirname(spec: ExperimentSpec, trial: Trial) -> str:
             f"TuneConfig: trial_dirname_creator returned {name!r}; it must return the name of one "
             "folder, without separators"
         )
+    if name in spec.taken_dirnames:
+        return f"{name}_{trial.trial_id}"
     return name

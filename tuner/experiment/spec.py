@@ -29,6 +29,7 @@ class ExperimentSpec:
         bundles_vary: Whether they depend on the configuration.
         name_creator: Makes the name of a trial, None for the default.
         dirname_creator: Makes the name of a trial's folder, None for the default.
+        taken_dirnames: What lies in the experiment's folder from earlier runs.
     """
 
     path: str
@@ -44,3 +45,4 @@ class ExperimentSpec:
     bundles_vary: bool = False
     name_creator: Callable[[Trial], str] | None = None
     dirname_creator: Callable[[Trial], str] | None = None
+    taken_dirnames: frozenset[str] = frozenset()

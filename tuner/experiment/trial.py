@@ -74,6 +74,12 @@ class Trial:
         start_time: Unix time of the first launch in seconds, None before.
     """
 
+    PENDING = PENDING
+    RUNNING = RUNNING
+    PAUSED = PAUSED
+    TERMINATED = TERMINATED
+    ERROR = ERROR
+
     __slots__ = (
         "__weakref__",
         "_custom_name",

@@ -31,6 +31,7 @@ from tuner.experiment.events import (
     TrialLaunched,
     TrialResult,
 )
+from tuner.experiment.folder import RECORDER_LOCK
 from tuner.experiment.journal import FOLDER, JournalReader
 from tuner.experiment.trial import ERROR, PENDING, TERMINATED, Trial
 from tuner.experiment.trial_table import TrialTable
@@ -42,7 +43,6 @@ from tuner.recording.results_table import RESULTS_FILE, import_arrow, write_resu
 logger = logging.getLogger(__name__)
 
 ERROR_FILE = "error.txt"
-LOCK_FILE = "recorder.lock"
 
 _BOOKMARK_SHARE = 0.05  # of the time may be spent on bookmarks
 _SHORTEST_WAIT_S = 0.02
@@ -236,7 +236,7 @@ def main() -> None:
     messages: list[str] = []
     try:
         loggers = [pickle.loads(pickled) for pickled in task["loggers"]]
-        with open(os.path.join(task["experiment_path"], FOLDER, LOCK_FILE), "w") as lock:
+        with open(os.path.join(task["experiment_path"], FOLDER, RECORDER_LOCK), "w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)  # the recorder of a dead controller finishes first
             recorder = Recorder(task["experiment_path"], loggers)
             messages = recorder.messages

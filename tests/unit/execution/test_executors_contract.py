@@ -264,6 +264,24 @@ def test_output_goes_to_files_also_below_python(executor: TrialExecutor, tmp_pat
     assert (tmp_path / "err").read_text() == "from below\n"
 
 
+def test_what_the_driver_prints_meanwhile_stays_out_of_the_files(
+    executor: TrialExecutor, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def decide(reported: Reported) -> str:
+        print("decided")
+        return "CONTINUE"
+
+    def talk(config: dict[str, Any]) -> None:
+        print("before")
+        tune.report({"a": 1})
+        print("after")
+
+    with Driver(executor, talk, tmp_path, decide) as driver:
+        driver.run(stdout=str(tmp_path / "out"))
+    assert (tmp_path / "out").read_text() == "before\nafter\n"
+    assert capfd.readouterr().out == "decided\n"
+
+
 def test_each_seed_has_its_own_streams(executor: TrialExecutor, tmp_path: Path) -> None:
     def draw(config: dict[str, Any]) -> dict[str, float]:
         return {"numpy": float(np.random.rand()), "random": random.random()}

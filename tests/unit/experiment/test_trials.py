@@ -7,6 +7,7 @@ import math
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -189,6 +190,31 @@ def test_one_process_writes_to_a_folder(tmp_path: Path) -> None:
     assert f"is being written to by process {os.getpid()} on" in refused.stderr
     folder.release()
     subprocess.run([sys.executable, "-c", script], check=True)
+
+
+def test_the_recorder_of_a_killed_run_is_waited_for(tmp_path: Path) -> None:
+    (tmp_path / "journal").mkdir()
+    script = f"""
+import fcntl, sys
+file = open({str(tmp_path / "journal" / "recorder.lock")!r}, "w")
+fcntl.flock(file, fcntl.LOCK_EX)
+print("held", flush=True)
+sys.stdin.readline()
+open({str(tmp_path / "journal" / "late")!r}, "w").write("done")
+"""
+    recorder = subprocess.Popen(
+        [sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert recorder.stdout is not None
+    assert recorder.stdout.readline() == "held\n"
+    releasing = threading.Timer(0.3, lambda: recorder.communicate("\n"))
+    releasing.start()
+    folder = ExperimentFolder(str(tmp_path))
+    moved = folder.begin({}, b"")
+    folder.release()
+    releasing.join()
+    assert moved is not None
+    assert Path(moved, "journal", "late").read_text() == "done"
 
 
 def test_the_files_of_an_earlier_run_are_moved_not_lost(tmp_path: Path) -> None:

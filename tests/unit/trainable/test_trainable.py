@@ -256,9 +256,7 @@ def test_the_registry() -> None:
     tune.register_trainable("registered", train)
     assert get_trainable("registered") is train
     assert get_trainable(Counter) is Counter
-    with pytest.raises(
-        TrainableError, match="no trainable is registered as 'unknown'"
-    ):
+    with pytest.raises(TrainableError, match="no trainable is registered as 'unknown'"):
         get_trainable("unknown")
     with pytest.raises(TrainableError, match="name='' must be a string"):
         tune.register_trainable("", train)
