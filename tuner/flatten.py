@@ -5,16 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 SEPARATOR = "/"
+_TEXT = frozenset((str,))
 
 
 def flatten(nested: dict[Any, Any]) -> dict[str, Any]:
-    """A flat dictionary of the leaves; an empty dictionary is a leaf.
+    """A flat dictionary of the leaves; an empty dictionary is a leaf, and keys become strings.
 
     Example:
         >>> flatten({"loss": 1, "eval": {"acc": 0.5, "top": {}}})
         {'loss': 1, 'eval/acc': 0.5, 'eval/top': {}}
     """
-    if not any(type(value) is dict for value in nested.values()):
+    if dict not in map(type, nested.values()) and _TEXT.issuperset(map(type, nested)):
         return nested
     flat: dict[str, Any] = {}
     for key, value in nested.items():

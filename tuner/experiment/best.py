@@ -26,7 +26,7 @@ class BestTrial:
         self.value: float | None = None
         self._table = table
         self._metric = metric
-        self._sign = 1.0 if mode == "max" else -1.0
+        self._max = mode == "max"
 
     def follow(self, fact: Fact) -> None:
         """Takes in a fact."""
@@ -35,6 +35,6 @@ class BestTrial:
         value = lookup(fact.result, self._metric)
         if type(value) not in (int, float) or value != value:
             return
-        if self.value is None or self._sign * value > self._sign * self.value:
+        if self.value is None or (value > self.value if self._max else value < self.value):
             self.value = value
             self.trial = self._table[fact.trial_id]

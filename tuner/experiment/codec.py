@@ -11,6 +11,9 @@ import ast
 import base64
 import math
 import re
+from collections.abc import Collection
+from enum import Enum
+from numbers import Real
 from typing import Any
 
 import orjson
@@ -18,13 +21,13 @@ import orjson
 _TAG = "$"
 _TAG_BYTES = b'"$"'
 _FAST = (
-    orjson.OPT_SERIALIZE_NUMPY
-    | orjson.OPT_PASSTHROUGH_DATACLASS
+    orjson.OPT_PASSTHROUGH_DATACLASS
     | orjson.OPT_PASSTHROUGH_DATETIME
     | orjson.OPT_PASSTHROUGH_SUBCLASS
 )
 _EXACT_SCALARS = frozenset((bool, type(None)))
 _PLAIN_TYPES: tuple[Any, ...] = (bool, int, float, str, bytes)
+_KEY_TYPES = frozenset((*_PLAIN_TYPES, type(None)))
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _INT64 = range(-(2**63), 2**63)
 
@@ -91,7 +94,7 @@ def untag(value: Any, *, unpickle: bool = True) -> Any:
         return _SEQUENCES[kind](untag(item, unpickle=unpickle) for item in content)
     if kind == "dict":
         return dict(untag(pair, unpickle=unpickle) for pair in content)
-    if kind == "pickle":
+    if kind in ("pickle", "object"):
         return _unpickled(value) if unpickle else StandIn(value["repr"])
     return _SCALARS[kind](content)
 
@@ -122,9 +125,11 @@ def _tagged(value: Any, *, exact: bool) -> Any:
         return _tagged_dict(value, exact=exact)
     if kind is bytes:
         return {_TAG: "bytes", "v": base64.b64encode(value).decode()}
-    if kind in (tuple, set, frozenset):
-        items = [_tagged(item, exact=exact) for item in value]
-        return {_TAG: kind.__name__, "v": items}
+    if kind is tuple:
+        return {_TAG: "tuple", "v": [_tagged(item, exact=True) for item in value]}
+    if kind in (set, frozenset):
+        members = value if exact else _plain_keys(value)
+        return {_TAG: kind.__name__, "v": [_tagged(item, exact=True) for item in members]}
     if not exact:
         plain = _plain_or_self(value)
         if plain is not value:
@@ -133,10 +138,25 @@ def _tagged(value: Any, *, exact: bool) -> Any:
 
 
 def _tagged_dict(value: dict[Any, Any], *, exact: bool) -> dict[str, Any]:
+    if not exact and (keys := _plain_keys(value)) is not value:
+        value = dict(zip(keys, value.values(), strict=True))
     if _TAG not in value and all(type(key) is str and _is_utf8(key) for key in value):
         return {key: _tagged(item, exact=exact) for key, item in value.items()}
     pairs = [[_tagged(key, exact=True), _tagged(item, exact=exact)] for key, item in value.items()]
     return {_TAG: "dict", "v": pairs}
+
+
+def _plain_keys(keys: Collection[Any]) -> Collection[Any]:
+    """Keys of a dictionary or members of a set in their plain form, which stays hashable."""
+    if _KEY_TYPES.issuperset(map(type, keys)):
+        return keys
+    plain = [_plain_key(key) for key in keys]
+    return plain if len(set(plain)) == len(keys) else keys
+
+
+def _plain_key(key: Any) -> Any:
+    plain = _plain_or_self(key)
+    return plain if type(plain) in _KEY_TYPES else key
 
 
 def _is_plain(value: Any) -> bool:
@@ -173,8 +193,10 @@ def _plain(value: Any) -> Any:
 
 def _plain_or_self(value: Any) -> Any:
     """The obvious plain form of arrays, tensors and subclasses of plain types, if there is one."""
+    if isinstance(value, Enum):
+        return value.value
     if hasattr(value, "tolist"):  # numpy scalars and arrays, torch and jax tensors
-        return value.detach().tolist() if hasattr(value, "detach") else value.tolist()
+        return _listed(value)
     for kind in _PLAIN_TYPES:
         if isinstance(value, kind):
             return kind(value)
@@ -183,6 +205,16 @@ def _plain_or_self(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return list(value)
     return value
+
+
+def _listed(value: Any) -> Any:
+    try:
+        plain = value.detach().tolist() if hasattr(value, "detach") else value.tolist()
+    except Exception:  # classes of arrays, and tensors whose numbers are not at hand
+        return value
+    if type(plain) is not type(value):
+        return plain
+    return float(value) if isinstance(value, Real) else value  # numpy's long double
 
 
 def _pickled(value: Any, *, exact: bool) -> dict[str, Any]:
@@ -194,19 +226,29 @@ def _pickled(value: Any, *, exact: bool) -> dict[str, Any]:
         if exact:
             raise
         return {_TAG: "repr", "v": _readable(value)}
-    return {_TAG: "pickle", "repr": _readable(value), "v": content}
+    return {_TAG: "pickle" if exact else "object", "repr": _readable(value), "v": content}
 
 
 def _unpickled(tagged: dict[str, Any]) -> Any:
     import pickle
 
-    return pickle.loads(base64.b64decode(tagged["v"]))
+    try:
+        return pickle.loads(base64.b64decode(tagged["v"]))
+    except Exception:
+        if tagged[_TAG] == "pickle":
+            raise
+        return StandIn(tagged["repr"])  # a metric must not end the experiment
 
 
 def _readable(value: Any) -> str:
+    try:
+        text = _name_or_repr(value)
+    except Exception as error:
+        text = f"<{type(value).__name__}, whose repr raised {type(error).__name__}>"
+    return text.encode(errors="backslashreplace").decode()
+
+
+def _name_or_repr(value: Any) -> str:
     if isinstance(value, type) or (hasattr(value, "__qualname__") and hasattr(value, "__module__")):
         return f"{value.__module__}.{value.__qualname__}"
-    try:
-        return repr(value)
-    except Exception as error:
-        return f"<{type(value).__name__}, whose repr raised {type(error).__name__}>"
+    return repr(value)

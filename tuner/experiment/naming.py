@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Container
 from typing import Any
 
 from tuner.errors import ConfigError
@@ -13,14 +14,31 @@ from tuner.experiment.trial import Trial
 from tuner.search_space.tags import format_tag
 from tuner.search_space.variants import evaluated_params
 
-_MAX_DIRNAME = 130
+_MAX_DIRNAME = 130  # bytes
 _UNSAFE = re.compile(r"[^\w.,=+@%-]+")
 
 
 def new_trial(
-    spec: ExperimentSpec, number: int, config: dict[str, Any], bundles: Bundles, now: float
+    spec: ExperimentSpec,
+    number: int,
+    config: dict[str, Any],
+    bundles: Bundles,
+    now: float,
+    taken: Container[str] = (),
 ) -> TrialCreated:
-    """The fact that a trial with this configuration is created, with all its names."""
+    """The fact that a trial with this configuration is created, with all its names.
+
+    Args:
+        spec: What the experiment is to do.
+        number: Order of creation.
+        config: The configuration.
+        bundles: Its resources.
+        now: Unix time in seconds.
+        taken: Names of the folders of other trials.
+
+    Raises:
+        ConfigError: the user's creator of folder names returns something else.
+    """
     evaluated = evaluated_params(spec.param_space, config)
     tag = f"{number}_{format_tag(evaluated)}" if evaluated else str(number)
     trial = Trial(
@@ -42,7 +60,7 @@ def new_trial(
         trainable_name=spec.trainable_name,
         trial_name=trial.trial_name if spec.name_creator is not None else "",
         experiment_tag=tag,
-        dirname=_dirname(spec, trial),
+        dirname=_free(_dirname(spec, trial), spec, trial, taken),
         config=config,
         evaluated_params=evaluated,
         bundles=bundles,
@@ -56,13 +74,22 @@ def trial_id(spec: ExperimentSpec, number: int) -> str:
 
 def _dirname(spec: ExperimentSpec, trial: Trial) -> str:
     if spec.dirname_creator is None:
-        return _UNSAFE.sub("_", f"{trial}_{trial.experiment_tag}")[:_MAX_DIRNAME]
+        return _cut(_UNSAFE.sub("_", f"{trial}_{trial.experiment_tag}"))
     name = spec.dirname_creator(trial)
-    if not isinstance(name, str) or not name or os.path.basename(name) != name:
+    if not isinstance(name, str) or name in ("", ".", "..") or os.path.basename(name) != name:
         raise ConfigError(
             f"TuneConfig: trial_dirname_creator returned {name!r}; it must return the name of one "
             "folder, without separators"
         )
-    if name in spec.taken_dirnames:
+    return name
+
+
+def _free(name: str, spec: ExperimentSpec, trial: Trial, taken: Container[str]) -> str:
+    """The name, told apart by the trial's id if another folder has it."""
+    if name in taken or name in spec.taken_dirnames:
         return f"{name}_{trial.trial_id}"
     return name
+
+
+def _cut(name: str) -> str:
+    return name.encode()[:_MAX_DIRNAME].decode(errors="ignore")

@@ -8,6 +8,7 @@ from typing import Any
 
 from tuner.experiment.trial import SavedCheckpoint
 from tuner.flatten import lookup
+from tuner.metrics import as_number
 
 
 class Retention:
@@ -35,8 +36,7 @@ class Retention:
         """The score that a checkpoint saved with this result has."""
         if self._attribute is None:
             return None
-        value = lookup(result, self._attribute)
-        return float(value) if isinstance(value, (int, float)) else None
+        return as_number(lookup(result, self._attribute))
 
     def superfluous(self, checkpoints: Sequence[SavedCheckpoint]) -> list[SavedCheckpoint]:
         """Those of `checkpoints` (oldest first) that need not be kept."""

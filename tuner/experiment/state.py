@@ -155,11 +155,11 @@ class ExperimentState:
 
     def handle(self, stimuli: Iterable[Stimulus]) -> tuple[list[Fact], list[Command]]:
         """Takes in what happened and returns what follows, to be journaled before it is done."""
-        now = 0.0
+        now = None
         for stimulus in stimuli:
             now = stimulus.time
             self._handlers[type(stimulus)](self, stimulus)
-        if now:
+        if now is not None:
             self._ask_stopper(now)
             self._fill(now)
             self._end_if_over(now)
@@ -170,9 +170,9 @@ class ExperimentState:
         if trial is None:
             return
         self.stopper.on_time(stimulus.time)
-        result = stimulus.result
+        result = dict(stimulus.result)  # `settled` changes it, and a stimulus stays as it is
         self.table.record_result(trial, result, stimulus.checkpoint)
-        decision = self._told.get(trial.trial_id) or self._decide(trial)
+        decision = self._told.get(trial.trial_id) or self._act_on(trial, self._decide(trial))
         fact = TrialResult(
             time=stimulus.time,
             trial_id=trial.trial_id,
@@ -207,7 +207,8 @@ class ExperimentState:
         trial = self._live_trial(stimulus)
         if trial is None:
             return
-        status = PAUSED if self._told.get(trial.trial_id) == PAUSE else TERMINATED
+        told = self._told.get(trial.trial_id, PAUSE if self._resumable_stop else STOP)
+        status = PAUSED if told == PAUSE else TERMINATED
         self._end_attempt(trial, status, None, stimulus.time)
 
     def _on_failed(self, stimulus: Failed) -> None:
@@ -223,9 +224,7 @@ class ExperimentState:
         elif self._may_retry(trial):
             self._end_attempt(trial, PENDING, stimulus.error, stimulus.time)
         else:
-            self._end_attempt(trial, ERROR, stimulus.error, stimulus.time)
-            if self.spec.fail_fast:
-                self._stop(stimulus.time, f"{trial} failed and fail_fast is set", STOP)
+            self._fail(trial, stimulus.error, stimulus.time)
 
     def _on_capacity(self, stimulus: CapacityChanged) -> None:
         self.capacity.set_total(stimulus.resources)
@@ -266,7 +265,6 @@ class ExperimentState:
         self.table.record_result(trial, fact.result, fact.checkpoint)
         told = self._told.get(trial.trial_id)
         decision = self._decide(trial) if told is None else told
-        settled(fact)
         if decision != fact.decision:
             logger.warning(
                 "%s, iteration %s: a policy now says %s where the journal says %s, which wins",
@@ -275,9 +273,9 @@ class ExperimentState:
                 decision,
                 fact.decision,
             )
-            self._told.pop(trial.trial_id, None)
-            if fact.decision != CONTINUE:
-                self._told[trial.trial_id] = fact.decision
+        if told is None:
+            self._act_on(trial, fact.decision)
+        settled(fact)
 
     # Both
 
@@ -296,46 +294,53 @@ class ExperimentState:
 
     def _take_in_stopping(self, fact: ExperimentStopping) -> None:
         self.stop_reason = fact.reason
+        self._resumable_stop = fact.decision == PAUSE
+        if self._resumable_stop:
+            return
         for trial_id in self._live:
-            if trial_id not in self._told:
-                self._told[trial_id] = fact.decision
-                if fact.decision == STOP:
-                    self._complete(self.table[trial_id])
+            if self._told.get(trial_id) != STOP:
+                self._told[trial_id] = STOP
+                self._complete(self.table[trial_id])
 
     def _after_end(self, trial: Trial, fact: TrialEnded) -> None:
-        if self._live.pop(trial.trial_id, None) is not None:
+        was_live = self._live.pop(trial.trial_id, None) is not None
+        if was_live:
             self.capacity.give_back(trial.bundles)
         told = self._told.pop(trial.trial_id, None)
-        if told is not None or fact.status in (PENDING, PAUSED):
-            return
-        if fact.status == ERROR:
+        if fact.status == PENDING:
+            self.scheduler.on_trial_error(self, trial)
+            self.scheduler.on_trial_add(self, trial)
+        elif fact.status == ERROR:
             self.scheduler.on_trial_error(self, trial)
             self.searcher.on_trial_complete(trial.trial_id, error=True)
-        elif fact.attempt == 0:
-            self.scheduler.on_trial_remove(self, trial)
-            self.searcher.on_trial_complete(trial.trial_id)
-        else:
+        elif fact.status == TERMINATED and told != STOP:
             trial.last_result = {**trial.last_result, "done": True} if trial.last_result else {}
-            self._complete(trial)
+            if was_live:
+                self._complete(trial)
+            else:
+                self.scheduler.on_trial_remove(self, trial)
+                self.searcher.on_trial_complete(trial.trial_id, trial.last_result or None)
 
     def _decide(self, trial: Trial) -> str:
         """Asks stopper and scheduler what becomes of the trial after its last result."""
         result = trial.last_result
-        if result.get("done") or self.stopper(trial.trial_id, result):
-            decision = STOP
+        if self.stopper(trial.trial_id, result) or result.get("done"):
+            return STOP
+        decision = self.scheduler.on_trial_result(self, trial, result)
+        if decision not in (CONTINUE, PAUSE, STOP):
+            raise TunerError(
+                f"{type(self.scheduler).__name__}.on_trial_result returned {decision!r}; it "
+                f"must return {CONTINUE!r}, {PAUSE!r} or {STOP!r}"
+            )
+        return PAUSE if decision == CONTINUE and self._resumable_stop else decision
+
+    def _act_on(self, trial: Trial, decision: str) -> str:
+        """Tells the policies what was decided after the trial's last result."""
+        if decision == STOP:
             self._complete(trial)
-        else:
-            decision = self.scheduler.on_trial_result(self, trial, result)
-            if decision == STOP:
-                self._complete(trial)
-            elif self._searcher_listens:
-                self.searcher.on_trial_result(trial.trial_id, result)
+        elif self._searcher_listens:
+            self.searcher.on_trial_result(trial.trial_id, trial.last_result)
         if decision != CONTINUE:
-            if decision not in (STOP, PAUSE):
-                raise TunerError(
-                    f"{type(self.scheduler).__name__}.on_trial_result returned {decision!r}; it "
-                    f"must return {CONTINUE!r}, {PAUSE!r} or {STOP!r}"
-                )
             self._told[trial.trial_id] = decision
         return decision
 
@@ -373,6 +378,11 @@ class ExperimentState:
             )
         )
 
+    def _fail(self, trial: Trial, error: str, now: float) -> None:
+        self._end_attempt(trial, ERROR, error, now)
+        if self.spec.fail_fast:
+            self._stop(now, f"{trial} failed and fail_fast is set", STOP)
+
     def _may_retry(self, trial: Trial) -> bool:
         if self.spec.fail_fast or self.stop_reason is not None:
             return False
@@ -383,10 +393,11 @@ class ExperimentState:
         """Launches trials as long as there is one and it fits."""
         limit = self.spec.max_running
         while self.stop_reason is None and (limit is None or len(self._live) < limit):
+            created = not self.table.by_status[PENDING] and self._create(now)
             chosen = self.scheduler.choose_trial_to_run(self)
-            if chosen is not None:
+            if chosen is not None and self.fits(self.table[chosen.trial_id]):
                 self._launch(self.table[chosen.trial_id], now)
-            elif self.table.by_status[PENDING] or not self._create(now):
+            elif not created:
                 return
 
     def _create(self, now: float) -> bool:
@@ -400,14 +411,14 @@ class ExperimentState:
         config = self.searcher.suggest(naming.trial_id(self.spec, number))
         if config is None:
             return False
-        if isinstance(config, str):
-            if config != Searcher.FINISHED:
-                raise TunerError(
-                    f"{type(self.searcher).__name__}.suggest returned {config!r}; it must return "
-                    "a dictionary, None, or Searcher.FINISHED"
-                )
+        if config == Searcher.FINISHED:
             self._exhausted = True
             return False
+        if not isinstance(config, dict):
+            raise TunerError(
+                f"{type(self.searcher).__name__}.suggest returned {config!r:.100}; it must return "
+                "a dictionary, None, or Searcher.FINISHED"
+            )
         bundles = self.spec.bundles_for(config)
         missing = self.capacity.missing(bundles)
         if missing is not None and not self.spec.bundles_vary:
@@ -415,11 +426,12 @@ class ExperimentState:
                 f"every trial asks for {missing}: ask for less by with_resources, or run where "
                 "there is more"
             )
-        created = naming.new_trial(self.spec, number, config, bundles, now)
+        taken = self.table.dirnames
+        created = naming.new_trial(self.spec, number, config, bundles, now, taken)
         self._emit(created)
         if missing is not None:
             error = f"{ResourceError.__name__}: the trial asks for {missing}"
-            self._end_attempt(self.table[created.trial_id], ERROR, error, now)
+            self._fail(self.table[created.trial_id], error, now)
         return True
 
     def _full(self) -> bool:
@@ -465,11 +477,10 @@ class ExperimentState:
                 executor ends them after its grace period.
         """
         if self.stop_reason is None:
-            self._resumable_stop = decision == PAUSE
             self._emit(ExperimentStopping(time=now, reason=reason, decision=decision))
         if not gently:
             self._commands.extend(EndAttempt(*live) for live in self._live.items())
-        if decision == STOP:
+        if not self._resumable_stop:
             for trial in [*self.pending_trials, *self.paused_trials]:
                 self._end_attempt(trial, TERMINATED, None, now)
 

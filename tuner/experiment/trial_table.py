@@ -43,6 +43,7 @@ class TrialTable:
         # Insertion-ordered; a trial is in the one that its status names, or in none.
         self.by_status: dict[str, dict[str, Trial]] = {PENDING: {}, RUNNING: {}, PAUSED: {}}
         self.counts: Counter[str] = Counter()
+        self.dirnames: set[str] = set()
         self.removed_checkpoints: list[tuple[Trial, SavedCheckpoint]] = []
         self._by_id: dict[str, Trial] = {}
         self._retention = retention or Retention()
@@ -94,6 +95,7 @@ class TrialTable:
             path=os.path.join(self.experiment_path, fact.dirname),
         )
         self.trials.append(trial)
+        self.dirnames.add(fact.dirname)
         self._by_id[trial.trial_id] = trial
         self.by_status[PENDING][trial.trial_id] = trial
         self.counts[PENDING] += 1

@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 import random
+from dataclasses import dataclass
 from typing import Any
 
 import tuner as tune
-from tuner.experiment.commands import Answer, EndAttempt, Launch
+from tuner.experiment import codec
+from tuner.experiment.commands import (
+    Answer,
+    Command,
+    CommitCheckpoint,
+    DeleteCheckpoint,
+    EndAttempt,
+    Launch,
+)
 from tuner.experiment.events import (
     CapacityChanged,
+    CheckpointSaved,
+    ExperimentEnded,
+    ExperimentStopping,
     Fact,
     Failed,
     Finished,
@@ -17,20 +29,28 @@ from tuner.experiment.events import (
     Stimulus,
     StopRequested,
     Tick,
+    TrialEnded,
+    TrialLaunched,
+    TrialResult,
 )
 from tuner.experiment.retention import Retention
 from tuner.experiment.spec import ExperimentSpec
 from tuner.experiment.state import ExperimentState
 from tuner.experiment.trial_table import TrialTable
 from tuner.schedulers import AsyncHyperBandScheduler, FIFOScheduler, TrialScheduler
-from tuner.search.basic_variant import BasicVariantGenerator
+from tuner.search import BasicVariantGenerator, ConcurrencyLimiter, Searcher
 from tuner.search_space.variants import SearchSpace
-from tuner.stoppers.coercion import coerce
-from tuner.stoppers.combined import CombinedStopper
-from tuner.stoppers.stopper import Stopper
-from tuner.stoppers.timeout import TimeoutStopper
+from tuner.stoppers import (
+    CombinedStopper,
+    ExperimentPlateauStopper,
+    Stopper,
+    TimeoutStopper,
+    TrialPlateauStopper,
+    coerce,
+)
 
 START = 1_000_000.0
+LARGEST = 100.0  # CPUs that no machine has
 
 
 class PausingScheduler(FIFOScheduler):
@@ -40,6 +60,79 @@ class PausingScheduler(FIFOScheduler):
         if result["score"] < 0.05:
             return self.STOP
         return self.PAUSE if result["training_iteration"] % 3 == 0 else self.CONTINUE
+
+
+class WatchfulScheduler(TrialScheduler):
+    """A user's: launches what comes first, fit or not, pauses, and insists on its protocol."""
+
+    def __init__(self) -> None:
+        self.results: dict[str, int] = {}
+        self.ended: dict[str, str] = {}
+
+    def on_trial_add(self, experiment: Any, trial: Any) -> None:
+        assert trial.trial_id not in self.results, "added twice"
+        self.results[trial.trial_id] = 0
+
+    def on_trial_result(self, experiment: Any, trial: Any, result: dict[str, Any]) -> str:
+        assert trial.trial_id not in self.ended
+        assert trial.last_result is result
+        self.results[trial.trial_id] += 1
+        return self.PAUSE if self.results[trial.trial_id] % 4 == 0 else self.CONTINUE
+
+    def on_trial_error(self, experiment: Any, trial: Any) -> None:
+        if trial.status == "PENDING":
+            del self.results[trial.trial_id]
+        else:
+            self._end(trial, "error")
+
+    def on_trial_complete(self, experiment: Any, trial: Any, result: dict[str, Any]) -> None:
+        assert trial.status == "RUNNING" or result.get("done", not result)
+        self._end(trial, "complete")
+
+    def on_trial_remove(self, experiment: Any, trial: Any) -> None:
+        self._end(trial, "remove")
+
+    def choose_trial_to_run(self, experiment: Any) -> Any:
+        waiting = [*experiment.pending_trials, *experiment.paused_trials]
+        return waiting[0] if waiting else None
+
+    def _end(self, trial: Any, how: str) -> None:
+        assert trial.trial_id in self.results, "never added"
+        assert trial.trial_id not in self.ended, f"already at its end: {self.ended}"
+        self.ended[trial.trial_id] = how
+
+
+class HesitantSearcher(Searcher):
+    """Waits for results before it proposes more, learns from them, and insists on its protocol."""
+
+    def __init__(self, num_trials: int, at_once: int) -> None:
+        super().__init__()
+        self.num_trials = num_trials
+        self.at_once = at_once
+        self.results: dict[str, list[float]] = {}
+        self.ended: dict[str, bool] = {}
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        if len(self.results) == self.num_trials:
+            return self.FINISHED
+        if len(self.results) - len(self.ended) >= self.at_once:
+            return None
+        assert trial_id not in self.results
+        known = sum(len(results) for results in self.results.values())
+        self.results[trial_id] = []
+        return {"lr": (known * 0.37) % 1.0, "kind": "a", "pair": (known, str), 3: b"x"}
+
+    def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
+        assert trial_id not in self.ended
+        self.results[trial_id].append(result["score"])
+
+    def on_trial_complete(
+        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
+    ) -> None:
+        assert trial_id not in self.ended, "completed twice"
+        assert trial_id in self.results
+        assert result is None or "score" in result
+        self.ended[trial_id] = error
 
 
 class StopAtScore(Stopper):
@@ -57,31 +150,33 @@ class StopAtScore(Stopper):
         return self.reached
 
 
+def lucky(trial_id: str, result: dict[str, Any]) -> bool:
+    return bool(result["score"] > 0.9)
+
+
 def build_state(seed: int, path: str) -> ExperimentState:
     """One of many kinds of experiment; the same seed always builds the same one."""
     rng = random.Random(seed)
-    space = {"lr": tune.uniform(0, 1), "kind": tune.choice(["a", "b"])}
+    space: dict[str, Any] = {
+        "lr": tune.uniform(0, 1),
+        "kind": tune.choice(["a", ("b", 2), dict]),
+        "twice": tune.sample_from(lambda spec: spec.config.lr * 2),
+    }
     if rng.random() < 0.5:
         space["layers"] = tune.grid_search([1, 2])
-    searcher = BasicVariantGenerator(max_concurrent=rng.choice([0, 0, 1, 2]))
     num_samples = rng.randint(1, 12)
+    searcher = _searcher(rng, num_samples)
     searcher.set_search_properties("score", "max", space, num_samples=num_samples, seed=seed)
-    scheduler: TrialScheduler = rng.choice(
-        [
-            FIFOScheduler(),
-            PausingScheduler(),
-            AsyncHyperBandScheduler(max_t=9, grace_period=1, reduction_factor=3, brackets=2),
-        ]
-    )
+    scheduler = _scheduler(rng)
     scheduler.set_search_properties("score", "max", seed=seed)
-    stopper = coerce(
-        rng.choice([None, {"training_iteration": rng.randint(1, 8)}, StopAtScore(0.995)])
-    )
-    if rng.random() < 0.2:
-        stopper = CombinedStopper(stopper, TimeoutStopper(rng.uniform(1, 60)))
+    stopper = _stopper(rng)
+    total = searcher.total_samples(num_samples)
     vary = rng.random() < 0.3
+    impossible = rng.random() < 0.5
 
     def bundles_for(config: dict[str, Any]) -> list[dict[str, float]]:
+        if vary and impossible and config["lr"] > 0.8:
+            return [{"CPU": LARGEST}]
         return [{"CPU": 2.0 if vary and config["lr"] > 0.5 else 1.0}]
 
     spec = ExperimentSpec(
@@ -90,15 +185,62 @@ def build_state(seed: int, path: str) -> ExperimentState:
         param_space=SearchSpace(space),
         id_prefix="abc12",
         seed=seed,
-        num_trials=searcher.total_samples(num_samples),
+        num_trials=None if isinstance(searcher, HesitantSearcher) else total,
         max_running=rng.choice([None, None, 1, 3]),
         max_failures=rng.choice([0, 1, -1]),
         fail_fast=rng.random() < 0.15,
         bundles_for=bundles_for,
         bundles_vary=vary,
+        dirname_creator=rng.choice([None, lambda trial: "same"]),
     )
     table = TrialTable(path, Retention(rng.choice([None, 1, 2]), rng.choice([None, "score"])))
     return ExperimentState(spec, table, searcher, scheduler, stopper)
+
+
+def _searcher(rng: random.Random, num_samples: int) -> Searcher:
+    choice = rng.random()
+    if choice < 0.35:
+        return HesitantSearcher(num_samples, at_once=rng.randint(1, 3))
+    if choice < 0.5:
+        return ConcurrencyLimiter(BasicVariantGenerator(), 2, batch=rng.random() < 0.5)
+    if choice < 0.6:
+        return ConcurrencyLimiter(HesitantSearcher(num_samples, 5), 3, batch=rng.random() < 0.5)
+    return BasicVariantGenerator(max_concurrent=rng.choice([0, 0, 1, 2]))
+
+
+def _scheduler(rng: random.Random) -> TrialScheduler:
+    return rng.choice(
+        [
+            FIFOScheduler(),
+            PausingScheduler(),
+            WatchfulScheduler(),
+            AsyncHyperBandScheduler(max_t=9, grace_period=1, reduction_factor=3, brackets=2),
+        ]
+    )
+
+
+def _stopper(rng: random.Random) -> Stopper:
+    stoppers = [
+        coerce(None),
+        coerce({"training_iteration": rng.randint(1, 8)}),
+        coerce(lucky),
+        StopAtScore(0.995),
+        TrialPlateauStopper("score", std=0.2, num_results=3),
+        ExperimentPlateauStopper("score", std=0.005, top=3, mode="max", patience=3),
+    ]
+    stopper = rng.choice(stoppers)
+    if rng.random() < 0.2:
+        return CombinedStopper(stopper, TimeoutStopper(rng.uniform(1, 60)))
+    return stopper
+
+
+@dataclass(frozen=True)
+class Step:
+    """One call of `handle`."""
+
+    stimuli: list[Stimulus]
+    facts: list[Fact]
+    commands: list[str]
 
 
 class Driver:
@@ -110,63 +252,111 @@ class Driver:
         state: The state machine, not yet started.
         seed: Decides what happens.
         can_stop: Whether the user may end the experiment.
+
+    Attributes:
+        opening: The facts of the start.
+        steps: What was handled, and what followed.
     """
 
     def __init__(self, state: ExperimentState, seed: int, *, can_stop: bool = True) -> None:
         self.state = state
-        self.facts: list[Fact] = []
-        self.boundaries: list[int] = []
+        self.opening: list[Fact] = []
+        self.steps: list[Step] = []
+        self._cut_short_at: int | None = None
+        self._resumable = False
         self._rng = random.Random(seed * 7919 + 1)
         self._time = START
         self._can_stop = can_stop
         self._running: dict[str, int] = {}
         self._iterations: dict[str, int] = {}
         self._told: dict[str, str] = {}
+        self._asked_to_end: set[str] = set()
         self._waiting: set[str] = set()
-        self._cpus = float(self._rng.randint(2, 4))
+        self._finished: set[str] = set()
+        self._cpus = 0.0
+
+    @property
+    def continuable(self) -> int:
+        """After how many steps nothing had happened yet that is not journaled."""
+        return len(self.steps) if self._cut_short_at is None else self._cut_short_at
+
+    @property
+    def facts(self) -> list[Fact]:
+        """All facts so far."""
+        return self.opening + [fact for step in self.steps for fact in step.facts]
+
+    def begin(self) -> None:
+        """Starts the experiment and tells the resources."""
+        self.opening, commands = self.state.start(self._time, "test")
+        assert commands == []
+        self._give([self._capacity()])
+
+    def step(self) -> None:
+        """Has a few things happen at once."""
+        stimuli: list[Stimulus] = []
+        for _ in range(self._rng.randint(1, 3)):
+            stimuli.extend(self._stimuli())
+        self._give(stimuli)
 
     def run(self, max_steps: int = 4000) -> None:
         """Drives the experiment to its end."""
-        self._carry_out(*self.state.start(self._time, "test"), [])
-        self._give([CapacityChanged(self._time, {"CPU": self._cpus})])
+        self.begin()
         for _ in range(max_steps):
             if self.state.is_over:
-                assert not self._running
+                self._check_end()
                 return
-            self._give([self._stimulus() for _ in range(self._rng.randint(1, 3))])
+            self.step()
         raise AssertionError("the experiment does not end")
 
-    def _stimulus(self) -> Stimulus:
+    def _stimuli(self) -> list[Stimulus]:
         self._time += self._rng.random()
         chance = self._rng.random()
         free = [trial_id for trial_id in self._running if trial_id not in self._waiting]
         if self._can_stop and chance < 0.002:
-            return StopRequested(self._time, "asked to", resumable=self._rng.random() < 0.5)
-        if not free or chance < 0.03:
-            return Tick(self._time)
+            resumable = self._rng.random() < 0.5
+            self._resumable |= resumable
+            return [StopRequested(self._time, "asked to", resumable)]
+        if chance < 0.01:
+            return [self._capacity()]
+        if not free or chance < 0.04:
+            return [Tick(self._time)]
         trial_id = self._rng.choice(free)
         attempt = self._running[trial_id]
-        if chance < 0.05:  # a message of a worker that was cut off
-            return Reported(self._time, trial_id, attempt - 1, {"score": 0.5}, b"{}")
-        if trial_id in self._told:
+        if chance < 0.06:  # a message of a worker that was cut off
+            return [Reported(self._time, trial_id, attempt - 1, {"score": 0.5}, b"{}")]
+        if trial_id in self._told or (trial_id in self._asked_to_end and chance < 0.5):
             return self._end(trial_id, attempt)
         if chance < 0.1:
-            self._forget(trial_id)
-            return Failed(self._time, trial_id, attempt, "Traceback: no luck")
+            return [self._fail(trial_id, attempt)]
         if chance < 0.15:
-            self._forget(trial_id)
-            return Finished(self._time, trial_id, attempt)
-        return self._report(trial_id, attempt)
+            return [self._finish(trial_id, attempt)]
+        report = self._report(trial_id, attempt)
+        if chance < 0.17:  # it dies before it can be answered
+            self._waiting.discard(trial_id)
+            return [report, self._fail(trial_id, attempt)]
+        return [report]
 
-    def _end(self, trial_id: str, attempt: int) -> Stimulus:
+    def _capacity(self) -> Stimulus:
+        self._cpus = float(self._rng.randint(2, 4))
+        return CapacityChanged(self._time, {"CPU": self._cpus, "GPU": 0.0})
+
+    def _end(self, trial_id: str, attempt: int) -> list[Stimulus]:
         chance = self._rng.random()
-        if self._told[trial_id] == "PAUSE" and chance < 0.5:
-            self._told[trial_id] = "PAUSED"
-            name = f"checkpoint_{self.state.table[trial_id].next_checkpoint:06d}"
-            return Saved(self._time, trial_id, attempt, name)
-        self._forget(trial_id)
         if chance > 0.9:
-            return Failed(self._time, trial_id, attempt, "failed while it was cleaning up")
+            return [self._fail(trial_id, attempt)]
+        name = f"checkpoint_{self.state.table[trial_id].next_checkpoint:06d}"
+        saved = Saved(self._time, trial_id, attempt, name)
+        finished = self._finish(trial_id, attempt)
+        return [saved, finished] if chance < 0.5 else [finished]
+
+    def _fail(self, trial_id: str, attempt: int) -> Stimulus:
+        self._forget(trial_id)
+        if self._resumable and self._cut_short_at is None:
+            self._cut_short_at = len(self.steps)  # its trial stays as it is, to be continued
+        return Failed(self._time, trial_id, attempt, "Traceback: no “luck”\n")
+
+    def _finish(self, trial_id: str, attempt: int) -> Stimulus:
+        self._forget(trial_id)
         return Finished(self._time, trial_id, attempt)
 
     def _report(self, trial_id: str, attempt: int) -> Stimulus:
@@ -176,94 +366,152 @@ class Driver:
         if self._rng.random() < 0.3:
             checkpoint = f"checkpoint_{self.state.table[trial_id].next_checkpoint:06d}"
         score = self._rng.random() if self._rng.random() < 0.95 else float("nan")
-        result = {
+        reported = {
             "score": score,
+            "eval": {"loss": -score, 0: self._rng.choice([None, "text", 10**30])},
             "training_iteration": self._iterations[trial_id],
             "time_total_s": float(self._iterations[trial_id]),
-            "done": False,
+            "done": self._rng.random() < 0.02,
             "checkpoint_dir_name": checkpoint,
         }
-        return Reported(self._time, trial_id, attempt, result, encoded(result), checkpoint)
+        raw = codec.encode_metrics(reported)
+        return Reported(self._time, trial_id, attempt, codec.decode(raw), raw, checkpoint)
 
     def _forget(self, trial_id: str) -> None:
         del self._running[trial_id]
         self._told.pop(trial_id, None)
+        self._asked_to_end.discard(trial_id)
 
     def _give(self, stimuli: list[Stimulus]) -> None:
-        waiting = {s.trial_id: s.attempt for s in stimuli if isinstance(s, Reported)}
-        live = {t: a for t, a in waiting.items() if self._running.get(t) == a}
+        live = dict(self.state._live)
+        expected = [
+            (s.trial_id, s.attempt)
+            for s in stimuli
+            if isinstance(s, Reported) and live.get(s.trial_id) == s.attempt
+        ]
         facts, commands = self.state.handle(stimuli)
-        answers = [c.trial_id for c in commands if isinstance(c, Answer)]
-        assert sorted(answers) == sorted(live), "every live report gets exactly one answer"
-        self._carry_out(facts, commands, answers)
-        self._check()
+        answers = [(c.trial_id, c.attempt) for c in commands if isinstance(c, Answer)]
+        assert answers == expected, "every report of a live attempt gets exactly one answer"
+        self.steps.append(Step(stimuli, facts, [described(command) for command in commands]))
+        self._check_commands(facts, commands)
+        self._carry_out(commands)
+        self._check(facts)
 
-    def _carry_out(self, facts: Any, commands: Any, answers: list[str]) -> None:
-        self.facts.extend(facts)
-        self.boundaries.append(len(self.facts))
-        self._waiting.difference_update(answers)
+    def _carry_out(self, commands: list[Command]) -> None:
         for command in commands:
             if isinstance(command, Launch):
                 trial_id = command.trial.trial_id
                 assert trial_id not in self._running, "launched while it runs"
+                assert trial_id not in self._finished, "launched after its end"
                 self._running[trial_id] = command.attempt
                 self._iterations[trial_id] = command.progress.iteration
-            elif isinstance(command, Answer) and command.decision != "CONTINUE":
-                self._told[command.trial_id] = command.decision
+            elif isinstance(command, Answer):
+                self._waiting.discard(command.trial_id)
+                if command.decision != "CONTINUE" and command.trial_id in self._running:
+                    self._told[command.trial_id] = command.decision
             elif isinstance(command, EndAttempt) and command.trial_id in self._running:
-                self._told.setdefault(command.trial_id, "KILL")
+                self._asked_to_end.add(command.trial_id)
 
-    def _check(self) -> None:
+    def _check_commands(self, facts: list[Fact], commands: list[Command]) -> None:
+        """Whatever is to be done is a consequence of what is journaled with it or before."""
+        results = [f for f in facts if isinstance(f, TrialResult)]
+        decided = [(f.trial_id, f.attempt, f.decision) for f in results]
+        answers = [c for c in commands if isinstance(c, Answer)]
+        assert decided == [(c.trial_id, c.attempt, c.decision) for c in answers]
+        launched = [f for f in facts if isinstance(f, TrialLaunched)]
+        launches = [c for c in commands if isinstance(c, Launch)]
+        assert [(f.trial_id, f.attempt, f.checkpoint, f.iteration) for f in launched] == [
+            (c.trial.trial_id, c.attempt, c.checkpoint, c.progress.iteration) for c in launches
+        ]
+        saved = [f for f in facts if isinstance(f, CheckpointSaved | TrialResult)]
+        assert [(f.trial_id, f.attempt, f.checkpoint) for f in saved if f.checkpoint] == [
+            (c.trial.trial_id, c.attempt, c.name) for c in commands if isinstance(c, CommitCheckpoint)
+        ]
+        for command in commands:
+            if isinstance(command, EndAttempt):
+                assert self.state.stop_reason is not None
+            elif isinstance(command, DeleteCheckpoint):
+                kept = [checkpoint.name for checkpoint in command.trial.checkpoints]
+                assert command.name not in kept
+                assert kept, "the latest is kept"
+
+    def _check(self, facts: list[Fact]) -> None:
         state = self.state
+        for fact in facts:
+            if isinstance(fact, TrialEnded) and fact.status in ("TERMINATED", "ERROR"):
+                self._finished.add(fact.trial_id)
         used = sum(state.table[t].bundles[0]["CPU"] for t in self._running)
-        assert state.capacity.used.get("CPU", 0.0) == used <= self._cpus
+        if self._cut_short_at is None:
+            assert state.capacity.used.get("CPU", 0.0) == used
+        if any(isinstance(fact, TrialLaunched) for fact in facts):
+            assert used <= self._cpus, "more is given out than there is"
         limit = state.spec.max_running
         assert limit is None or len(self._running) <= limit
-        counts = {status: n for status, n in state.table.counts.items() if n}
-        actual: dict[str, int] = {}
+        counts: dict[str, int] = {}
         for trial in state.trials:
-            actual[trial.status] = actual.get(trial.status, 0) + 1
-        assert counts == actual
+            counts[trial.status] = counts.get(trial.status, 0) + 1
+        assert {status: n for status, n in state.table.counts.items() if n} == counts
+        assert len({trial.path for trial in state.trials}) == len(state.trials)
+
+    def _check_end(self) -> None:
+        state = self.state
+        assert not self._running
+        ends = [fact for fact in self.facts if isinstance(fact, ExperimentEnded)]
+        assert ends == [self.facts[-1]]
+        if ends[0].complete:
+            assert all(trial.is_finished() for trial in state.trials)
+            assert len(policy_ends(state)) == len(state.trials)
 
 
-def encoded(result: dict[str, Any]) -> bytes:
-    """A result as a worker would send it."""
-    from tuner.experiment import codec
+def policy_ends(state: ExperimentState) -> set[str]:
+    """The trials whose end those policies were told that keep count; all where none does."""
+    ended = {trial.trial_id for trial in state.trials}
+    for policy in (state.scheduler, state.searcher):
+        if isinstance(policy, WatchfulScheduler | HesitantSearcher):
+            ended &= policy.ended.keys()
+    return ended
 
-    return codec.encode_metrics(result)
+
+def described(command: Command) -> str:
+    """A command as text that does not depend on the process."""
+    return repr(laid_open(command, trials=False))
 
 
 def picture(state: ExperimentState) -> dict[str, Any]:
     """Everything about trials and policies that a replay must bring back, as comparable text."""
-    import pickle
-
-    trials = [
-        {
-            "id": trial.trial_id,
-            "config": repr(trial.config),
-            "status": trial.status,
-            "attempt": trial.attempt,
-            "failures": trial.num_failures,
-            "error": trial.error,
-            "last": repr(trial.last_result),
-            "analysis": repr(trial.metric_analysis),
-            "checkpoints": repr(trial.checkpoints),
-            "next": trial.next_checkpoint,
-        }
-        for trial in state.trials
-    ]
+    deadline = state.stopper.deadline()
     return {
-        "trials": trials,
-        "searcher": repr(state.searcher.get_state()),
-        "scheduler": pickle.dumps(state.scheduler).hex(),
-        "stopper": repr(_plain(state.stopper)),
+        "trials": [repr(laid_open(trial)) for trial in state.trials],
+        "order": {status: [*trials] for status, trials in state.table.by_status.items()},
+        "searcher": repr(laid_open(state.searcher.get_state())),
+        "scheduler": repr(laid_open(state.scheduler)),
+        "stopper": repr(laid_open(state.stopper)),
+        "deadline": None if deadline is None else round(deadline, 3),
         "reason": state.stop_reason,
         "used": {name: amount for name, amount in state.capacity.used.items() if amount},
     }
 
 
-def _plain(stopper: Any) -> Any:
-    return {
-        name: [_plain(item) for item in value] if name.endswith("stoppers") else repr(value)
-        for name, value in vars(stopper).items()
-    }
+def laid_open(value: Any, *, trials: bool = True) -> Any:
+    """A value with all that it consists of, in a form that shows types and can be compared."""
+    kind = type(value).__name__
+    if isinstance(value, dict):
+        return [(laid_open(key), laid_open(item, trials=trials)) for key, item in value.items()]
+    if isinstance(value, list | tuple):
+        return (kind, [laid_open(item, trials=trials) for item in value])
+    if isinstance(value, set | frozenset):
+        return (kind, sorted(map(repr, value)))
+    if isinstance(value, random.Random):
+        return value.getstate()
+    if isinstance(value, type) or callable(value) and hasattr(value, "__qualname__"):
+        return value.__qualname__
+    if kind == "Trial" and not trials:
+        return value.trial_id
+    slots = [name for base in type(value).__mro__ for name in getattr(base, "__slots__", ())]
+    names = [*getattr(value, "__dict__", ()), *(n for n in slots if not n.startswith("__"))]
+    if kind == "TimeoutStopper":  # what it has counted depends on when it was asked
+        names = ["_timeout"]
+    if type(value).__module__ == "builtins":
+        return (kind, repr(value))
+    names = [name for name in names if name != "raw"]  # a result as it was encoded
+    return (kind, [(name, laid_open(getattr(value, name), trials=trials)) for name in names])

@@ -4,65 +4,118 @@ from __future__ import annotations
 
 import ast
 import json
+import logging
+import random
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from state_driver import Driver, build_state, picture
+from state_driver import Driver, Step, build_state, described, laid_open, picture
 
 import tuner
-from tuner.experiment.journal import JournalWriter
+from tuner.experiment.events import ExperimentEnded, Fact
+from tuner.experiment.journal import JournalReader, JournalWriter
 
-SEEDS = range(120)
+SEEDS = range(150)
 REPLAY = """
 import json, sys
 sys.path.insert(0, sys.argv[1])
-from state_driver import build_state, picture
+from state_driver import build_state, laid_open, picture
 from tuner.experiment.journal import JournalReader
 for line in sys.stdin:
     seed, path = json.loads(line)
     state = build_state(seed, path)
+    records = []
     for fact in JournalReader(path).read_all():
         state.replay(fact)
-    print(json.dumps(picture(state)))
+        records.append(repr(laid_open(fact)))
+    print(json.dumps([records, picture(state)]))
 """
 
 
-@pytest.mark.parametrize("seed", SEEDS)
-def test_every_experiment_ends_and_nothing_is_overcommitted(seed: int) -> None:
-    driver = Driver(build_state(seed, "/exp"), seed)
+def driven(seed: int, path: str = "/exp") -> Driver:
+    driver = Driver(build_state(seed, path), seed)
     driver.run()
-    for trial in driver.state.trials:
-        if driver.state.stop_reason is None:
-            assert trial.is_finished()
+    return driver
+
+
+def write_journal(path: Path, opening: list[Fact], steps: list[Step]) -> None:
+    writer = JournalWriter(str(path), segment_bytes=4000)
+    writer.append(opening)
+    for step in steps:
+        writer.append(step.facts)
+    writer.close()
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_every_experiment_ends_and_what_must_hold_holds(seed: int) -> None:
+    driven(seed)
+
+
+def test_the_random_experiments_meet_everything_that_can_happen() -> None:
+    seen = {name for seed in SEEDS for name in happenings(driven(seed))}
+    assert seen >= {
+        "CONTINUE",
+        "PAUSE",
+        "STOP",
+        "PENDING",
+        "PAUSED",
+        "TERMINATED",
+        "ERROR",
+        "asked to",
+        "its time is up",
+        "a stopper ended the experiment",
+        "fail_fast",
+        "all trials have ended",
+        "to be continued",
+        "Launch",
+        "Answer",
+        "EndAttempt",
+        "CommitCheckpoint",
+        "DeleteCheckpoint",
+        "cannot be launched",
+        "resumed from a checkpoint",
+    }
+
+
+def happenings(driver: Driver) -> set[str]:
+    seen = set()
+    for step in driver.steps:
+        seen.update(command.split("'")[1] for command in step.commands)
+    for fact in driver.facts:
+        for name in ("decision", "status", "reason"):
+            seen.add(getattr(fact, name, None))
+        if isinstance(fact, ExperimentEnded) and not fact.complete:
+            seen.add("to be continued")
+        if "fail_fast" in getattr(fact, "reason", ""):
+            seen.add("fail_fast")
+        if getattr(fact, "status", None) == "ERROR" and getattr(fact, "attempt", None) == 0:
+            seen.add("cannot be launched")
+        if getattr(fact, "iteration", 0) and getattr(fact, "checkpoint", None):
+            seen.add("resumed from a checkpoint")
+    return seen - {None}
 
 
 @pytest.mark.parametrize("seed", SEEDS[::10])
-def test_the_same_stimuli_give_the_same_facts(seed: int) -> None:
-    one, other = (Driver(build_state(seed, "/exp"), seed) for _ in range(2))
-    one.run()
-    other.run()
-    assert repr(one.facts) == repr(other.facts)
-    assert picture(one.state) == picture(other.state)
+def test_the_same_stimuli_give_the_same_facts_and_commands(seed: int) -> None:
+    live = driven(seed)
+    again = build_state(seed, "/exp")
+    assert repr(again.start(live.opening[0].time, "test")[0]) == repr(live.opening)
+    follow(again, live.steps)
+    assert picture(again) == picture(live.state)
 
 
-def test_a_replay_in_a_fresh_process_gives_the_trials_and_policies_of_the_live_run(
+def test_a_replay_in_a_fresh_process_gives_the_records_trials_and_policies_of_the_live_run(
     tmp_path: Path,
 ) -> None:
     live, requests = [], []
     for seed in SEEDS:
-        path = str(tmp_path / str(seed))
-        driver = Driver(build_state(seed, path), seed)
-        driver.run()
-        writer = JournalWriter(path, segment_bytes=4000)
-        start = 0
-        for boundary in driver.boundaries:
-            writer.append(driver.facts[start:boundary])
-            start = boundary
-        writer.close()
-        live.append(picture(driver.state))
-        requests.append(json.dumps([seed, path]))
+        path = tmp_path / str(seed)
+        driver = driven(seed, str(path))
+        write_journal(path, driver.opening, driver.steps)
+        live.append((driver.facts, picture(driver.state)))
+        requests.append(json.dumps([seed, str(path)]))
     replayed = subprocess.run(
         [sys.executable, "-c", REPLAY, str(Path(__file__).parent)],
         input="\n".join(requests),
@@ -71,8 +124,51 @@ def test_a_replay_in_a_fresh_process_gives_the_trials_and_policies_of_the_live_r
         check=True,
     )
     assert "which wins" not in replayed.stderr, "a policy decided otherwise in the replay"
-    for seed, expected, line in zip(SEEDS, live, replayed.stdout.splitlines(), strict=True):
-        assert json.loads(line) == json.loads(json.dumps(expected)), f"seed {seed}"
+    for seed, (facts, expected), line in zip(
+        SEEDS, live, replayed.stdout.splitlines(), strict=True
+    ):
+        records, shown = json.loads(line)
+        for number, (record, fact) in enumerate(zip(records, facts, strict=True)):
+            assert record == repr(laid_open(fact)), f"seed {seed}, record {number}"
+        assert shown == json.loads(json.dumps(expected)), f"seed {seed}"
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_wherever_a_run_is_cut_it_goes_on_after_a_replay_as_if_it_had_not_been(
+    seed: int, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    whole = driven(seed, str(tmp_path))
+    last = whole.continuable
+    rng = random.Random(seed)
+    cuts = sorted({1, rng.randint(1, last), rng.randint(1, last), last})
+    driver = Driver(build_state(seed, str(tmp_path)), seed)
+    driver.begin()
+    for cut in cuts:
+        while len(driver.steps) < cut:
+            driver.step()
+        path = tmp_path / str(cut)
+        write_journal(path, driver.opening, driver.steps)
+        state = build_state(seed, str(tmp_path))
+        with caplog.at_level(logging.WARNING):
+            for fact in JournalReader(str(path)).read_all():
+                state.replay(fact)
+        assert "which wins" not in caplog.text
+        assert picture(state) == picture(driver.state)
+        state.capacity.set_total(total_before(whole.steps, cut))
+        follow(state, whole.steps[cut:last])
+
+
+def total_before(steps: list[Step], cut: int) -> dict[str, float]:
+    """The resources that the executor has told last; they are not journaled."""
+    told = [s for step in steps[:cut] for s in step.stimuli if hasattr(s, "resources")]
+    return dict(told[-1].resources)
+
+
+def follow(state: object, steps: list[Step]) -> None:
+    for number, step in enumerate(steps):
+        facts, commands = state.handle(step.stimuli)  # type: ignore[attr-defined]
+        assert repr(laid_open(facts)) == repr(laid_open(step.facts)), f"step {number}"
+        assert [described(command) for command in commands] == step.commands, f"step {number}"
 
 
 @pytest.mark.parametrize("package", ["search", "schedulers", "stoppers", "experiment/state.py"])
