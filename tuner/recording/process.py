@@ -8,6 +8,7 @@ import pickle
 import socket
 import subprocess
 import tempfile
+import threading
 import time
 from collections.abc import Sequence
 
@@ -22,6 +23,7 @@ logger = logging.getLogger(__name__)
 
 _MODULE = "tuner.recording.recorder"
 _KILL_AFTER_S = 2.0
+_NOTICE_AFTER_S = 3.0
 
 
 class RecorderProcess:
@@ -78,6 +80,17 @@ class RecorderProcess:
         Returns:
             What failed, one message each, empty if all is well.
         """
+        notice = threading.Timer(_NOTICE_AFTER_S, self._say_that_it_takes_long, [timeout_s])
+        notice.start()
+        try:
+            return self._finish(timeout_s)
+        finally:
+            notice.cancel()
+
+    def _say_that_it_takes_long(self, timeout_s: float) -> None:
+        logger.warning("completing the files in %s (at most %g s) …", self._path, timeout_s)
+
+    def _finish(self, timeout_s: float) -> list[str]:
         deadline = time.monotonic() + timeout_s
         messages = self._wait(deadline)
         if messages is None and time.monotonic() < deadline:

@@ -211,11 +211,13 @@ def test_a_damaged_journal_is_told_at_the_end(experiment):
     assert "does not match its checksum" in message
 
 
-def test_a_slow_logger_is_ended_at_the_bound(experiment):
+def test_a_slow_logger_is_ended_at_the_bound(experiment, monkeypatch, caplog):
+    monkeypatch.setattr("tuner.recording.process._NOTICE_AFTER_S", 0.1)
     write_journal(experiment, [created("a"), launched("a"), reported("a", 1), ended("a")])
     process = RecorderProcess(str(experiment), [Hangs()])
     process.start()
     (message,) = process.finish(0.5)
+    assert "completing the files" in caplog.text
     assert "not done after 0.5 s" in message
     assert not process.is_alive()
 
