@@ -1,78 +1,95 @@
-"""A class trainable that is saved, fails once, and goes on from its last checkpoint.
+"""The class API with checkpoints: one trial fails on its way, and goes on where it was saved.
 
-python examples/class_trainable.py
+python examples/class_trainable.py               # a few seconds
 python examples/class_trainable.py --smoke-test
 """
 
 import argparse
-import json
 from pathlib import Path
 
-from sklearn.datasets import load_breast_cancer
+import joblib
+from sklearn.datasets import load_digits
 from sklearn.linear_model import SGDClassifier
 from sklearn.model_selection import train_test_split
-from sklearn.preprocessing import StandardScaler
 
 import tuner as tune
 
 
-class LogisticRegression(tune.Trainable):
-    """Trains a linear classifier, one pass over the data per step."""
+class DigitClassifier(tune.Trainable):
+    """A linear classifier that can be saved after each pass over the data."""
 
     def setup(self, config):
-        x, y = load_breast_cancer(return_X_y=True)
-        x = StandardScaler().fit_transform(x)
-        split = train_test_split(x, y, test_size=0.3, random_state=0)
-        self.x_train, self.x_val, self.y_train, self.y_val = split
-        self.model = SGDClassifier(loss="log_loss", alpha=config["alpha"], random_state=0)
+        images, digits = load_digits(return_X_y=True)
+        self.x, self.x_val, self.y, self.y_val = train_test_split(
+            images / 16, digits, test_size=0.3, random_state=0
+        )
+        self.model = SGDClassifier(loss=config["loss"], alpha=config["alpha"], random_state=0)
+        self.resumed_at = 0
 
     def step(self):
-        if self.config["fails"] and self.iteration == 5 and not Path("has_failed").exists():
-            Path("has_failed").touch()
-            raise RuntimeError("the machine was taken away")
-        self.model.partial_fit(self.x_train, self.y_train, classes=[0, 1])
-        return {"accuracy": self.model.score(self.x_val, self.y_val)}
+        if self.config["alpha"] == 1e-3 and self.iteration == 5 and not self.resumed_at:
+            raise RuntimeError("this example wants one trial to fail once")
+        self.model.partial_fit(self.x, self.y, classes=range(10))
+        return {
+            "accuracy": self.model.score(self.x_val, self.y_val),
+            "resumed_at": self.resumed_at,
+        }
 
     def save_checkpoint(self, checkpoint_dir):
-        weights = {"coef": self.model.coef_.tolist(), "intercept": self.model.intercept_.tolist()}
-        Path(checkpoint_dir, "weights.json").write_text(json.dumps(weights))
+        joblib.dump((self.model, self.iteration), Path(checkpoint_dir, "model.joblib"))
 
     def load_checkpoint(self, checkpoint_dir):
-        weights = json.loads(Path(checkpoint_dir, "weights.json").read_text())
-        self.model.partial_fit(self.x_train[:2], self.y_train[:2], classes=[0, 1])
-        self.model.coef_[:] = weights["coef"]
-        self.model.intercept_[:] = weights["intercept"]
+        self.model, self.resumed_at = joblib.load(Path(checkpoint_dir, "model.joblib"))
 
 
 def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--smoke-test", action="store_true", help="fewer iterations")
-    iterations = 8 if parser.parse_args().smoke_test else 30
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--smoke-test", action="store_true", help="fewer trials and iterations")
+    smoke_test = parser.parse_args().smoke_test
+    iterations = 7 if smoke_test else 25
 
     results = tune.Tuner(
-        LogisticRegression,
+        DigitClassifier,
         param_space={
-            "alpha": tune.grid_search([1e-4, 1e-2, 1.0]),
-            "fails": tune.sample_from(lambda spec: spec.config.alpha == 1e-2),
+            "alpha": tune.grid_search([1e-3, 1e-4] if smoke_test else [1e-2, 1e-3, 1e-4, 1e-5]),
+            "loss": tune.choice(["hinge", "log_loss"]),
         },
-        tune_config=tune.TuneConfig(metric="accuracy", mode="max"),
+        tune_config=tune.TuneConfig(metric="accuracy", mode="max", seed=0),
         run_config=tune.RunConfig(
             stop={"training_iteration": iterations},
             failure_config=tune.FailureConfig(max_failures=1),
             checkpoint_config=tune.CheckpointConfig(
-                checkpoint_frequency=2, checkpoint_at_end=True, num_to_keep=2
+                checkpoint_frequency=2,
+                checkpoint_at_end=True,
+                num_to_keep=3,
+                checkpoint_score_attribute="accuracy",
             ),
         ),
     ).fit()
 
+    print("\nTrials that failed once, and where they went on:")
     for result in results:
-        kept = [Path(checkpoint.path).name for checkpoint, _ in result.best_checkpoints]
-        failed = " after one failure" if Path(result.path, "error.txt").exists() else ""
+        metrics = result.metrics
+        if metrics["resumed_at"]:
+            print(
+                f"  trial {metrics['trial_id']}: resumed after iteration {metrics['resumed_at']}, "
+                f"ended after iteration {metrics['training_iteration']}"
+            )
+
+    best = results.get_best_result(scope="all")
+    print(f"\nKept checkpoints of the best trial, {best.config}:")
+    for checkpoint, metrics in best.best_checkpoints:
         print(
-            f"alpha={result.config['alpha']:g}: accuracy {result.metrics['accuracy']:.3f} at "
-            f"iteration {result.metrics['training_iteration']}{failed}, kept {kept}"
+            f"  {Path(checkpoint.path).name}: iteration {metrics['training_iteration']}, "
+            f"accuracy {metrics['accuracy']:.4f}"
         )
-    print(f"Best: alpha={results.get_best_result().config['alpha']:g}")
+
+    # A class trainable can be used outside of an experiment, too.
+    trained = DigitClassifier(best.config)
+    trained.restore(best.get_best_checkpoint("accuracy", "max"))
+    accuracy = trained.model.score(trained.x_val, trained.y_val)
+    print(f"The best of them, loaded again: accuracy {accuracy:.4f}")
+    print(f"Files: {results.experiment_path}")
 
 
 if __name__ == "__main__":

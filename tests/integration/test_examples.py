@@ -1,71 +1,165 @@
-"""Every example runs as a script and finds what it should."""
+"""Every script in `examples/` runs by itself, and what it prints is what its files say."""
 
-from __future__ import annotations
-
+import importlib.util
+import json
 import os
 import re
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
+import pandas
+import pytest
+
 EXAMPLES = Path(__file__).parents[2] / "examples"
+TIMEOUT_S = 120
 
 
-def run(name: str, folder: Path) -> str:
-    done = subprocess.run(
-        [sys.executable, str(EXAMPLES / name), "--smoke-test"],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        cwd=folder,
-        env={**os.environ, "TUNER_RESULTS_DIR": str(folder)},
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stderr == ""
-    return done.stdout
+class Run:
+    """What a finished example left behind: its output, its folder, its trials by folder."""
+
+    def __init__(self, output, folder):
+        self.output = output
+        self.folder = folder
+        self.trials = {
+            path.parent: pandas.read_csv(path) for path in sorted(folder.glob("*/progress.csv"))
+        }
+
+    def number(self, pattern):
+        """The number that follows `pattern` in the output."""
+        found = re.search(pattern + r"\s*(-?[\d.e+-]+)", self.output)
+        assert found, f"{pattern!r} is not in:\n{self.output}"
+        return float(found[1].rstrip(".,"))
 
 
-def number(pattern: str, text: str) -> float:
-    found = re.search(pattern, text)
-    assert found, text
-    return float(found.group(1))
+@pytest.fixture
+def run_example(tmp_path):
+    def run(name):
+        results = tmp_path / "results"
+        done = subprocess.run(
+            [sys.executable, EXAMPLES / name, "--smoke-test"],
+            cwd=tmp_path,
+            env={**os.environ, "TUNER_RESULTS_DIR": str(results)},
+            capture_output=True,
+            text=True,
+            timeout=TIMEOUT_S,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert done.stderr == ""
+        assert [path.name for path in tmp_path.iterdir()] == ["results"]
+        (folder,) = results.iterdir()
+        assert str(folder) in done.stdout
+        return Run(done.stdout, folder)
+
+    return run
 
 
-def test_quickstart(tmp_path: Path) -> None:
-    printed = run("quickstart.py", tmp_path)
-    assert number(r"validation part: ([\d.]+)", printed) > 0.8
-    assert number(r"test part, never seen before: ([\d.]+)", printed) > 0.8
-    (experiment,) = tmp_path.iterdir()
-    assert len(list(experiment.glob("*/events.out.tfevents.*"))) == 4
+def load_module(name):
+    spec = importlib.util.spec_from_file_location(name, EXAMPLES / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
-def test_class_trainable(tmp_path: Path) -> None:
-    printed = run("class_trainable.py", tmp_path)
-    (failed,) = (line for line in printed.splitlines() if "after one failure" in line)
-    assert failed.startswith("alpha=0.01: accuracy 0.9")
-    assert "at iteration 8" in failed
-    assert "kept ['checkpoint_000002', 'checkpoint_000003']" in failed
+def test_every_example_is_tested():
+    tested = {name for name in globals() if name.startswith("test_")}
+    assert {f"test_{path.stem}" for path in EXAMPLES.glob("*.py")} <= tested
 
 
-def test_numpy_mlp(tmp_path: Path) -> None:
-    assert number(r"accuracy ([\d.]+)\n", run("numpy_mlp.py", tmp_path)) > 0.3
+def test_quickstart(run_example):
+    run = run_example("quickstart.py")
+    last = {folder: frame.iloc[-1] for folder, frame in run.trials.items()}
+    assert len(last) == 4
+    epochs = [row["training_iteration"] for row in last.values()]
+    assert run.number("Epochs trained:") == sum(epochs) < 4 * 4
+    assert max(epochs) == 4
+
+    best = max(last, key=lambda folder: last[folder]["accuracy"])
+    assert run.number("on the validation part:") == pytest.approx(last[best]["accuracy"], abs=5e-5)
+    assert run.number("never seen before:") > 0.8
+    for folder, row in last.items():
+        (checkpoint,) = folder.glob("checkpoint_*")
+        assert checkpoint.name == row["checkpoint_dir_name"]
+        assert len(list(folder.glob("events.out.tfevents.*"))) == 1
 
 
-def test_custom_stopper(tmp_path: Path) -> None:
-    printed = run("custom_stopper.py", tmp_path)
-    assert number(r"reached ([\d.]+),", printed) <= 1.0
-    assert "lr=0.1: 1 iterations" in printed
+def test_class_trainable(run_example):
+    run = run_example("class_trainable.py")
+    assert len(run.trials) == 2
+    (failed,) = [folder for folder in run.trials if (folder / "error.txt").exists()]
+    assert "one trial to fail once" in (failed / "error.txt").read_text()
+    assert json.loads((failed / "params.json").read_text())["alpha"] == 1e-3
+
+    for folder, frame in run.trials.items():
+        end = frame.iloc[-1]
+        assert end["training_iteration"] == 7
+        assert end["resumed_at"] == (4 if folder == failed else 0)
+        assert end["iterations_since_restore"] == (3 if folder == failed else 7)
+        kept = sorted(path.name for path in folder.glob("checkpoint_*"))
+        assert kept[-1] == "checkpoint_000003"  # after iterations 2, 4, 6 and at the end
+        assert 3 <= len(kept) <= 4
+    assert "resumed after iteration 4, ended after iteration 7" in run.output
+
+    kept_accuracies = [
+        float(text) for text in re.findall(r"checkpoint_\d+: .*, accuracy ([\d.]+)", run.output)
+    ]
+    assert run.number("loaded again: accuracy") == max(kept_accuracies) > 0.8
 
 
-def test_custom_logger(tmp_path: Path) -> None:
-    printed = run("custom_logger.py", tmp_path)
-    assert len(re.findall(r"^ball-0\.\d\d-0[012] ended at", printed, re.MULTILINE)) == 3
-    leaders = (tmp_path / "leaderboard.tsv").read_text().splitlines()
-    heights = [float(line.split("\t")[2]) for line in leaders]
-    assert heights == sorted(heights, reverse=True)
+def test_numpy_mlp(run_example):
+    run = run_example("numpy_mlp.py")
+    assert len(run.trials) == 3
+    units = set()
+    for folder, frame in run.trials.items():
+        config = json.loads((folder / "params.json").read_text())
+        units.add(config["units"])
+        assert 0 <= config["optimizer"]["weight_decay"] <= 0.1 * config["optimizer"]["lr"]
+        assert list(frame["training_iteration"]) == [1, 2, 3, 4, 5]
+        assert frame["loss"].iloc[-1] < frame["loss"].iloc[0]
+    assert units == {4, 16, 64}
+
+    best = min(run.trials, key=lambda folder: run.trials[folder]["loss"].min())
+    epoch = int(run.trials[best]["loss"].idxmin())
+    assert run.number("Its best epoch:") == epoch + 1
+    example = load_module("numpy_mlp")
+    params = dict(np.load(best / f"checkpoint_{epoch:06d}" / "params.npz"))
+    data = example.load_data()
+    on_validation = example.evaluate(params, *data["validation"])
+    assert on_validation["loss"] == pytest.approx(run.trials[best]["loss"].min())
+    on_test = example.evaluate(params, *data["test"])
+    assert run.number("On the test part: loss") == pytest.approx(on_test["loss"], abs=5e-5)
+    assert on_test["accuracy"] > 0.9
 
 
-def test_no_example_is_forgotten() -> None:
-    tested = Path(__file__).read_text()
-    for example in EXAMPLES.glob("*.py"):
-        assert f'"{example.name}"' in tested
+def test_custom_stopper(run_example):
+    run = run_example("custom_stopper.py")
+    diverged = [frame for frame in run.trials.values() if frame["loss"].max() > 100]
+    assert run.number("Diverged, and stopped at once:") == len(diverged) == 2
+    assert all(len(frame) == 1 for frame in diverged)
+    winners = [frame for frame in run.trials.values() if frame["loss"].min() <= 0.49]
+    assert winners
+    assert all((frame["loss"].iloc[:-1] > 0.49).all() for frame in winners)
+    assert run.number("Trials started:") == len(run.trials) < 10
+    assert "Goal reached: True" in run.output
+
+
+def test_custom_logger(run_example):
+    run = run_example("custom_logger.py")
+    assert len(run.trials) == 4
+    expected = []
+    for folder, frame in run.trials.items():
+        config = json.loads((folder / "params.json").read_text())
+        name = f"wine_{config['penalty']}_{frame['trial_id'].iloc[0]}"
+        assert folder.name == f"{name}_alpha={config['alpha']:.1e}"
+        assert name in run.output
+        expected += [(name, i, a) for i, a in zip(range(1, 6), frame["accuracy"], strict=True)]
+
+    with sqlite3.connect(run.folder / "trials.sqlite") as database:
+        rows = database.execute("SELECT * FROM results ORDER BY name, iteration").fetchall()
+        trials = database.execute("SELECT name, status FROM trials").fetchall()
+    assert [row[:2] for row in rows] == sorted(row[:2] for row in expected)
+    assert {row[:2]: row[2] for row in rows} == pytest.approx({row[:2]: row[2] for row in expected})
+    assert {status for _, status in trials} == {"finished"}
+    assert {name for name, _ in trials} == {name for name, _, _ in expected}

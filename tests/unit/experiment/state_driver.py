@@ -20,7 +20,6 @@ from tuner.experiment.events import (
     CapacityChanged,
     CheckpointSaved,
     ExperimentEnded,
-    ExperimentStopping,
     Fact,
     Failed,
     Finished,
@@ -425,7 +424,9 @@ class Driver:
         ]
         saved = [f for f in facts if isinstance(f, CheckpointSaved | TrialResult)]
         assert [(f.trial_id, f.attempt, f.checkpoint) for f in saved if f.checkpoint] == [
-            (c.trial.trial_id, c.attempt, c.name) for c in commands if isinstance(c, CommitCheckpoint)
+            (c.trial.trial_id, c.attempt, c.name)
+            for c in commands
+            if isinstance(c, CommitCheckpoint)
         ]
         for command in commands:
             if isinstance(command, EndAttempt):
@@ -503,7 +504,7 @@ def laid_open(value: Any, *, trials: bool = True) -> Any:
         return (kind, sorted(map(repr, value)))
     if isinstance(value, random.Random):
         return value.getstate()
-    if isinstance(value, type) or callable(value) and hasattr(value, "__qualname__"):
+    if isinstance(value, type) or (callable(value) and hasattr(value, "__qualname__")):
         return value.__qualname__
     if kind == "Trial" and not trials:
         return value.trial_id

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import enum
 import math
 import subprocess
 import sys
+import threading
 from typing import Any
 
 import numpy as np
@@ -14,6 +16,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tuner.experiment import codec
+
+
+class Color(enum.Enum):
+    RED = "red"
+
 
 scalars = (
     st.none()
@@ -78,6 +85,94 @@ def test_metrics_become_plain(value: Any, plain: Any) -> None:
     assert type(decoded) is type(plain)
 
 
+@pytest.mark.parametrize(
+    ("value", "plain"),
+    [
+        (np.longdouble(1.5), 1.5),
+        (np.array([1.5], dtype=np.longdouble), [1.5]),
+        (np.float32(0.1), float(np.float32(0.1))),
+        (torch.tensor(0.5, dtype=torch.bfloat16), 0.5),
+        ({np.str_("cat"): 1, np.int64(3): 2}, {"cat": 1, 3: 2}),
+        ({Color.RED: 0.5}, {"red": 0.5}),
+        ({Color.RED: 0.5, "red": 1.0}, {Color.RED: 0.5, "red": 1.0}),
+        ({(1, 2): 0.5, None: 1}, {(1, 2): 0.5, None: 1}),
+        ({np.int64(1), (1, 2)}, {1, (1, 2)}),
+        (Color.RED, "red"),
+        (np.ndarray, np.ndarray),
+        ([], []),
+    ],
+    ids=repr,
+)
+@pytest.mark.parametrize("others", [{}, {"none": None}], ids=["alone", "beside None"])
+def test_metrics_are_the_same_whatever_is_beside_them(
+    value: Any, plain: Any, others: dict[str, Any]
+) -> None:
+    decoded = codec.decode(codec.encode_metrics({"x": value, **others}))["x"]
+    assert decoded == plain
+    assert sorted(map(repr, flat(decoded))) == sorted(map(repr, flat(plain)))
+
+
+class Unreadable:
+    """Cannot be pickled, and has no `repr`."""
+
+    def __reduce__(self) -> Any:
+        raise RuntimeError
+
+    def __repr__(self) -> str:
+        raise ValueError
+
+
+class Unloadable(Exception):
+    """Can be pickled, and not be unpickled."""
+
+    def __init__(self, first: str, second: str) -> None:
+        super().__init__(f"{first} and {second}")
+
+
+class Torn:
+    def __reduce__(self) -> Any:
+        raise RuntimeError
+
+    def __repr__(self) -> str:
+        return "half a character: \ud800"
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        (Unreadable(), "<Unreadable, whose repr raised ValueError>"),
+        (Unloadable("this", "that"), "Unloadable('this and that')"),
+        (Torn(), "half a character: \\ud800"),
+        (threading.Lock(), "<unlocked _thread.lock object"),
+    ],
+    ids=["unreadable", "unloadable", "torn", "lock"],
+)
+def test_no_metric_raises_neither_where_it_is_written_nor_where_it_is_read(
+    value: Any, words: str
+) -> None:
+    raw = codec.encode_metrics({"loss": 0.5, "deep": {"x": [value]}})
+    for unpickle in (True, False):
+        decoded = codec.decode(raw, unpickle=unpickle)
+        assert decoded["loss"] == 0.5
+        (stand_in,) = decoded["deep"]["x"]
+        assert isinstance(stand_in, codec.StandIn)
+        assert stand_in.startswith(words)
+
+
+def test_tensors_without_numbers_at_hand_are_kept() -> None:
+    sparse = torch.eye(2).to_sparse()
+    decoded = codec.decode(codec.encode_metrics({"x": sparse}))["x"]
+    assert torch.equal(decoded.to_dense(), torch.eye(2))
+    meta = torch.empty(2, device="meta")
+    assert codec.decode(codec.encode_metrics({"x": meta}))["x"].shape == (2,)
+
+
+def test_a_configuration_that_cannot_be_read_is_an_error() -> None:
+    raw = codec.encode_exact({"x": Unloadable("this", "that")})
+    with pytest.raises(TypeError, match="second"):
+        codec.decode(raw)
+
+
 def test_configurations_keep_every_type() -> None:
     config = {
         "scalar": np.float32(0.1),
@@ -86,6 +181,9 @@ def test_configurations_keep_every_type() -> None:
         "class": dict,
         "function": len,
         "lambda": lambda value: value + 1,
+        "enum": Color.RED,
+        "set": {(1, 2)},
+        "$": {"$": "tuple", "v": [1]},
         3: (1, [2, (3,)]),
     }
     decoded = codec.decode(codec.encode_exact(config))
@@ -97,6 +195,9 @@ def test_configurations_keep_every_type() -> None:
     assert (decoded["class"], decoded["function"]) == (dict, len)
     assert decoded["lambda"](1) == 2
     assert decoded[3] == (1, [2, (3,)])
+    assert decoded["enum"] is Color.RED
+    assert decoded["set"] == {(1, 2)}
+    assert decoded["$"] == {"$": "tuple", "v": [1]}
 
 
 def test_what_cannot_be_pickled_is_its_repr_in_metrics_and_an_error_in_configurations() -> None:
@@ -120,6 +221,15 @@ def test_reading_needs_no_module_of_the_user() -> None:
 
 class Local:
     pass
+
+
+def flat(value: Any) -> list[Any]:
+    """All that a value consists of."""
+    if isinstance(value, dict):
+        return [part for pair in value.items() for part in flat(pair)]
+    if isinstance(value, list | tuple | set):
+        return [part for item in value for part in flat(item)]
+    return [value]
 
 
 def listed(value: Any) -> Any:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
+import math
 import os
+import zlib
 from pathlib import Path
 
 import pytest
@@ -11,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tuner.errors import JournalError
+from tuner.experiment import codec
 from tuner.experiment.events import (
     CheckpointSaved,
     ExperimentEnded,
@@ -130,7 +134,85 @@ def test_a_segment_that_ends_in_the_middle_of_a_line_is_damage(tmp_path: Path) -
         list(JournalReader(str(tmp_path)).read_all())
 
 
-def test_nobody_writes_over_a_journal(tmp_path: Path) -> None:
-    write(tmp_path, FACTS)
-    with pytest.raises(JournalError, match="exists already"):
-        JournalWriter(str(tmp_path))
+@pytest.mark.parametrize("line", range(1, len(FACTS) + 1))
+def test_a_line_break_that_is_lost_is_damage_and_at_the_end_a_torn_line(
+    line: int, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    segment = write(tmp_path, FACTS)
+    content = segment.read_bytes().split(b"\n")
+    content[line - 1 : line + 1] = [content[line - 1] + b"?" + content[line]]
+    segment.write_bytes(b"\n".join(content))
+    if line == len(FACTS):
+        with caplog.at_level(logging.WARNING):
+            assert list(JournalReader(str(tmp_path)).read_all()) == FACTS[:-1]
+        assert "dropped a torn last line" in caplog.text
+        return
+    with pytest.raises(JournalError, match=rf"00000001\.jsonl, line {line}: does not match"):
+        list(JournalReader(str(tmp_path)).read_all())
+
+
+def test_damage_is_found_in_the_segment_where_it_is(tmp_path: Path) -> None:
+    write(tmp_path, FACTS, segment_bytes=1)
+    damaged = tmp_path / "journal" / "00000003.jsonl"
+    damaged.write_bytes(damaged.read_bytes().replace(b'"attempt":1', b'"attempt":2'))
+    reader = JournalReader(str(tmp_path))
+    assert reader.read() == FACTS[:1]
+    with pytest.raises(JournalError, match=r"00000003\.jsonl, line 1: does not match its checksum"):
+        list(reader.read_all())
+
+
+def test_an_event_that_this_version_does_not_know_is_named(tmp_path: Path) -> None:
+    segment = write(tmp_path, FACTS[:1])
+    line = b'{"seq":2,"time":1.0,"event":"trial_cloned"'
+    segment.write_bytes(segment.read_bytes() + line + b',"crc":"%08x"}\n' % zlib.crc32(line))
+    with pytest.raises(JournalError, match="line 2: holds the unknown event 'trial_cloned'"):
+        list(JournalReader(str(tmp_path)).read_all())
+
+
+def test_a_result_is_written_as_the_worker_encoded_it(tmp_path: Path) -> None:
+    reported = {"loss": math.nan, "n": {"deep": [math.inf, None]}, 3: "x"}
+    raw = codec.encode_metrics(reported)
+    fact = TrialResult(4.0, "a_0", 1, "STOP", None, {**reported, "done": True}, raw)
+    segment = write(tmp_path, [fact])
+    assert raw in segment.read_bytes()
+    (read,) = JournalReader(str(tmp_path)).read_all()
+    assert isinstance(read, TrialResult)
+    assert repr(read.result) == repr(reported)
+    assert (read.decision, read.checkpoint, read.raw) == ("STOP", None, None)
+
+
+def test_a_reader_needs_none_of_the_modules_of_the_user(tmp_path: Path) -> None:
+    created = dataclasses.replace(FACTS[1], config={"kind": JournalReader, "pair": (1, 2)})
+    write(tmp_path, [created])
+    (read,) = JournalReader(str(tmp_path), unpickle=False).read_all()
+    assert isinstance(read, TrialCreated)
+    assert read.config == {"kind": "tuner.experiment.journal.JournalReader", "pair": (1, 2)}
+
+
+def test_what_was_appended_at_once_is_one_write_and_more_than_a_reader_takes(
+    tmp_path: Path,
+) -> None:
+    text = "x" * 1000
+    facts: list[Fact] = [
+        TrialResult(float(n), "a_0", 1, "CONTINUE", None, {"n": n, "text": text})
+        for n in range(3000)
+    ]
+    writer = JournalWriter(str(tmp_path))
+    writer.append([])
+    writer.append(facts)
+    reader = JournalReader(str(tmp_path))
+    first = reader.read()
+    assert 0 < len(first) < len(facts)
+    assert first + list(reader.read_all()) == facts
+    writer.close()
+
+
+@pytest.mark.parametrize("segment_bytes", [1, 10_000])
+def test_nobody_writes_over_a_journal(segment_bytes: int, tmp_path: Path) -> None:
+    first = JournalWriter(str(tmp_path), segment_bytes=segment_bytes)
+    first.append(FACTS)
+    with pytest.raises(JournalError, match="exists already: another run is writing here"):
+        JournalWriter(str(tmp_path), segment_bytes=segment_bytes)
+    first.append(FACTS)
+    first.close()
+    assert list(JournalReader(str(tmp_path)).read_all()) == FACTS * 2

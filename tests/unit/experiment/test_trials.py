@@ -20,7 +20,13 @@ import tuner as tune
 from tuner.errors import ConfigError
 from tuner.experiment.best import BestTrial
 from tuner.experiment.capacity import Capacity
-from tuner.experiment.events import TrialResult
+from tuner.experiment.events import (
+    CheckpointSaved,
+    TrialCreated,
+    TrialEnded,
+    TrialLaunched,
+    TrialResult,
+)
 from tuner.experiment.folder import ExperimentFolder
 from tuner.experiment.naming import new_trial
 from tuner.experiment.retention import Retention
@@ -125,6 +131,96 @@ def test_what_is_given_out_is_never_more_than_there_is(amounts: list[float]) -> 
     assert capacity.missing([{"CPU": 4.0}]) is None
 
 
+@given(
+    st.lists(st.dictionaries(st.sampled_from(["CPU", "GPU", "x"]), st.floats(0, 2)), max_size=12),
+    st.randoms(use_true_random=False),
+)
+def test_what_comes_back_can_be_given_out_again(
+    all_bundles: list[dict[str, float]], order: Any
+) -> None:
+    capacity = Capacity({"CPU": 2.0, "GPU": 1.0, "x": 0.0})
+    out: list[list[dict[str, float]]] = []
+    for bundle in all_bundles:
+        if capacity.missing([bundle]) is not None:
+            assert not capacity.fits([bundle])
+        elif capacity.fits([bundle]):
+            before = dict(capacity.used)
+            capacity.take([bundle])
+            capacity.give_back([bundle])
+            for name in bundle:
+                assert capacity.used[name] == pytest.approx(before.get(name, 0.0), abs=1e-9)
+            capacity.take([bundle])
+            out.append([bundle])
+    order.shuffle(out)
+    for bundles in out:
+        capacity.give_back(bundles)
+        assert all(amount >= 0 for amount in capacity.used.values())
+        assert capacity.fits(bundles)
+    assert not any(capacity.used.values())
+
+
+def test_resources_that_are_taken_away_stay_given_out() -> None:
+    capacity = Capacity({"CPU": 4.0})
+    capacity.take([{"CPU": 3.0}])
+    capacity.set_total({"CPU": 2.0})
+    assert (capacity.used, capacity.fits([{"CPU": 0.5}])) == ({"CPU": 3.0}, False)
+    capacity.give_back([{"CPU": 3.0}])
+    assert capacity.fits([{"CPU": 2.0}])
+
+
+def test_numbers_beyond_all_floats_are_compared_too() -> None:
+    retention = Retention(1, "score", "min")
+    assert retention.score({"score": 10**400}) == math.inf
+    assert retention.score({"score": np.float32(0.5)}) == 0.5
+    assert retention.score({"score": "text"}) is None
+    table = TrialTable("/e")
+    table.apply(created("a"))
+    best = BestTrial(table, "n", "max")
+    for value in (1.5, 10**400, 10**401, 2.5):
+        best.follow(TrialResult(0.0, "a_00000", 1, "CONTINUE", None, {"n": value}))
+    assert best.value == 10**401
+
+
+def created(trial_id: str, number: int = 0) -> TrialCreated:
+    return new_trial(spec(id_prefix=trial_id), number, {}, [{"CPU": 1.0}], 0.0)
+
+
+def test_the_table_follows_a_trial_through_its_life() -> None:
+    table = TrialTable("/e", Retention(1))
+    fact = created("a")
+    trial = table.apply(fact)
+    assert trial is not None
+    assert trial is table["a_00000"] is table.get("a_00000") is table.trials[0]
+    assert (trial.path, trial.experiment_path) == (f"/e/{fact.dirname}", "/e")
+    assert (trial.checkpoint, trial.has_checkpoint, trial.error_file) == (None, False, None)
+    name = trial.trial_id
+    table.apply(TrialLaunched(5.0, name, 1, None, 0))
+    table.apply(TrialResult(6.0, name, 1, "CONTINUE", "checkpoint_000000", {"n": 1}))
+    table.apply(
+        TrialResult(7.0, name, 1, "PAUSE", None, {"n": 2, "training_iteration": 2, "loss": 0.5})
+    )
+    table.apply(CheckpointSaved(8.0, name, 1, "checkpoint_000004"))
+    assert [(owner, saved.name) for owner, saved in table.removed_checkpoints] == [
+        (trial, "checkpoint_000000")
+    ]
+    assert trial.checkpoints[-1].progress.iteration == 2
+    assert trial.next_checkpoint == 5
+    assert trial.checkpoint is not None
+    assert trial.checkpoint.path == f"{trial.path}/checkpoint_000004"
+    table.apply(TrialEnded(9.0, name, 1, PAUSED, None))
+    assert table.by_status == {PENDING: {}, RUNNING: {}, PAUSED: {name: trial}}
+    table.apply(TrialLaunched(10.0, name, 2, "checkpoint_000004", 2))
+    assert (trial.status, trial.attempt, trial.start_time) == (RUNNING, 2, 5.0)
+    table.apply(TrialEnded(11.0, name, 2, ERROR, "no luck"))
+    assert (trial.is_finished(), trial.num_failures, trial.error) == (True, 1, "no luck")
+    assert trial.error_file == f"{trial.path}/error.txt"
+    assert {status: n for status, n in table.counts.items() if n} == {ERROR: 1}
+    assert trial.metric_scope("n", "max") == 2
+    assert trial.metric_scope("unheard of", "max") is None
+    with pytest.raises(ValueError, match="ERROR → RUNNING cannot happen"):
+        table.apply(TrialLaunched(12.0, name, 3, None, 0))
+
+
 def test_the_best_trial_is_known() -> None:
     table = TrialTable("/e")
     for trial_id in "ab":
@@ -161,12 +257,37 @@ def test_names_say_what_was_chosen() -> None:
     assert created.dirname == "train_abc12_00007_7_lr=0.25,name=x"
 
 
-@given(st.text(min_size=1, max_size=300))
-def test_folders_have_safe_names(value: str) -> None:
-    name = new_trial(spec(), 0, {"a": {"lr": 1.0}, "name": value}, [{}], 0.0).dirname
-    assert os.path.basename(name) == name
-    assert len(name) <= 130
-    assert name.isprintable()
+@given(st.text(min_size=1, max_size=300), st.text(max_size=300))
+def test_folders_have_safe_names(value: str, named: str) -> None:
+    config = {"a": {"lr": 1.0}, "name": value}
+    for creator in (None, lambda trial: named):
+        name = new_trial(spec(name_creator=creator), 0, config, [{}], 0.0).dirname
+        assert os.path.basename(name) == name
+        assert len(name.encode()) <= 130
+        assert name.isprintable()
+
+
+def test_no_two_trials_share_a_folder() -> None:
+    for creators in (
+        {"dirname_creator": lambda trial: "same"},
+        {"name_creator": lambda trial: "n" * 200},
+    ):
+        table = TrialTable("/e")
+        taken = frozenset({"same", "n" * 130})
+        for number in range(3):
+            config = {"a": {"lr": 1.0}, "name": "x"}
+            table.apply(
+                new_trial(
+                    spec(taken_dirnames=taken, **creators),
+                    number,
+                    config,
+                    [{}],
+                    0.0,
+                    table.dirnames,
+                )
+            )
+        assert len({trial.path for trial in table.trials}) == 3
+        assert taken.isdisjoint(table.dirnames)
 
 
 def test_the_user_can_name_trials_and_folders() -> None:
@@ -176,7 +297,7 @@ def test_the_user_can_name_trials_and_folders() -> None:
     )
     created = new_trial(named, 3, {"a": {"lr": 1.0}, "name": "x"}, [{}], 0.0)
     assert (created.trial_name, created.dirname) == ("mine-3", "mine-3-dir")
-    for bad in ("", "a/b", 3):
+    for bad in ("", "a/b", "/", ".", "..", 3, None):
         with pytest.raises(ConfigError, match="trial_dirname_creator returned"):
             new_trial(spec(dirname_creator=lambda trial: bad), 0, {}, [{}], 0.0)  # noqa: B023
 
