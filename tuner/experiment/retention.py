@@ -38,15 +38,23 @@ class Retention:
             return None
         return as_number(lookup(result, self._attribute))
 
-    def superfluous(self, checkpoints: Sequence[SavedCheckpoint]) -> list[SavedCheckpoint]:
-        """Those of `checkpoints` (oldest first) that need not be kept."""
+    def superfluous(
+        self, checkpoints: Sequence[SavedCheckpoint], in_use: str | None = None
+    ) -> list[SavedCheckpoint]:
+        """Those of `checkpoints` (oldest first) that need not be kept.
+
+        Args:
+            checkpoints: What there is, oldest first.
+            in_use: Name of the one that a running attempt resumed from, which stays.
+        """
         if self._num_to_keep is None or len(checkpoints) <= self._num_to_keep:
             return []
         ranked = list(checkpoints)
         if self._attribute is not None:
             ranked.sort(key=self._rank)  # stable: of equal scores, the later one is better
         latest = checkpoints[-1]
-        return [c for c in ranked[: -self._num_to_keep] if c is not latest]
+        ended = ranked[: -self._num_to_keep]
+        return [c for c in ended if c is not latest and c.name != in_use]
 
     def _rank(self, checkpoint: SavedCheckpoint) -> float:
         score = checkpoint.score

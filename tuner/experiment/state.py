@@ -363,6 +363,9 @@ class ExperimentState:
 
     def _commit_checkpoint(self, trial: Trial, attempt: int, name: str) -> None:
         self._commands.append(CommitCheckpoint(trial, attempt, name))
+        self._delete_removed()
+
+    def _delete_removed(self) -> None:
         removed = self.table.removed_checkpoints
         self._commands.extend(DeleteCheckpoint(owner, old.name) for owner, old in removed)
         removed.clear()
@@ -377,6 +380,7 @@ class ExperimentState:
                 error=error,
             )
         )
+        self._delete_removed()
 
     def _fail(self, trial: Trial, error: str, now: float) -> None:
         self._end_attempt(trial, ERROR, error, now)

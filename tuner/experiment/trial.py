@@ -71,6 +71,7 @@ class Trial:
         num_failures: How often an attempt failed.
         error: Traceback of the last failure, None without one.
         checkpoints: The checkpoints that are kept, oldest first.
+        in_use: Name of the checkpoint that the running attempt resumed from, None without one.
         start_time: Unix time of the first launch in seconds, None before.
     """
 
@@ -91,6 +92,7 @@ class Trial:
         "error",
         "evaluated_params",
         "experiment_tag",
+        "in_use",
         "last_result",
         "next_checkpoint",
         "num_failures",
@@ -130,6 +132,7 @@ class Trial:
         self.error: str | None = None
         self.checkpoints: list[SavedCheckpoint] = []
         self.next_checkpoint = 0
+        self.in_use: str | None = None
         self.start_time: float | None = None
         self._custom_name = trial_name
         self._summaries: dict[str, MetricSummary] = {}

@@ -107,6 +107,7 @@ class TrialTable:
             self._set_status(trial, PENDING)
         self._set_status(trial, RUNNING)
         trial.attempt = fact.attempt
+        trial.in_use = fact.checkpoint
         if trial.start_time is None:
             trial.start_time = fact.time
         return trial
@@ -114,6 +115,9 @@ class TrialTable:
     def _on_ended(self, fact: TrialEnded) -> Trial:
         trial = self._by_id[fact.trial_id]
         self._set_status(trial, fact.status)
+        if trial.in_use is not None:
+            trial.in_use = None
+            self._prune(trial)
         if fact.error is not None:
             trial.error = fact.error
             trial.num_failures += 1
@@ -128,7 +132,10 @@ class TrialTable:
             )
         )
         trial.next_checkpoint = int(name.rpartition("_")[2]) + 1
-        for removed in self._retention.superfluous(trial.checkpoints):
+        self._prune(trial)
+
+    def _prune(self, trial: Trial) -> None:
+        for removed in self._retention.superfluous(trial.checkpoints, trial.in_use):
             trial.checkpoints.remove(removed)
             self.removed_checkpoints.append((trial, removed))
 

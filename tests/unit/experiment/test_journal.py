@@ -87,6 +87,28 @@ def test_a_reader_follows_a_writer_over_segments(tmp_path: Path) -> None:
     assert len(list((tmp_path / "journal").iterdir())) > 20
 
 
+def test_nothing_is_missed_that_is_written_while_a_reader_looks_for_the_next_segment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer = JournalWriter(str(tmp_path), segment_bytes=600)
+    writer.append(FACTS[:1])
+    reader = JournalReader(str(tmp_path))
+    assert reader.read() == FACTS[:1]
+    late = iter([FACTS[1:], FACTS])
+    exists = os.path.exists
+
+    def exists_after_a_write(path: str) -> bool:
+        writer.append(next(late, []))
+        return exists(path)
+
+    monkeypatch.setattr(os.path, "exists", exists_after_a_write)
+    seen: list[Fact] = []
+    while facts := reader.read():
+        seen += facts
+    writer.close()
+    assert seen == [*FACTS[1:], *FACTS]
+
+
 def test_half_a_line_is_read_once_it_is_whole(tmp_path: Path) -> None:
     whole = write(tmp_path / "whole", FACTS).read_bytes()
     growing = tmp_path / "growing" / "journal" / "00000001.jsonl"

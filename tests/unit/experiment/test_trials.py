@@ -114,6 +114,25 @@ def test_retention_keeps_the_best_and_the_latest(
         assert [c.name for c in kept] == [f"c{n}" for n in range(len(scores))][-keep:]
 
 
+def test_the_checkpoint_that_an_attempt_resumed_from_stays_until_it_ends() -> None:
+    table = TrialTable("/e", Retention(1))
+    table.apply(new_trial(spec(), 0, {"a": {"lr": 1.0}, "name": "x"}, [{}], 0.0))
+    (trial,) = table.trials
+    table.apply(TrialLaunched(0.0, trial.trial_id, 1, None, 0))
+    for number in range(2):
+        table.record_result(trial, {}, f"checkpoint_00000{number}")
+    assert [kept.name for kept in trial.checkpoints] == ["checkpoint_000001"]
+    table.apply(TrialEnded(0.0, trial.trial_id, 1, PENDING, "failed"))
+    table.apply(TrialLaunched(0.0, trial.trial_id, 2, "checkpoint_000001", 2))
+    for number in range(2, 4):
+        table.record_result(trial, {}, f"checkpoint_00000{number}")
+    assert [kept.name for kept in trial.checkpoints] == ["checkpoint_000001", "checkpoint_000003"]
+    table.removed_checkpoints.clear()
+    table.apply(TrialEnded(0.0, trial.trial_id, 2, TERMINATED, None))
+    assert [kept.name for kept in trial.checkpoints] == ["checkpoint_000003"]
+    assert [kept.name for _, kept in table.removed_checkpoints] == ["checkpoint_000001"]
+
+
 @given(st.lists(st.sampled_from([0.1, 0.25, 0.5, 1.0, 3.0]), max_size=40))
 def test_what_is_given_out_is_never_more_than_there_is(amounts: list[float]) -> None:
     capacity = Capacity({"CPU": 4.0})
@@ -227,7 +246,17 @@ def test_the_best_trial_is_known() -> None:
         trial = make_trial(trial_id=trial_id)
         table._by_id[trial_id] = trial
     best = BestTrial(table, "eval/loss", "min")
-    for trial_id, loss in (("a", 3.0), ("b", 2.0), ("a", math.nan), ("a", 2.5), ("b", "text")):
+    assert (best.trial, best.value) == (None, None)
+    for trial_id, loss in (
+        ("b", math.nan),
+        ("b", None),
+        ("b", True),
+        ("a", 3.0),
+        ("b", 2.0),
+        ("a", math.nan),
+        ("a", 2.5),
+        ("b", "text"),
+    ):
         best.follow(TrialResult(0.0, trial_id, 1, "CONTINUE", None, {"eval": {"loss": loss}}))
     assert best.trial is table["b"]
     assert best.value == 2.0
