@@ -132,18 +132,17 @@ class Controller:
 
     def _turn(self) -> None:
         self._callbacks.begin_step()
-        stimuli = self._executor.wait(self._timeout())
-        reason = self._interruption.take()
-        if reason is not None:
-            stimuli.append(StopRequested(time=time.time(), reason=reason, resumable=True))
-            self._console.message(f"{reason}: ending the trials; once more ends at once")
-        self._step(stimuli or [Tick(time=time.time())])
+        self._step(self._executor.wait(self._timeout()) or [Tick(time=time.time())])
         self._callbacks.end_step()
         if time.monotonic() >= self._console.due():
             self._console.refresh(self._status())
         self._check_progress()
 
     def _step(self, stimuli: list[Stimulus]) -> None:
+        reason = self._interruption.take()
+        if reason is not None:
+            stimuli.append(StopRequested(time=time.time(), reason=reason, resumable=True))
+            self._console.message(f"{reason}: ending the trials; once more ends at once")
         self._carry_out(*self._state.handle(stimuli))
 
     def _carry_out(self, facts: Sequence[Fact], commands: Iterable[Command]) -> None:

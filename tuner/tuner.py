@@ -162,13 +162,13 @@ class Tuner:
         console = Console(verbose, run_config.progress_reporter, live=executor.max_running != 1)
         metric = tune_config.metric or scheduler.metric
         mode = tune_config.mode or scheduler.mode
-        journal = JournalWriter(folder.path)
-        recorder = RecorderProcess(folder.path, loggers)
-        recorder.start()
         for callback in callbacks:
             callback.setup(
                 stop=run_config.stop, num_samples=tune_config.num_samples, total_num_samples=total
             )
+        journal = JournalWriter(folder.path)
+        recorder = RecorderProcess(folder.path, loggers)
+        recorder.start()
         controller = Controller(
             Parts(
                 state=state,

@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -40,25 +40,24 @@ def wait_until(condition: Callable[[], bool], timeout_s: float = 20.0) -> None:
         time.sleep(0.02)
 
 
-def run_script(text: str, folder: Path, *arguments: str, **options: Any) -> str:
+def run_script(text: str, folder: Path, *, environ: Mapping[str, str] = os.environ) -> str:
     """Runs a script as a user would, and returns what it printed."""
     path = folder / "user_script.py"
     path.write_text(text)
     done = subprocess.run(
-        [sys.executable, str(path), *arguments],
+        [sys.executable, str(path)],
         capture_output=True,
         text=True,
         timeout=90,
         cwd=folder,
-        env={**os.environ, "TUNER_RESULTS_DIR": str(folder), **options.pop("env", {})},
-        **options,
+        env={**environ, "TUNER_RESULTS_DIR": str(folder)},
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
 
 def start_script(text: str, folder: Path, mark: str, **env: str) -> subprocess.Popen[str]:
-    """Starts a script whose processes all carry a mark in their environment."""
+    """Starts a script, in a group of its own, whose processes all carry a mark."""
     path = folder / "user_script.py"
     path.write_text(text)
     return subprocess.Popen(
@@ -68,19 +67,21 @@ def start_script(text: str, folder: Path, mark: str, **env: str) -> subprocess.P
         text=True,
         cwd=folder,
         env={**os.environ, "TUNER_RESULTS_DIR": str(folder), MARK: mark, **env},
+        start_new_session=True,
     )
 
 
-def marked_processes(mark: str) -> list[str]:
-    """The command lines of all living processes that carry the mark."""
+def marked_processes(mark: str) -> dict[int, str]:
+    """All living processes that carry the mark: their command lines by process id."""
     needle = f"{MARK}={mark}".encode()
-    found = []
+    found = {}
     for process in Path("/proc").iterdir():
         if not process.name.isdigit():
             continue
         try:
             if needle in (process / "environ").read_bytes().split(b"\0"):
-                found.append((process / "cmdline").read_bytes().replace(b"\0", b" ").decode())
+                command = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+                found[int(process.name)] = command
         except OSError:
             continue
     return found

@@ -6,11 +6,12 @@ import itertools
 import json
 import logging
 import os
+import uuid
 from pathlib import Path
 from typing import Any
 
 import pytest
-from fit_helpers import fit
+from fit_helpers import MARK, fit, marked_processes
 
 import tuner as tune
 from tuner.errors import ExperimentLockedError, ResourceError, TrialError
@@ -151,6 +152,17 @@ def test_a_trial_that_keeps_failing_is_an_error_and_the_others_go_on(tmp_path: P
     assert (grid.num_errors, grid.num_terminated) == (1, 2)
 
 
+def test_a_trial_can_be_tried_again_without_end(tmp_path: Path) -> None:
+    def unlucky(config: dict[str, Any]) -> dict[str, int]:
+        append("runs", "x")
+        if os.path.getsize("runs") < 8:
+            raise ValueError("not yet")
+        return {"runs": os.path.getsize("runs")}
+
+    (result,) = fit(unlucky, tmp_path, run={"failure_config": tune.FailureConfig(max_failures=-1)})
+    assert (result.status, result.error, result.metrics["runs"]) == ("TERMINATED", None, 8)
+
+
 @pytest.mark.parametrize("fail_fast", [True, "raise"])
 def test_the_first_failure_can_end_the_experiment(fail_fast: Any, tmp_path: Path) -> None:
     def fail_first(config: dict[str, Any]) -> None:
@@ -220,6 +232,39 @@ def test_a_scheduler_of_the_user_can_pause_and_resume(tmp_path: Path) -> None:
     )
     assert [r.metrics["n"] for r in grid] == [5, 5, 5]
     assert [r.metrics["training_iteration"] for r in grid] == [5, 5, 5]
+
+
+@pytest.mark.parametrize("reuse", [False, True])
+@pytest.mark.parametrize("executor", ["local", "inline"])
+def test_a_paused_function_goes_on_from_its_checkpoint(
+    executor: str, reuse: bool, tmp_path: Path
+) -> None:
+    class PauseOnce(FIFOScheduler):
+        """Pauses every trial at its fourth result, and resumes the youngest one first."""
+
+        def on_trial_result(self, experiment: Any, trial: Any, result: dict[str, Any]) -> str:
+            return self.PAUSE if result["i"] == 3 and trial.attempt == 1 else self.CONTINUE
+
+        def choose_trial_to_run(self, experiment: Any) -> Any:
+            for trial in [*experiment.pending_trials, *[*experiment.paused_trials][::-1]]:
+                if experiment.fits(trial):
+                    return trial
+            return None
+
+    grid = fit(
+        train_with_checkpoints,
+        tmp_path,
+        space={"die": tune.grid_search([lambda: None] * 3)},
+        scheduler=PauseOnce(),
+        reuse_actors=reuse,
+        run={"executor": executor},
+    )
+    for result in grid:
+        assert (result.status, result.metrics["i"]) == ("TERMINATED", 5)
+        runs = Path(result.path, "runs").read_text().split()
+        assert runs == ["0", "1", "2", "3", "3", "4", "5"]
+        rows = Path(result.path, "result.json").read_text().splitlines()
+        assert [json.loads(row)["i"] for row in rows] == [0, 1, 2, 3, 4, 5]
 
 
 def test_asha_stops_most_trials_early_and_keeps_the_best(tmp_path: Path) -> None:
@@ -292,6 +337,54 @@ def test_a_callback_that_raises_ends_the_experiment_with_its_error(tmp_path: Pat
     assert '"event":"result"' in journal
     (rows,) = (tmp_path / "picky").glob("*/result.json")
     assert rows.read_text().count("\n") == journal.count('"event":"result"')
+
+
+class Policies:
+    """One of each kind that raises."""
+
+    class Broken(FIFOScheduler):
+        def on_trial_result(self, experiment: Any, trial: Any, result: Any) -> str:
+            raise RuntimeError("broken")
+
+    class Search(tune.search.BasicVariantGenerator):
+        def suggest(self, trial_id: str) -> Any:
+            raise RuntimeError("broken")
+
+    class Stop(tune.Stopper):
+        def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+            raise RuntimeError("broken")
+
+        def stop_all(self) -> bool:
+            return False
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        {"scheduler": Policies.Broken()},
+        {"search_alg": Policies.Search()},
+        {"run": {"stop": Policies.Stop()}},
+        *({"hook": hook} for hook in ("setup", "on_step_begin", "on_trial_start")),
+        *({"hook": hook} for hook in ("on_trial_complete", "on_step_end", "on_experiment_end")),
+    ],
+    ids=lambda broken: broken.get("hook") or next(iter(broken)),
+)
+def test_nothing_is_left_running_when_code_of_the_user_raises(
+    broken: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(self: Any, *args: Any, **info: Any) -> None:
+        raise RuntimeError("broken")
+
+    arguments = dict(broken)
+    hook = arguments.pop("hook", None)
+    if hook is not None:
+        callback = type("Broken", (tune.Callback,), {hook: fail})()
+        arguments["run"] = {"callbacks": [callback], "stop": {"i": 2}}
+    mark = uuid.uuid4().hex
+    monkeypatch.setenv(MARK, mark)
+    with pytest.raises(RuntimeError, match="broken"):
+        fit(endless, tmp_path, **arguments)
+    assert not marked_processes(mark)
 
 
 def test_callbacks_see_everything_in_order(tmp_path: Path) -> None:

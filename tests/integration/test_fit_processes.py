@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
-import subprocess
 import uuid
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -49,7 +50,10 @@ def stubborn(config):
 
 grid = tune.Tuner(
     globals()[os.environ["TRAINABLE"]], tune_config=tune.TuneConfig(num_samples=4),
-    run_config=tune.RunConfig(name="run", executor=tune.LocalExecutor(num_cpus=2)),
+    run_config=tune.RunConfig(
+        name="run", executor="inline" if os.environ["METHOD"] == "inline"
+        else tune.LocalExecutor(num_cpus=2, start_method=os.environ["METHOD"]),
+    ),
 ).fit()
 print("STATUSES", [result.status for result in grid])
 print("CHECKPOINTS", [result.checkpoint is not None for result in grid])
@@ -59,12 +63,19 @@ print("CHECKPOINTS", [result.checkpoint is not None for result in grid])
 class Run:
     """A script under way."""
 
-    def __init__(self, folder: Path, trainable: str) -> None:
+    def __init__(self, folder: Path, trainable: str, method: str = "fork") -> None:
         self.mark = uuid.uuid4().hex
         self.folder = folder / "run"
         self.process = start_script(
-            SCRIPT, folder, self.mark, TRAINABLE=trainable, TUNER_STOP_GRACE_S="0.5"
+            SCRIPT,
+            folder,
+            self.mark,
+            TRAINABLE=trainable,
+            METHOD=method,
+            TUNER_STOP_GRACE_S="0.5",
         )
+
+    def wait_for_results(self) -> None:
         wait_until(lambda: self.events().count("result") >= 2)
 
     def events(self) -> list[str]:
@@ -79,66 +90,98 @@ class Run:
         last: dict[str, object] = json.loads(text.splitlines()[-1])
         return last
 
+    def press_ctrl_c(self) -> None:
+        """What a terminal does: it signals every process of the script's group."""
+        os.killpg(self.process.pid, signal.SIGINT)
+
     def end(self) -> str:
         output, _ = self.process.communicate(timeout=30)
         return output
+
+    def clean_up(self) -> None:
+        """Leaves nothing behind, also where a test has failed."""
+        for pid in marked_processes(self.mark):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self.process.communicate(timeout=30)
+
+
+Start = Callable[..., Run]
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    runs: list[Run] = []
+
+    def start(trainable: str, method: str = "fork") -> Run:
+        runs.append(Run(tmp_path, trainable, method))
+        runs[-1].wait_for_results()
+        return runs[-1]
+
+    yield start
+    for run in runs:
+        run.clean_up()
 
 
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("trainable", ["polite", "Saved"])
 def test_the_first_signal_ends_it_cleanly(
-    signum: signal.Signals, trainable: str, tmp_path: Path
+    signum: signal.Signals, trainable: str, start: Start
 ) -> None:
-    run = Run(tmp_path, trainable)
-    run.process.send_signal(signum)
+    run = start(trainable)
+    if signum == signal.SIGINT:
+        run.press_ctrl_c()
+    else:
+        run.process.send_signal(signum)
     output = run.end()
     assert run.process.returncode == 0
     assert "STATUSES ['PAUSED', 'PAUSED']" in output
     assert f"CHECKPOINTS {[trainable == 'Saved'] * 2}" in output
     assert run.last()["event"] == "experiment_ended"
     assert run.last()["complete"] is False
-    assert marked_processes(run.mark) == []
+    assert not marked_processes(run.mark)
     rows = [path.read_text().count("\n") for path in run.folder.glob("*/result.json")]
     assert sum(rows) == run.events().count("result")
 
 
-def test_the_second_signal_ends_it_at_once(tmp_path: Path) -> None:
-    run = Run(tmp_path, "stubborn")
-    run.process.send_signal(signal.SIGINT)
+def test_ctrl_c_ends_an_inline_run_at_the_next_report(start: Start) -> None:
+    run = start("polite", "inline")
+    run.press_ctrl_c()
+    output = run.end()
+    assert run.process.returncode == 0
+    assert "STATUSES ['PAUSED']" in output
+    assert run.last()["complete"] is False
+    assert list(run.folder.glob("*/unwound"))
+
+
+def test_the_second_signal_ends_it_at_once(start: Start) -> None:
+    run = start("stubborn")
+    run.press_ctrl_c()
     wait_until(lambda: "experiment_stopping" in run.events())
-    run.process.send_signal(signal.SIGINT)
+    run.press_ctrl_c()
     output = run.end()
     assert "KeyboardInterrupt" in output
     assert run.process.returncode != 0
-    assert marked_processes(run.mark) == []
+    assert not marked_processes(run.mark)
 
 
-def test_a_stubborn_trial_and_all_its_children_are_killed(tmp_path: Path) -> None:
-    run = Run(tmp_path, "stubborn")
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_a_stubborn_trial_and_all_its_children_are_killed(method: str, start: Start) -> None:
+    run = start("stubborn", method)
     run.process.send_signal(signal.SIGTERM)
     output = run.end()
     assert "STATUSES ['RUNNING', 'RUNNING']" in output
-    assert marked_processes(run.mark) == []
+    assert not marked_processes(run.mark)
 
 
-def test_nothing_outlives_a_killed_driver_and_its_files_are_complete(tmp_path: Path) -> None:
-    run = Run(tmp_path, "stubborn")
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_nothing_outlives_a_killed_driver_and_its_files_are_complete(
+    method: str, start: Start
+) -> None:
+    run = start("stubborn", method)
     assert len(marked_processes(run.mark)) >= 7
     run.process.kill()
     run.end()
-    wait_until(lambda: marked_processes(run.mark) == [])
+    wait_until(lambda: not marked_processes(run.mark))
     rows = [path.read_text().count("\n") for path in run.folder.glob("*/result.json")]
     assert sum(rows) == run.events().count("result")
-
-
-def test_children_of_a_trial_end_with_it(tmp_path: Path) -> None:
-    from fit_helpers import fit
-
-    def leave_children(config: dict[str, object]) -> dict[str, int]:
-        one = subprocess.Popen(["sleep", "1000"])
-        other = subprocess.Popen(["sleep", "1001"], start_new_session=True)
-        return {"one": one.pid, "other": other.pid}
-
-    (result,) = fit(leave_children, tmp_path)
-    for name in ("one", "other"):
-        assert not os.path.exists(f"/proc/{result.metrics[name]}")

@@ -220,3 +220,17 @@ def test_reuse_of_workers_changes_no_result(reuse: bool, executor: str, tmp_path
     )
     assert [r.metrics["total"] for r in grid] == [3, 6, 9] * 2
     assert [r.metrics["training_iteration"] for r in grid] == [3] * 6
+
+
+@pytest.mark.parametrize("reuse", [False, True])
+def test_a_worker_of_a_function_is_kept_if_asked_to(reuse: bool, tmp_path: Path) -> None:
+    grid = fit(
+        lambda config: {"x": config["x"]},
+        tmp_path,
+        space=SPACE,
+        num_samples=2,
+        reuse_actors=reuse,
+        run={"executor": tune.LocalExecutor(num_cpus=1)},
+    )
+    assert [r.metrics["x"] for r in grid] == [1, 2, 3] * 2
+    assert len({r.metrics["pid"] for r in grid}) == (1 if reuse else 6)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Generator
 from typing import Any, Protocol
 
 from tuner.checkpoint import Checkpoint
+from tuner.execution.process import flush_c_output
 from tuner.execution.protocol import Assignment
 from tuner.experiment import codec
 from tuner.local_copy import copy_tree
@@ -62,6 +63,7 @@ class AttemptRunner:
             pass
         finally:
             set_session(None)
+            flush_c_output()
 
     def _session(self, assignment: Assignment, channel: Channel) -> Session:
         autofill = Autofill(

@@ -19,13 +19,18 @@ import selectors
 import signal
 import socket
 import sys
-import time
 import traceback
 from typing import Any
 
 from tuner.execution import worker
 from tuner.execution.payload import load_payload
-from tuner.execution.process import adopt_orphans, die_with_parent, kill_group
+from tuner.execution.process import (
+    adopt_orphans,
+    die_with_parent,
+    flush_c_output,
+    kill_children,
+    kill_group,
+)
 
 MAX_DATAGRAM = 64 * 1024
 
@@ -116,7 +121,7 @@ class ForkServer:
         for pid in self._worker_ids:
             with contextlib.suppress(ChildProcessError):
                 os.waitpid(pid, 0)
-        _kill_adopted()
+        kill_children()
 
 
 def _tell(control: socket.socket, notice: dict[str, Any]) -> None:
@@ -158,28 +163,7 @@ def run_worker(line: int, trainable: Any, settings: dict[str, Any]) -> None:
         atexit._run_exitfuncs()
     sys.stdout.flush()
     sys.stderr.flush()
-
-
-def _kill_adopted() -> None:
-    """Kills descendants that left their worker's process group and were adopted by this process."""
-    deadline = time.monotonic() + 5
-    while time.monotonic() < deadline:
-        children = _children()
-        if not children:
-            return
-        for pid in children:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-            with contextlib.suppress(ChildProcessError):
-                os.waitpid(pid, 0)
-
-
-def _children() -> list[int]:
-    try:
-        with open(f"/proc/self/task/{os.getpid()}/children") as file:
-            return [int(pid) for pid in file.read().split()]
-    except OSError:
-        return []
+    flush_c_output()
 
 
 def fork_is_unsafe() -> str | None:

@@ -13,9 +13,8 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from tuner.errors import TrainableError
-from tuner.execution import machine, threads
+from tuner.execution import machine, spawned, threads
 from tuner.execution.forkserver import MAX_DATAGRAM
-from tuner.execution.process import kill_group
 from tuner.interpreter import python_command
 
 
@@ -150,57 +149,59 @@ class SpawnLauncher:
         self._payload = payload
         self._selector = selector
         self._processes: dict[int, subprocess.Popen[bytes]] = {}
-        self._sentinels: dict[int, int] = {}  # worker id by watched file descriptor
+        self._worker_ids: dict[int, int] = {}  # by the descriptor that tells of the end
 
     def launch(self, worker_id: int, line: socket.socket, output: int) -> None:
         """Starts an interpreter that loads the trainable and serves the line."""
+        ended, theirs = os.pipe()
         arguments = json.dumps(
             {
                 "line": line.fileno(),
+                "ended": theirs,
                 "payload": self._payload,
                 "parent": os.getpid(),
                 "settings": worker_settings(),
             }
         )
-        process = subprocess.Popen(
+        self._processes[worker_id] = subprocess.Popen(
             python_command("tuner.execution.spawned", arguments),
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
-            pass_fds=[line.fileno()],
+            pass_fds=[line.fileno(), theirs],
             env=threads.single_threaded(dict(os.environ)),
             start_new_session=True,
         )
-        sentinel = os.pidfd_open(process.pid)
-        self._processes[worker_id] = process
-        self._sentinels[sentinel] = worker_id
-        self._selector.register(sentinel, selectors.EVENT_READ)
+        os.close(theirs)
+        self._worker_ids[ended] = worker_id
+        self._selector.register(ended, selectors.EVENT_READ)
 
     def kill(self, worker_id: int, signum: int) -> None:
         """Signals a worker and the processes that it has started."""
         process = self._processes.get(worker_id)
         if process is not None:
-            kill_group(process.pid, signum)
+            process.send_signal(spawned.KILL if signum == signal.SIGKILL else signum)
 
     def exits(self, ready: set[int]) -> list[WorkerExit]:
         """Collects the workers that ended."""
-        ended = [sentinel for sentinel in self._sentinels if sentinel in ready]
-        return [self._collect(sentinel) for sentinel in ended]
+        ended = [descriptor for descriptor in self._worker_ids if descriptor in ready]
+        return [self._collect(descriptor) for descriptor in ended]
 
     def close(self) -> None:
         """Kills every worker that is left."""
-        for sentinel in list(self._sentinels):
-            self.kill(self._sentinels[sentinel], signal.SIGKILL)
-            self._collect(sentinel)
+        for worker_id in self._processes:
+            self.kill(worker_id, signal.SIGKILL)
+        for descriptor in list(self._worker_ids):
+            self._collect(descriptor)
 
-    def _collect(self, sentinel: int) -> WorkerExit:
-        worker_id = self._sentinels.pop(sentinel)
+    def _collect(self, descriptor: int) -> WorkerExit:
+        worker_id = self._worker_ids.pop(descriptor)
         process = self._processes.pop(worker_id)
-        self._selector.unregister(sentinel)
-        os.close(sentinel)
-        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
-        kill_group(process.pid, signal.SIGKILL)  # what the trial itself has started
-        return WorkerExit(worker_id, process.wait())
+        self._selector.unregister(descriptor)
+        with open(descriptor) as file:
+            told = file.read()
+        code = process.wait()
+        return WorkerExit(worker_id, int(told) if told else code)
 
 
 def worker_settings() -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import logging
+import math
 import os
 import selectors
 import signal
@@ -54,7 +55,7 @@ logger = logging.getLogger(__name__)
 GRACE_VARIABLE = "TUNER_STOP_GRACE_S"
 _RECV_BYTES = 256 * 1024
 _OUTPUT_BYTES = 64 * 1024
-_SEND_TIMEOUT_S = 10.0
+_PATIENCE = 10  # grace periods for what was told to end and says no more: it may be saving
 
 
 class LocalExecutor:
@@ -93,7 +94,7 @@ class LocalExecutor:
                 raise ConfigError(f"LocalExecutor: {name}={amount!r} must not be negative")
         self._gpu_ids = machine.gpu_ids() if num_gpus != 0 else []
         if num_gpus is not None and num_gpus > len(self._gpu_ids):
-            self._gpu_ids = [str(index) for index in range(int(num_gpus))]
+            self._gpu_ids = [str(index) for index in range(math.ceil(num_gpus))]
         self.total: dict[str, float] = {
             "CPU": float(machine.num_cpus() if num_cpus is None else num_cpus),
             "GPU": float(len(self._gpu_ids) if num_gpus is None else num_gpus),
@@ -117,6 +118,7 @@ class LocalExecutor:
         self._by_trial: dict[str, _Worker] = {}
         self._idle: list[_Worker] = []
         self._ending: dict[int, _Worker] = {}
+        self._held: list[Assignment] = []  # their GPUs are free, but in pieces that are too small
         self._waiting: list[Stimulus] = [CapacityChanged(time=time.time(), resources=self.total)]
         self._next_id = 0
         self._selector = selectors.DefaultSelector()
@@ -128,9 +130,10 @@ class LocalExecutor:
 
     def launch(self, assignment: Assignment) -> None:
         """Gives the assignment to an idle worker with the same resources, or to a new one."""
-        worker = self._take_idle(assignment)
+        worker = self._take_idle(assignment) or self._new_worker(assignment)
         if worker is None:
-            worker = self._new_worker(assignment)
+            self._held.append(assignment)
+            return
         environ = {**assignment.environ, "CUDA_VISIBLE_DEVICES": ",".join(worker.shares)}
         assignment = dataclasses.replace(assignment, environ=environ)
         worker.assignment = assignment
@@ -145,10 +148,16 @@ class LocalExecutor:
             return
         worker.send(frame(ANSWER, decision.encode()))
         if decision != "CONTINUE":
-            self._end_by(worker, time.monotonic() + self._grace_s, signal.SIGTERM)
+            patience = _PATIENCE * self._grace_s
+            self._end_by(worker, time.monotonic() + patience, signal.SIGTERM)
 
     def end(self, trial_id: str, attempt: int) -> None:
         """Ends an attempt: at its next report, or by SIGTERM, or by SIGKILL."""
+        for assignment in self._held:
+            if (assignment.trial_id, assignment.attempt) == (trial_id, attempt):
+                self._held.remove(assignment)
+                self._waiting.append(Finished(time.time(), trial_id, attempt))
+                return
         worker = self._worker_of(trial_id, attempt)
         if worker is not None and worker.worker_id not in self._ending:
             self._end_by(worker, time.monotonic() + self._grace_s, signal.SIGTERM)
@@ -182,6 +191,7 @@ class LocalExecutor:
 
     def shutdown(self) -> None:
         """Lets idle workers leave, kills those that are busy, and the fork server."""
+        self._held.clear()
         for worker in self._idle:
             worker.send(frame(EXIT))
         self._await_idle()
@@ -199,13 +209,16 @@ class LocalExecutor:
         kind = ForkLauncher if self._start_method == "fork" else SpawnLauncher
         return kind(self._payload, self._selector)
 
-    def _new_worker(self, assignment: Assignment) -> _Worker:
+    def _new_worker(self, assignment: Assignment) -> _Worker | None:
+        """A new worker, None if free GPUs lie in pieces that are too small for it."""
         amounts = needed(assignment.bundles)
         shares = self._gpus.take(amounts.get("GPU", 0.0))
         while shares is None and self._idle:  # an idle worker holds what this trial needs
             self._dismiss(self._idle[0])
             shares = self._gpus.take(amounts.get("GPU", 0.0))
-        worker = _Worker(self._next_id, shares or {}, self)
+        if shares is None:
+            return None
+        worker = _Worker(self._next_id, shares, self)
         self._next_id += 1
         self._workers[worker.worker_id] = worker
         self._start_process(worker)
@@ -228,6 +241,11 @@ class LocalExecutor:
             if worker.assignment is not None and worker.assignment.bundles == assignment.bundles:
                 return self._idle.pop(index)
         return None
+
+    def _launch_held(self) -> None:
+        held, self._held = self._held, []
+        for assignment in held:
+            self.launch(assignment)
 
     def _dismiss(self, worker: _Worker) -> None:
         """Sends an idle worker away; its GPUs are free as soon as it is gone."""
@@ -275,20 +293,28 @@ class LocalExecutor:
 
     def on_end(self, worker: _Worker, now: float, stimuli: list[Stimulus]) -> None:
         """An attempt is over: its worker waits for another one, or leaves if this one failed."""
-        self._ending.pop(worker.worker_id, None)
+        ending = self._ending.pop(worker.worker_id, None)
+        signalled = ending is not None and ending.signal == signal.SIGKILL
+        failed = worker.outcome is not None and worker.outcome[0] == ERROR
         assignment = worker.assignment
         if assignment is None or not assignment.keep_worker:
             self._end_by(worker, time.monotonic() + self._grace_s, signal.SIGKILL)
-        elif worker.outcome is not None and worker.outcome[0] == ERROR:
+        elif failed or signalled:
             worker.send(frame(EXIT))
             self._end_by(worker, time.monotonic() + self._grace_s, signal.SIGKILL)
         else:
             self._idle.append(worker)
             self._conclude(worker, now, stimuli)
+            self._launch_held()
 
     def on_output(self, trial_id: str, data: bytes) -> None:
         """A trial has printed something."""
         self._job.on_output(trial_id, data)
+
+    def watch(self, line: socket.socket, on_event: Any, *, writing: bool) -> None:
+        """Watches a worker's line, also for the time when more can be written to it."""
+        events = selectors.EVENT_READ | (selectors.EVENT_WRITE if writing else 0)
+        self._selector.modify(line, events, on_event)
 
     def ignore(self, file: socket.socket | int) -> None:
         """Stops watching a worker's line or output that was closed at its other end."""
@@ -320,6 +346,7 @@ class LocalExecutor:
             self._idle.remove(worker)
         self._conclude(worker, now, stimuli)
         self._forget(worker)
+        self._launch_held()
 
     def _end_by(self, worker: _Worker, when: float, signum: int) -> None:
         worker.signal_at = when
@@ -357,6 +384,7 @@ class _Worker:
         self.line = line
         self.output = output
         self._reader = FrameReader()
+        self._unsent = bytearray()
         self._line_is_open = True
         self._output_is_open = True
 
@@ -377,27 +405,35 @@ class _Worker:
             os.close(self.output)
 
     def send(self, message: bytes) -> None:
-        """Sends a frame; a worker that is gone is noticed by its exit."""
+        """Sends a frame, or the rest of it later; a worker that is gone is noticed by its exit."""
         if not self._line_is_open:
             return
-        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-            sent = self.line.send(message)
-            if sent < len(message):
-                self._send_slowly(message[sent:])
-
-    def _send_slowly(self, message: bytes) -> None:
-        self.line.settimeout(_SEND_TIMEOUT_S)
         try:
-            self.line.sendall(message)
-        except TimeoutError:
-            self._close_line()  # it does not read what it is told: its exit will be noticed
-        else:
-            self.line.setblocking(False)
+            sent = 0 if self._unsent else self.line.send(message)
+        except BlockingIOError:
+            sent = 0
+        except (BrokenPipeError, ConnectionResetError):
+            return
+        if sent < len(message):  # a large configuration, and a worker that still starts
+            self._unsent += message[sent:]
+            self._executor.watch(self.line, self.on_message, writing=True)
+
+    def _send_rest(self) -> None:
+        try:
+            del self._unsent[: self.line.send(self._unsent)]
+        except BlockingIOError:
+            return
+        except (BrokenPipeError, ConnectionResetError):
+            self._unsent.clear()
+        if not self._unsent:
+            self._executor.watch(self.line, self.on_message, writing=False)
 
     def on_message(self, now: float, stimuli: list[Stimulus]) -> bool:
         """Reads what the worker has sent; whether there may be more."""
         if not self._line_is_open:
             return False
+        if self._unsent:
+            self._send_rest()
         try:
             data = self.line.recv(_RECV_BYTES)
         except BlockingIOError:

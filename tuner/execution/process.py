@@ -1,13 +1,16 @@
-"""Processes that never outlive the one that started them."""
+"""What concerns a process as a whole: whom it must not outlive, and what it still holds back."""
 
 from __future__ import annotations
 
-import ctypes
+import contextlib
 import os
+import signal
 import sys
+import time
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
+_KILL_FOR_S = 5.0
 
 
 def die_with_parent(parent: int, signum: int) -> None:
@@ -31,12 +34,44 @@ def adopt_orphans() -> None:
 
 
 def kill_group(pid: int, signum: int) -> None:
-    """Signals a process group; without effect if none of its processes is left."""
+    """Signals a child's process group, or the child alone where it has not made its group yet."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        try:
+            os.killpg(pid, signum)
+        except ProcessLookupError:
+            os.kill(pid, signum)
+
+
+def kill_children() -> None:
+    """Kills all children of this process, and those that it adopts by that (Linux)."""
+    deadline = time.monotonic() + _KILL_FOR_S
+    while time.monotonic() < deadline:
+        children = _children()
+        if not children:
+            return
+        for pid in children:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(pid, 0)
+
+
+def flush_c_output() -> None:
+    """Writes out what C code has printed and the C library still holds back."""
+    import ctypes
+
+    ctypes.CDLL(None).fflush(None)
+
+
+def _children() -> list[int]:
     try:
-        os.killpg(pid, signum)
-    except (ProcessLookupError, PermissionError):
-        return
+        with open(f"/proc/self/task/{os.getpid()}/children") as file:
+            return [int(pid) for pid in file.read().split()]
+    except OSError:
+        return []
 
 
 def _prctl(option: int, value: int) -> None:
+    import ctypes
+
     ctypes.CDLL(None, use_errno=True).prctl(option, value, 0, 0, 0)

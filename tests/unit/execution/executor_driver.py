@@ -93,7 +93,7 @@ class Driver:
         deadline = time.monotonic() + TIMEOUT_S
         while not condition():
             assert time.monotonic() < deadline, f"still waiting; so far: {self.stimuli}"
-            self._take_in(self.executor.wait(1.0))
+            self._take_in(self.executor.wait(0.1))
 
     def results(self, trial_id: str = "t0") -> list[dict[str, Any]]:
         """The results of a trial, in order."""

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from executor_driver import Driver, Failed, Reported, kinds, stop_after
+from executor_driver import Driver, Failed, Finished, Reported, kinds, stop_after
 
 import tuner as tune
 from tuner.errors import TrainableError
@@ -282,6 +282,39 @@ def test_what_the_driver_prints_meanwhile_stays_out_of_the_files(
     assert capfd.readouterr().out == "decided\n"
 
 
+def test_what_c_code_has_printed_is_not_lost(
+    executor: TrialExecutor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)  # it would unbuffer C as well
+
+    def talk(config: dict[str, Any]) -> None:
+        import ctypes
+
+        ctypes.CDLL(None).printf(b"from C in %s\n", config["name"].encode())
+
+    with Driver(executor, talk, tmp_path) as driver:
+        for name in ("a", "b"):
+            log = str(tmp_path / f"{name}.log")
+            driver.run(name, config={"name": name}, stdout=log, keep_worker=True)
+    assert (tmp_path / "a.log").read_text() == "from C in a\n"
+    assert (tmp_path / "b.log").read_text() == "from C in b\n"
+
+
+def test_the_environment_of_a_trial_is_not_that_of_the_driver(
+    executor: TrialExecutor, tmp_path: Path
+) -> None:
+    def change(config: dict[str, Any]) -> dict[str, Any]:
+        os.environ["SET_BY_A_TRIAL"] = "1"
+        return {"given": os.environ.get("GIVEN")}
+
+    before = dict(os.environ)
+    with Driver(executor, change, tmp_path) as driver:
+        driver.run("a", environ={"GIVEN": "yes"})
+        driver.run("b")
+        assert [driver.results(t)[0]["given"] for t in "ab"] == ["yes", None]
+    assert dict(os.environ) == before
+
+
 def test_each_seed_has_its_own_streams(executor: TrialExecutor, tmp_path: Path) -> None:
     def draw(config: dict[str, Any]) -> dict[str, float]:
         return {"numpy": float(np.random.rand()), "random": random.random()}
@@ -424,6 +457,98 @@ def test_an_attempt_that_never_reports_can_be_ended(
 
 
 @in_processes
+def test_a_worker_that_had_to_be_signalled_is_not_kept(kind: str, tmp_path: Path) -> None:
+    def wait(config: dict[str, Any]) -> None:
+        import threading
+
+        tune.report({"ready": 1})
+        if config.get("wait"):
+            threading.Event().wait()
+
+    with Driver(EXECUTORS[kind](), wait, tmp_path) as driver:
+        driver.launch("a", keep_worker=True, config={"wait": True})
+        driver.wait_until(lambda: bool(driver.results("a")))
+        driver.executor.end("a", 1)
+        driver.wait()
+        driver.run("b", keep_worker=True)
+        assert kinds(driver.stimuli) == ["Reported", "Finished"] * 2
+        assert driver.results("a")[0]["pid"] != driver.results("b")[0]["pid"]
+
+
+@in_processes
+def test_saving_at_the_end_may_take_longer_than_the_grace_period(kind: str, tmp_path: Path) -> None:
+    class Slow(Counter):
+        def save_checkpoint(self, checkpoint_dir: str) -> dict[str, Any]:
+            import threading
+
+            threading.Event().wait(0.7)
+            return {"n": self.n}
+
+    with Driver(EXECUTORS[kind](), Slow, tmp_path, stop_after(1)) as driver:
+        assert kinds(driver.run(checkpoint_at_end=True)) == ["Reported", "Saved", "Finished"]
+
+
+@in_processes
+def test_what_a_trial_has_started_ends_with_the_executor(kind: str, tmp_path: Path) -> None:
+    def start(config: dict[str, Any]) -> dict[str, int]:
+        import subprocess
+
+        one = subprocess.Popen(["sleep", "1000"])
+        other = subprocess.Popen(["sleep", "1000"], start_new_session=True)
+        return {"one": one.pid, "other": other.pid}
+
+    with Driver(EXECUTORS[kind](), start, tmp_path) as driver:
+        driver.run()
+        (result,) = driver.results()
+        driver.wait_until(lambda: not Path(f"/proc/{result['one']}").exists())
+    assert not Path(f"/proc/{result['other']}").exists()
+
+
+@in_processes
+def test_a_wait_under_way_can_be_cut_short(kind: str, tmp_path: Path) -> None:
+    import threading
+    import time
+
+    with Driver(EXECUTORS[kind](), count, tmp_path) as driver:
+        driver.run()
+        while driver.executor.wait(0):
+            pass
+        timer = threading.Timer(0.1, driver.executor.wake)
+        timer.start()
+        started = time.monotonic()
+        assert driver.executor.wait(30) == []
+        assert time.monotonic() - started < 10
+        timer.join()
+
+
+@in_processes
+def test_a_large_configuration_reaches_a_worker_that_is_slow_to_start(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go = tmp_path / "go"
+    go.touch()
+    (tmp_path / "slow_module.py").write_text(
+        "import pathlib, time\n"
+        "while not pathlib.Path(__file__).with_name('go').exists():\n"
+        "    time.sleep(0.01)\n"
+        "def train(config):\n"
+        "    return {'size': len(config['data'])}\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "slow_module", raising=False)
+    from slow_module import train  # type: ignore[import-not-found]
+
+    go.unlink()
+    with Driver(EXECUTORS[kind](), train, tmp_path) as driver:
+        driver.launch("large", config={"data": "x" * 5_000_000})
+        driver.launch("small", config={"data": "x"})
+        go.touch()
+        driver.wait()
+        assert driver.results("large")[0]["size"] == 5_000_000
+        assert driver.results("small")[0]["size"] == 1
+
+
+@in_processes
 @pytest.mark.parametrize(
     ("end", "words"),
     [
@@ -473,6 +598,31 @@ def test_gpus_are_shared_out(kind: str, tmp_path: Path) -> None:
         driver.wait()
         seen = {t: driver.results(t)[0]["gpus"] for t in ("none", "two", "half", "other")}
     assert seen == {"none": "", "two": "0,1", "half": "2", "other": "2"}
+
+
+@in_processes
+def test_a_trial_waits_while_free_gpus_lie_in_pieces(kind: str, tmp_path: Path) -> None:
+    def hold(config: dict[str, Any]) -> dict[str, str]:
+        import threading
+
+        tune.report({"gpus": os.environ["CUDA_VISIBLE_DEVICES"]})
+        while not Path("../go").exists():
+            threading.Event().wait(0.01)
+        return {"gpus": os.environ["CUDA_VISIBLE_DEVICES"]}
+
+    executor = LocalExecutor(num_cpus=4, num_gpus=2, start_method=kind)  # type: ignore[arg-type]
+    with Driver(executor, hold, tmp_path) as driver:
+        for trial_id in "abcd":
+            driver.launch(trial_id, bundles=[{"CPU": 1.0, "GPU": 0.6}])
+        driver.wait_until(lambda: all(driver.results(trial_id) for trial_id in "ab"))
+        executor.end("d", 1)
+        (tmp_path / "go").touch()
+        driver.wait()
+        seen = [{result["gpus"] for result in driver.results(trial_id)} for trial_id in "abcd"]
+    assert [seen[0], seen[1], seen[3]] == [{"0"}, {"1"}, set()]
+    assert seen[2] in ({"0"}, {"1"})
+    ended = {s.trial_id: type(s) for s in driver.stimuli if not isinstance(s, Reported)}
+    assert set(ended.values()) == {Finished}
 
 
 def test_what_cannot_be_pickled_is_a_clear_error(tmp_path: Path) -> None:
