@@ -21,6 +21,7 @@ from tuner.errors import MissingDependencyError
 from tuner.flatten import flatten
 from tuner.recording.file_logger import FileLogger
 from tuner.recording.files import LogFile
+from tuner.result_fields import without_config
 
 if TYPE_CHECKING:
     import numpy as np
@@ -34,7 +35,7 @@ PREFIX = "ray/tune/"
 """What tags begin with: the field's own, so that dashboards made for it keep working."""
 
 _NOT_SHOWN = frozenset(
-    {"config", "pid", "timestamp", "time_total_s", "training_iteration"}
+    {"pid", "timestamp", "time_total_s", "training_iteration"}
     | {"date", "hostname", "node_ip", "trial_id", "checkpoint_dir_name"}
 )
 _INVALID = re.compile(r"[^-/\w.]")
@@ -105,7 +106,7 @@ class _Run:
         )
         add = event.summary.value.add
         tags = self._tags
-        for name, value in flatten(result).items():
+        for name, value in flatten(without_config(result)).items():
             tag = tags.get(name)
             if tag is None:
                 tag = tags[name] = "" if name in _NOT_SHOWN else _INVALID.sub("_", PREFIX + name)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
         SyncConfig,
         TuneConfig,
     )
-    from tuner.errors import TunerError
+    from tuner.errors import TuneError, TunerError
     from tuner.execution.inline import InlineExecutor
     from tuner.execution.local import LocalExecutor
     from tuner.result import Result
@@ -70,7 +70,7 @@ _MODULES = {
         "SyncConfig",
         "TuneConfig",
     ),
-    "errors": ("TunerError",),
+    "errors": ("TuneError", "TunerError"),
     "execution.inline": ("InlineExecutor",),
     "execution.local": ("LocalExecutor",),
     "result": ("Result",),
@@ -101,7 +101,16 @@ _MODULES = {
 }
 _HOMES = {name: module for module, names in _MODULES.items() for name in names}
 _PACKAGES = frozenset(
-    {"callbacks", "execution", "experiment", "integrations", "schedulers", "search", "stoppers"}
+    {
+        "callbacks",
+        "execution",
+        "experiment",
+        "integrations",
+        "schedulers",
+        "search",
+        "stoppers",
+        "trainable",
+    }
 )
 
 __all__ = [
@@ -125,6 +134,7 @@ __all__ = [
     "Trainable",
     "TuneConfig",
     "TuneContext",
+    "TuneError",
     "Tuner",
     "TunerError",
     "__version__",

@@ -18,7 +18,7 @@ from tuner.callbacks.status import ExperimentInfo, ExperimentStatus
 from tuner.errors import TunerError
 from tuner.execution.attempt import staged_path
 from tuner.execution.executor import Job, TrialExecutor
-from tuner.experiment.best import BestTrial
+from tuner.experiment.best import find_best
 from tuner.experiment.commands import (
     Answer,
     Command,
@@ -59,7 +59,6 @@ class Parts:
         callbacks: Tells the user's callbacks.
         console: Shows what happens.
         assignments: Turns launches into assignments.
-        best: Knows the best trial so far.
         info: What the console shows of the experiment.
     """
 
@@ -69,7 +68,6 @@ class Parts:
     callbacks: CallbackDispatch
     console: Console
     assignments: AssignmentFactory
-    best: BestTrial
     info: ExperimentInfo
 
 
@@ -90,7 +88,6 @@ class Controller:
         self._assignments = parts.assignments
         self._info = parts.info
         self._trainable = trainable
-        self._best = parts.best
         self._stuck_since = math.inf
         self._reported_unseen = False
         self._interruption = Interruption(parts.executor.wake)
@@ -170,7 +167,6 @@ class Controller:
     def _show(self, facts: Iterable[Fact]) -> None:
         for fact in facts:
             if isinstance(fact, TrialResult):
-                self._best.follow(fact)
                 if self._console.wants_results:
                     self._console.on_result(self._state.table[fact.trial_id], fact.result)
             elif isinstance(fact, TrialEnded):
@@ -186,7 +182,7 @@ class Controller:
         """Names what was asked for and not found in any result, once, when a trial has ended."""
         self._reported_unseen = True
         missing = {f"stop={{{key!r}: …}}": key for key in self._state.stopper.unseen_keys()}
-        if self._info.metric is not None and self._best.value is None:
+        if self._info.metric is not None and self._best() is None:
             missing[f"metric={self._info.metric!r}"] = self._info.metric
         for what, key in missing.items():
             near = did_you_mean(key, flatten(trial.last_result))
@@ -227,6 +223,10 @@ class Controller:
             )
             self._stuck_since = now
 
+    def _best(self) -> Trial | None:
+        metric, mode = self._info.metric, self._info.mode
+        return find_best(self._state.trials, metric, mode) if metric and mode else None
+
     def _status(self) -> ExperimentStatus:
         state = self._state
         return ExperimentStatus(
@@ -235,7 +235,7 @@ class Controller:
             used=state.capacity.used,
             total=state.capacity.total,
             elapsed_s=time.time() - self._info.start_time,
-            best=self._best.trial,
+            best=self._best(),
             running=[*state.running_trials],
             scheduler_debug=state.scheduler.debug_string(),
         )

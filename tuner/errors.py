@@ -5,12 +5,20 @@ class TunerError(Exception):
     """Base of all errors raised by this library."""
 
 
+TuneError = TunerError
+"""The name that `ray.tune` has for it."""
+
+
 class ConfigError(TunerError, ValueError):
     """An argument or a config field has a value that cannot work; names field, value and fix."""
 
 
 class SearchSpaceError(ConfigError):
     """A `param_space` cannot be turned into configurations."""
+
+
+class CircularDependencyError(SearchSpaceError):
+    """Functions of `sample_from` need each other's values; names the parameters in the circle."""
 
 
 class TrainableError(TunerError):

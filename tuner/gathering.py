@@ -11,7 +11,7 @@ from tuner.checkpoint import Checkpoint
 from tuner.errors import TrialError
 from tuner.experiment.events import TrialResult, settled
 from tuner.experiment.journal import JournalReader
-from tuner.experiment.trial import ERROR, Trial
+from tuner.experiment.trial import ERROR, SavedCheckpoint, Trial
 from tuner.experiment.trial_table import TrialTable
 from tuner.result import Result
 from tuner.result_grid import ResultGrid
@@ -20,22 +20,21 @@ from tuner.result_grid import ResultGrid
 def gather(table: TrialTable, metric: Any, mode: Any) -> ResultGrid:
     """The results of all trials, in order of creation."""
     return ResultGrid(
-        [result_of(trial) for trial in table.trials],
+        [_result(trial, table.ranked_checkpoints(trial)) for trial in table.trials],
         experiment_path=table.experiment_path,
         metric=metric,
         mode=mode,
     )
 
 
-def result_of(trial: Trial) -> Result:
-    """What became of one trial."""
+def _result(trial: Trial, checkpoints: list[SavedCheckpoint]) -> Result:
     saved = [
         (Checkpoint(os.path.join(trial.path, kept.name)), kept.progress.iteration)
-        for kept in trial.checkpoints
+        for kept in checkpoints
     ]
     metrics = trial.last_result
     if metrics:
-        metrics = {**metrics, "config": trial.config, "experiment_tag": trial.experiment_tag}
+        metrics = {**metrics, "experiment_tag": trial.experiment_tag}
     return Result(
         metrics=metrics,
         config=trial.config,

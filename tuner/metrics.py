@@ -4,6 +4,7 @@ from typing import Any
 
 from tuner.errors import ConfigError
 from tuner.flatten import lookup
+from tuner.result_fields import AUTOFILLED
 from tuner.validation import did_you_mean, shorten
 
 
@@ -47,7 +48,7 @@ report it or name one of these; did you mean 'loss'?
     """
     value = lookup(result, key, _MISSING)
     if value is _MISSING:
-        names = [str(name) for name in result]
+        names = [str(name) for name in result if name not in AUTOFILLED and name != "config"]
         raise ConfigError(
             f"{role}={key!r}: trial {trial_id} did not report it, only {shorten(names, 300)}; "
             f"report it or name one of these{did_you_mean(key, names)}"

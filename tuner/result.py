@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 Scope = Literal["last", "all", "avg", "last-5-avg", "last-10-avg"]
 
 
+_NOT_SHOWN = (AUTOFILLED | {"config", "experiment_tag"}) - {"training_iteration"}
+
+
 class Result:
     """What became of one trial: frozen; what lies in files is read when it is asked for.
 
@@ -38,7 +41,7 @@ class Result:
         status: The trial's status.
         metric_analysis: For each numeric metric its `max, min, avg, last, last-5-avg,
             last-10-avg`; without it they are computed from all results when they are needed.
-        checkpoints: The checkpoints that are kept, oldest first, each with the
+        checkpoints: The checkpoints that are kept, best last, each with the
             `training_iteration` that it belongs to (None: the result that names its directory).
         history: Gives all results of the trial; asked when its folder holds none.
 
@@ -176,7 +179,10 @@ class Result:
 
     @cached_property
     def best_checkpoints(self) -> list[tuple[Checkpoint, dict[str, Any]]]:
-        """The checkpoints that are kept, oldest first, each with the result it belongs to.
+        """The checkpoints that are kept, each with the result it belongs to.
+
+        The best is the last one where `CheckpointConfig(checkpoint_score_attribute=)` says what is
+        better; otherwise they are in order of age, oldest first.
 
         Raises:
             StorageError: a file is damaged.
@@ -260,7 +266,7 @@ class Result:
         shown = {
             name: value
             for name, value in self.metrics.items()
-            if name != "config" and (name not in AUTOFILLED or name == "training_iteration")
+            if name not in _NOT_SHOWN
         }
         parts = [
             f"metrics={shorten(shown, 200)}",

@@ -1,4 +1,6 @@
-"""The names of the fields that every result has beside the user's metrics."""
+"""The fields that every result has beside the user's metrics."""
+
+from typing import Any
 
 AUTOFILLED = frozenset(
     {
@@ -19,3 +21,8 @@ AUTOFILLED = frozenset(
         "trial_id",
     }
 )
+
+
+def without_config(result: dict[str, Any]) -> dict[str, Any]:
+    """A result without the trial's configuration, which policies and callbacks see in it."""
+    return {name: value for name, value in result.items() if name != "config"}

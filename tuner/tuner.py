@@ -19,8 +19,8 @@ from tuner.controller import Controller, Parts
 from tuner.description import describe, pickled
 from tuner.errors import ConfigError, StorageError, TunerError
 from tuner.execution.executor import TrialExecutor
-from tuner.experiment.best import BestTrial
-from tuner.experiment.folder import ExperimentFolder, default_storage_path
+from tuner.execution.loading import is_loading
+from tuner.experiment.folder import ExperimentFolder, default_storage_path, new_folder
 from tuner.experiment.journal import JournalWriter
 from tuner.experiment.retention import Retention
 from tuner.experiment.spec import ExperimentSpec
@@ -101,10 +101,14 @@ class Tuner:
             TunerError: the experiment as a whole cannot go on.
         """
         trainable_label = self._name or trainable_name(self._trainable)
-        name = self._run_config.name or f"{trainable_label}_{time.strftime('%Y-%m-%d_%H-%M-%S')}"
-        folder = ExperimentFolder(os.path.join(self._storage_path(), name))
+        if is_loading():
+            raise TunerError(
+                f"fit() was called by the import of a module that {trainable_label!r} needs, in a "
+                "worker: put the call below `if __name__ == '__main__':` or into a function"
+            )
+        folder = self._folder(trainable_label)
         try:
-            return self._fit_in(folder, name, trainable_label)
+            return self._fit_in(folder, os.path.basename(folder.path), trainable_label)
         finally:
             folder.release()
 
@@ -176,7 +180,6 @@ class Tuner:
                 journal=journal,
                 callbacks=CallbackDispatch(callbacks, table),
                 console=console,
-                best=BestTrial(table, metric if isinstance(metric, str) else None, str(mode)),
                 assignments=AssignmentFactory(
                     experiment_name=name,
                     seed=seed,
@@ -210,6 +213,13 @@ class Tuner:
             for error in filter(None, errors):
                 raise error
         return self._results
+
+    def _folder(self, trainable_label: str) -> ExperimentFolder:
+        storage, name = self._storage_path(), self._run_config.name
+        if name is not None:
+            return ExperimentFolder(os.path.join(storage, name))
+        when = time.strftime("%Y-%m-%d_%H-%M-%S")
+        return ExperimentFolder(new_folder(storage, f"{trainable_label}_{when}"))
 
     def _storage_path(self) -> str:
         given = self._run_config.storage_path

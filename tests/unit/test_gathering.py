@@ -123,12 +123,13 @@ def test_the_best_is_judged_by_what_was_asked_for(grid: ResultGrid) -> None:
     assert grid.get_best_result(scope="avg", mode="max").config["lr"] == 0.1
 
 
-def test_checkpoints_are_those_that_are_kept(grid: ResultGrid) -> None:
+def test_checkpoints_that_are_kept_come_best_last(grid: ResultGrid) -> None:
     latest = grid[0].checkpoint
     assert latest is not None
     assert Path(latest.path).name == "checkpoint_000003"
-    kept = [Path(checkpoint.path).name for checkpoint, _ in grid[0].best_checkpoints]
-    assert kept == ["checkpoint_000000", "checkpoint_000001", "checkpoint_000003"]
+    kept = [(Path(best.path).name, row["loss"]) for best, row in grid[0].best_checkpoints]
+    assert [loss for _, loss in kept] == [0.6, 0.5, 0.3]
+    assert [name for name, _ in kept] == [f"checkpoint_00000{number}" for number in (3, 0, 1)]
 
 
 def test_without_files_the_history_comes_from_the_journal(grid: ResultGrid) -> None:

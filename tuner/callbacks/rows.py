@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import heapq
-import math
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from numbers import Real
 
+from tuner.experiment.best import rank
 from tuner.experiment.trial import ERROR, PAUSED, PENDING, RUNNING, TERMINATED, Trial
-from tuner.flatten import lookup
 
 STATUS_ORDER = (RUNNING, PENDING, PAUSED, TERMINATED, ERROR)
 
@@ -68,7 +66,7 @@ def pick_best_rows(
     if metric is None or mode is None:
         shown += candidates[:spare]
     else:
-        ranked = [(_rank(trial, metric, mode), i) for i, trial in enumerate(candidates)]
+        ranked = [(rank(trial, metric, mode), i) for i, trial in enumerate(candidates)]
         shown += [candidates[i] for _, i in heapq.nsmallest(spare, ranked)]
     return _rows(shown, counts)
 
@@ -76,16 +74,6 @@ def pick_best_rows(
 def pick_errors(trials: Iterable[Trial], limit: int) -> list[Trial]:
     """The first trials that failed for good."""
     return _first((trial for trial in trials if trial.status == ERROR), limit)
-
-
-def find_best(trials: Iterable[Trial], metric: str, mode: str) -> Trial | None:
-    """The trial whose last result is the best, None before the first number."""
-    best, best_rank = None, math.inf
-    for trial in trials:
-        rank = _rank(trial, metric, mode)
-        if rank < best_rank:
-            best, best_rank = trial, rank
-    return best
 
 
 def count(trials: Iterable[Trial]) -> Counter[str]:
@@ -97,19 +85,6 @@ def counts_text(counts: Mapping[str, int]) -> str:
     """Numbers by status, such as `"4 RUNNING, 2 TERMINATED"`."""
     statuses = [*STATUS_ORDER, *(status for status in counts if status not in STATUS_ORDER)]
     return ", ".join(f"{counts[s]} {s}" for s in statuses if counts.get(s))
-
-
-def _rank(trial: Trial, metric: str, mode: str) -> float:
-    result = trial.last_result
-    value = result.get(metric)
-    if type(value) is not float:
-        value = lookup(result, metric) if value is None else value
-        if not isinstance(value, Real):
-            return math.inf
-        value = float(value)
-    if value != value:
-        return math.inf
-    return value if mode == "min" else -value
 
 
 def _running(trials: Sequence[Trial], number: int) -> list[Trial]:

@@ -14,7 +14,6 @@ from tuner.callbacks.progress import ProgressReporter
 from tuner.callbacks.rows import (
     Rows,
     count,
-    find_best,
     pick_best_rows,
     pick_errors,
     pick_rows,
@@ -23,6 +22,7 @@ from tuner.callbacks.summary import best_line, number_line
 from tuner.callbacks.text import clean
 from tuner.callbacks.text_table import error_lines, text_table
 from tuner.errors import ConfigError
+from tuner.experiment.best import find_best
 from tuner.experiment.trial import ERROR, Trial
 
 ColumnNames = list[str] | dict[str, str] | None

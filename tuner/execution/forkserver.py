@@ -23,6 +23,7 @@ import traceback
 from typing import Any
 
 from tuner.execution import worker
+from tuner.execution.loading import loading
 from tuner.execution.payload import load_payload
 from tuner.execution.process import (
     adopt_orphans,
@@ -182,7 +183,8 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda signum, frame: sys.exit())
     die_with_parent(arguments["parent"], signal.SIGTERM)
     try:
-        trainable = load_payload(arguments["payload"])
+        with loading():
+            trainable = load_payload(arguments["payload"])
     except BaseException:
         text = traceback.format_exc()[-MAX_DATAGRAM // 4 :]
         _tell(control, {"event": "failed", "error": text})

@@ -13,6 +13,7 @@ import sys
 from typing import NoReturn
 
 from tuner.execution.forkserver import run_worker
+from tuner.execution.loading import loading
 from tuner.execution.payload import load_payload
 from tuner.execution.process import adopt_orphans, die_with_parent, kill_children, kill_group
 
@@ -34,7 +35,9 @@ def main() -> None:
     os.close(arguments["ended"])
     die_with_parent(watcher, signal.SIGKILL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM, KILL})
-    run_worker(arguments["line"], load_payload(arguments["payload"]), arguments["settings"])
+    with loading():
+        trainable = load_payload(arguments["payload"])
+    run_worker(arguments["line"], trainable, arguments["settings"])
 
 
 def _watch(worker: int, parent: int, ended: int) -> NoReturn:

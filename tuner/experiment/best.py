@@ -1,40 +1,32 @@
-"""The best trial so far, kept up to date at a constant cost per result."""
+"""Which trial is the best so far."""
 
 from __future__ import annotations
 
-from tuner.experiment.events import Fact, TrialResult
+import math
+from collections.abc import Iterable
+
 from tuner.experiment.trial import Trial
-from tuner.experiment.trial_table import TrialTable
 from tuner.flatten import lookup
+from tuner.metrics import as_number
 
 
-class BestTrial:
-    """Follows facts and knows the trial with the best result of one metric.
+def find_best(trials: Iterable[Trial], metric: str, mode: str) -> Trial | None:
+    """The trial whose last result is the best, None before the first number."""
+    best, best_rank = None, math.inf
+    for trial in trials:
+        trial_rank = rank(trial, metric, mode)
+        if trial_rank < best_rank:
+            best, best_rank = trial, trial_rank
+    return best
 
-    Args:
-        table: The trials that facts speak of.
-        metric: The metric, `a/b` for a nested one; None follows nothing.
-        mode: `"min"` or `"max"`.
 
-    Attributes:
-        trial: The best trial, None before the first number.
-        value: Its best value of the metric.
-    """
-
-    def __init__(self, table: TrialTable, metric: str | None, mode: str | None) -> None:
-        self.trial: Trial | None = None
-        self.value: float | None = None
-        self._table = table
-        self._metric = metric
-        self._max = mode == "max"
-
-    def follow(self, fact: Fact) -> None:
-        """Takes in a fact."""
-        if self._metric is None or type(fact) is not TrialResult:
-            return
-        value = lookup(fact.result, self._metric)
-        if type(value) not in (int, float) or value != value:
-            return
-        if self.value is None or (value > self.value if self._max else value < self.value):
-            self.value = value
-            self.trial = self._table[fact.trial_id]
+def rank(trial: Trial, metric: str, mode: str) -> float:
+    """The metric in the trial's last result, smaller is better; infinity without a number."""
+    result = trial.last_result
+    value = result.get(metric)
+    if type(value) is not float:
+        value = lookup(result, metric) if value is None else value
+        value = as_number(value)
+    if value is None or value != value:
+        return math.inf
+    return value if mode == "min" else -value

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
+import itertools
 import json
 import logging
 import os
@@ -42,13 +44,7 @@ class ExperimentFolder:
 
     def __init__(self, path: str) -> None:
         self.path = path
-        try:
-            os.makedirs(path, exist_ok=True)
-        except OSError as error:
-            raise StorageError(
-                f"RunConfig: storage_path: {path!r} cannot be made ({error.strerror}); give a "
-                "folder that can be written to"
-            ) from error
+        _make(path)
         self._lock_file: IO[str] = open(os.path.join(path, _LOCK), "a+")  # noqa: SIM115
         self._lock()
 
@@ -127,7 +123,32 @@ class ExperimentFolder:
         return target
 
 
+def new_folder(storage_path: str, name: str) -> str:
+    """Makes a folder that did not exist before, numbered if the name is taken.
+
+    Raises:
+        StorageError: it cannot be made.
+    """
+    _make(storage_path)
+    for number in itertools.count(1):
+        path = os.path.join(storage_path, name if number == 1 else f"{name}_{number}")
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(path)
+            break
+    return path
+
+
 def default_storage_path() -> str:
     """Where experiments go unless told otherwise: `TUNER_RESULTS_DIR`, else `~/tuner_results`."""
     configured = os.environ.get("TUNER_RESULTS_DIR")
     return configured or str(Path.home() / "tuner_results")
+
+
+def _make(path: str) -> None:
+    try:
+        os.makedirs(path, exist_ok=True)
+    except OSError as error:
+        raise StorageError(
+            f"RunConfig: storage_path: {path!r} cannot be made ({error.strerror}); give a folder "
+            "that can be written to"
+        ) from error

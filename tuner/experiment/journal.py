@@ -28,6 +28,7 @@ from tuner.experiment.events import (
     TrialLaunched,
     TrialResult,
 )
+from tuner.result_fields import without_config
 
 logger = logging.getLogger(__name__)
 
@@ -211,7 +212,7 @@ def _encode(seq: int, fact: Fact) -> bytes:
 
 
 def _result_body(seq: int, fact: TrialResult) -> bytes:
-    raw = fact.raw if fact.raw is not None else codec.encode_metrics(fact.result)
+    raw = fact.raw if fact.raw is not None else codec.encode_metrics(without_config(fact.result))
     checkpoint = f'"{fact.checkpoint}"' if fact.checkpoint else "null"
     head = (
         f'{{"seq":{seq},"time":{fact.time!r},"event":"result","trial_id":"{fact.trial_id}",'

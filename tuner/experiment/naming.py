@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Container
+from collections.abc import Callable, Container
 from typing import Any
 
 from tuner.errors import ConfigError
@@ -37,7 +37,7 @@ def new_trial(
         taken: Names of the folders of other trials.
 
     Raises:
-        ConfigError: the user's creator of folder names returns something else.
+        ConfigError: a creator of names raises, or returns something else.
     """
     evaluated = evaluated_params(spec.param_space, config)
     tag = f"{number}_{format_tag(evaluated)}" if evaluated else str(number)
@@ -52,7 +52,7 @@ def new_trial(
         path=os.path.join(spec.path, "unnamed"),
     )
     if spec.name_creator is not None:
-        trial.trial_name = str(spec.name_creator(trial))
+        trial.trial_name = str(_called("trial_name_creator", spec.name_creator, trial))
     return TrialCreated(
         time=now,
         trial_id=trial.trial_id,
@@ -75,13 +75,23 @@ def trial_id(spec: ExperimentSpec, number: int) -> str:
 def _dirname(spec: ExperimentSpec, trial: Trial) -> str:
     if spec.dirname_creator is None:
         return _cut(_UNSAFE.sub("_", f"{trial}_{trial.experiment_tag}"))
-    name = spec.dirname_creator(trial)
+    name = _called("trial_dirname_creator", spec.dirname_creator, trial)
     if not isinstance(name, str) or name in ("", ".", "..") or os.path.basename(name) != name:
         raise ConfigError(
             f"TuneConfig: trial_dirname_creator returned {name!r}; it must return the name of one "
             "folder, without separators"
         )
     return name
+
+
+def _called(field: str, creator: Callable[[Trial], Any], trial: Trial) -> Any:
+    try:
+        return creator(trial)
+    except Exception as error:
+        raise ConfigError(
+            f"TuneConfig: {field} raised {type(error).__name__}: {error} for trial "
+            f"{trial.trial_id}; it gets the Trial and must return a name"
+        ) from error
 
 
 def _free(name: str, spec: ExperimentSpec, trial: Trial, taken: Container[str]) -> str:

@@ -49,12 +49,15 @@ class Retention:
         """
         if self._num_to_keep is None or len(checkpoints) <= self._num_to_keep:
             return []
-        ranked = list(checkpoints)
-        if self._attribute is not None:
-            ranked.sort(key=self._rank)  # stable: of equal scores, the later one is better
         latest = checkpoints[-1]
-        ended = ranked[: -self._num_to_keep]
+        ended = self.ranked(checkpoints)[: -self._num_to_keep]
         return [c for c in ended if c is not latest and c.name != in_use]
+
+    def ranked(self, checkpoints: Sequence[SavedCheckpoint]) -> list[SavedCheckpoint]:
+        """The checkpoints, best last; of equal scores, the later one is better."""
+        if self._attribute is None:
+            return list(checkpoints)
+        return sorted(checkpoints, key=self._rank)
 
     def _rank(self, checkpoint: SavedCheckpoint) -> float:
         score = checkpoint.score

@@ -171,7 +171,6 @@ class Trial:
             return None
         return Checkpoint(os.path.join(self.path, self.checkpoints[-1].name))
 
-    @property
     def has_checkpoint(self) -> bool:
         """Whether the trial could resume rather than start again."""
         return bool(self.checkpoints)
@@ -206,6 +205,7 @@ class Trial:
         self.status = status
 
     def record_result(self, result: dict[str, Any]) -> None:
-        """Takes in a result as the last one."""
-        self.last_result = result
+        """Takes in a result as the last one; it gets the trial's configuration as `config`."""
         summarize(self._summaries, result)
+        result["config"] = self.config
+        self.last_result = result

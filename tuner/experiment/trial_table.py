@@ -82,6 +82,10 @@ class TrialTable:
         if checkpoint is not None:
             self._add_checkpoint(trial, checkpoint)
 
+    def ranked_checkpoints(self, trial: Trial) -> list[SavedCheckpoint]:
+        """The checkpoints that are kept, best last; oldest first where none is better."""
+        return self._retention.ranked(trial.checkpoints)
+
     def _on_created(self, fact: TrialCreated) -> Trial:
         trial = Trial(
             trial_id=fact.trial_id,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from tuner.flatten import flatten
 from tuner.recording.file_logger import FileLogger
 from tuner.recording.files import LogFile
+from tuner.result_fields import without_config
 
 if TYPE_CHECKING:
     from tuner.experiment.trial import Trial
@@ -44,9 +45,7 @@ class CSVLoggerCallback(FileLogger):
         self._tables[trial.trial_id] = _Table(self.files.open(path, fresh=not trial.last_result))
 
     def log_trial_result(self, iteration: int, trial: Trial, result: dict[str, Any]) -> None:
-        if "config" in result:
-            result = {key: value for key, value in result.items() if key != "config"}
-        self._tables[trial.trial_id].add(flatten(result))
+        self._tables[trial.trial_id].add(flatten(without_config(result)))
 
     def on_trial_rewound(self, trial: Trial, iteration: int) -> None:
         self._tables[trial.trial_id].drop_after(iteration)

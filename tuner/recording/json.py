@@ -11,6 +11,7 @@ import orjson
 
 from tuner.recording.file_logger import FileLogger
 from tuner.recording.files import LogFile, write_file
+from tuner.result_fields import without_config
 
 if TYPE_CHECKING:
     from tuner.experiment.trial import Trial
@@ -56,8 +57,7 @@ class JsonLoggerCallback(FileLogger):
 
     def log_trial_result(self, iteration: int, trial: Trial, result: dict[str, Any]) -> None:
         file, tail = self._trials[trial.trial_id]
-        if "config" in result:
-            result = {key: value for key, value in result.items() if key != "config"}
+        result = without_config(result)
         head = _encode(result)[:-1]
         file.append(b"%b,%b" % (head, tail) if result else b"{" + tail)
 

@@ -6,7 +6,7 @@ import zlib
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
-from tuner.errors import SearchSpaceError
+from tuner.errors import CircularDependencyError, SearchSpaceError
 from tuner.search_space.nodes import (
     Computed,
     DictNode,
@@ -24,10 +24,6 @@ from tuner.search_space.structure import fresh_copy, path_text
 
 if TYPE_CHECKING:
     import numpy as np
-
-
-class _CircleError(SearchSpaceError):
-    """A place was needed in order to decide itself."""
 
 
 class Resolution:
@@ -73,7 +69,7 @@ class Resolution:
         if known is not None:
             return known
         if place in self._deciding:
-            raise _CircleError(_circle_text(self._deciding, place))
+            raise CircularDependencyError(_circle_text(self._deciding, place))
         self._deciding.append(place)
         try:
             node = place.decide(self).settled(self)
@@ -127,7 +123,7 @@ class Resolution:
         view = ListView(node.children, self.read, node.rebuild)
         try:
             items = list(view)
-        except _CircleError:  # only one of its other items is needed
+        except CircularDependencyError:  # only one of its other items is needed
             return view
         return view if any(isinstance(item, ConfigView) for item in items) else node.rebuild(items)
 

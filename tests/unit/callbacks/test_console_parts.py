@@ -13,7 +13,7 @@ from tuner.callbacks.columns import Column, fit
 from tuner.callbacks.memory import memory_usage
 from tuner.callbacks.output import Output
 from tuner.callbacks.plain_lines import PlainLines
-from tuner.callbacks.rows import count, counts_text, find_best, pick_rows
+from tuner.callbacks.rows import count, counts_text, pick_rows
 from tuner.callbacks.summary import best_line, number_line, resources_text, time_left
 from tuner.callbacks.text import (
     align_points,
@@ -26,6 +26,7 @@ from tuner.callbacks.text import (
     strip_escapes,
 )
 from tuner.callbacks.text_table import error_lines, text_table
+from tuner.experiment.best import find_best
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 import tuner as tune
 from tuner.errors import ConfigError
-from tuner.experiment.best import BestTrial
+from tuner.experiment.best import find_best
 from tuner.experiment.capacity import Capacity
 from tuner.experiment.events import (
     CheckpointSaved,
@@ -192,12 +192,10 @@ def test_numbers_beyond_all_floats_are_compared_too() -> None:
     assert retention.score({"score": 10**400}) == math.inf
     assert retention.score({"score": np.float32(0.5)}) == 0.5
     assert retention.score({"score": "text"}) is None
-    table = TrialTable("/e")
-    table.apply(created("a"))
-    best = BestTrial(table, "n", "max")
-    for value in (1.5, 10**400, 10**401, 2.5):
-        best.follow(TrialResult(0.0, "a_00000", 1, "CONTINUE", None, {"n": value}))
-    assert best.value == 10**401
+    trials = [make_trial(trial_id=name) for name in "abc"]
+    for trial, value in zip(trials, (1.5, 10**400, 2.5), strict=True):
+        trial.record_result({"n": value})
+    assert find_best(trials, "n", "max") is trials[1]
 
 
 def created(trial_id: str, number: int = 0) -> TrialCreated:
@@ -211,7 +209,7 @@ def test_the_table_follows_a_trial_through_its_life() -> None:
     assert trial is not None
     assert trial is table["a_00000"] is table.get("a_00000") is table.trials[0]
     assert (trial.path, trial.experiment_path) == (f"/e/{fact.dirname}", "/e")
-    assert (trial.checkpoint, trial.has_checkpoint, trial.error_file) == (None, False, None)
+    assert (trial.checkpoint, trial.has_checkpoint(), trial.error_file) == (None, False, None)
     name = trial.trial_id
     table.apply(TrialLaunched(5.0, name, 1, None, 0))
     table.apply(TrialResult(6.0, name, 1, "CONTINUE", "checkpoint_000000", {"n": 1}))
@@ -240,26 +238,19 @@ def test_the_table_follows_a_trial_through_its_life() -> None:
         table.apply(TrialLaunched(12.0, name, 3, None, 0))
 
 
-def test_the_best_trial_is_known() -> None:
-    table = TrialTable("/e")
-    for trial_id in "ab":
-        trial = make_trial(trial_id=trial_id)
-        table._by_id[trial_id] = trial
-    best = BestTrial(table, "eval/loss", "min")
-    assert (best.trial, best.value) == (None, None)
-    for trial_id, loss in (
-        ("b", math.nan),
-        ("b", None),
-        ("b", True),
-        ("a", 3.0),
-        ("b", 2.0),
-        ("a", math.nan),
-        ("a", 2.5),
-        ("b", "text"),
+def test_the_best_trial_is_the_one_whose_last_result_is_the_best() -> None:
+    a, b, c = trials = [make_trial(trial_id=name) for name in "abc"]
+    assert find_best(trials, "eval/loss", "min") is None
+    for trial, losses in (
+        (a, (0.1, 3.0)),  # was the best once
+        (b, (math.nan, 2.0)),
+        (c, (0.5, math.nan)),
     ):
-        best.follow(TrialResult(0.0, trial_id, 1, "CONTINUE", None, {"eval": {"loss": loss}}))
-    assert best.trial is table["b"]
-    assert best.value == 2.0
+        for loss in losses:
+            trial.record_result({"eval": {"loss": loss}})
+    assert find_best(trials, "eval/loss", "min") is b
+    assert find_best(trials, "eval/loss", "max") is a
+    assert find_best(trials, "eval", "max") is None
 
 
 def spec(**fields: Any) -> ExperimentSpec:
