@@ -263,11 +263,7 @@ class Result:
         raise AttributeError(f"Result is frozen: {name!r} cannot be deleted")
 
     def __repr__(self) -> str:
-        shown = {
-            name: value
-            for name, value in self.metrics.items()
-            if name not in _NOT_SHOWN
-        }
+        shown = {name: value for name, value in self.metrics.items() if name not in _NOT_SHOWN}
         parts = [
             f"metrics={shorten(shown, 200)}",
             f"config={shorten(self.config, 200)}",

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import ast
 import base64
+import functools
 import math
+import operator
 import re
 from collections.abc import Collection
 from enum import Enum
@@ -26,6 +28,7 @@ _FAST = (
     | orjson.OPT_PASSTHROUGH_SUBCLASS
 )
 _EXACT_SCALARS = frozenset((bool, type(None)))
+_is_none = functools.partial(operator.is_, None)
 _PLAIN_TYPES: tuple[Any, ...] = (bool, int, float, str, bytes)
 _KEY_TYPES = frozenset((*_PLAIN_TYPES, type(None)))
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -49,7 +52,8 @@ def encode_metrics(metrics: dict[Any, Any]) -> bytes:
         raw = orjson.dumps(metrics, _plain, _FAST)
     except TypeError:
         return orjson.dumps(_tagged(metrics, exact=False))
-    if b"null" in raw or _TAG_BYTES in raw:  # null: either None, or a NaN that orjson dropped
+    # orjson turns NaN and infinities into null: more nulls than None may tell of them.
+    if raw.count(b"null") > sum(map(_is_none, metrics.values())) or _TAG_BYTES in raw:
         return orjson.dumps(_tagged(metrics, exact=False))
     return raw
 

@@ -38,7 +38,11 @@ from tuner.experiment.trial_table import TrialTable
 from tuner.recording.bookmarks import Bookmarks
 from tuner.recording.file_logger import FileLogger
 from tuner.recording.files import LogFiles
-from tuner.recording.results_table import RESULTS_FILE, import_arrow, write_results_table
+from tuner.recording.results_table import (
+    RESULTS_FILE,
+    import_arrow_alone,
+    write_results_table,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -106,10 +110,18 @@ class Recorder:
             self._record(facts)
         return len(facts)
 
+    def prepare_end(self) -> None:
+        """Imports what the end needs and takes a while; calling it again costs nothing."""
+        if all(map(_needs_no_arrow, self._loggers)):
+            import_arrow_alone()
+        else:
+            import pyarrow.parquet  # noqa: F401
+
     def finish(self) -> None:
         """Records what is left in the journal and completes all files."""
         while self.step():
             pass
+        self.prepare_end()
         self._record(list(self._reader.read_all()))
         self._call("close")
         self._bookmarks.save(self._facts)
@@ -229,6 +241,10 @@ class Recorder:
         self._next_bookmark = now + max(self._bookmark_period_s, (now - began) / _BOOKMARK_SHARE)
 
 
+def _needs_no_arrow(each: LoggerCallback) -> bool:
+    return isinstance(each, FileLogger) and type(each).__module__.startswith("tuner.")
+
+
 def main() -> None:
     """Runs the recorder until its controller ends it or is gone, then completes all files."""
     control = socket.socket(fileno=int(sys.argv[1]))
@@ -261,7 +277,7 @@ def _follow(recorder: Recorder, control: socket.socket, *, controller: int) -> N
             continue
         if not is_ready:  # the first quiet moment: what the end needs takes a while to import
             is_ready = True
-            import_arrow()
+            recorder.prepare_end()
             continue
         wait = _SHORTEST_WAIT_S if num_facts else min(1.5 * wait, _LONGEST_WAIT_S)
         control.settimeout(wait)

@@ -158,9 +158,11 @@ class BasicVariantGenerator(Searcher):
         self._live = set()
 
     def _variant(self, index: int) -> dict[str, Any]:
+        space, grid_point, sample = self._located(index)
+        if not space.is_random:
+            return space.resolve(grid_point, rng=None)
         import numpy as np
 
-        space, grid_point, sample = self._located(index)
         stream = sample if self._constant_grid_search else index
         return space.resolve(grid_point, rng=np.random.default_rng([self._run_seed, stream]))
 

@@ -197,11 +197,13 @@ class Scope:
         root: The whole value.
         places: Its places in the order of the value, without those inside options.
         has_functions: Whether a `sample_from` is anywhere in it, also inside options.
+        is_random: Whether a domain is anywhere in it, also inside options.
     """
 
     root: Node
     places: list[Place]
     has_functions: bool
+    is_random: bool
 
     @cached_property
     def grids(self) -> list[Grid]:
@@ -240,10 +242,11 @@ class _Workshop:
         self._inside = inside
         self._places: list[Place] = []
         self._has_functions = False
+        self._is_random = False
 
     def scope(self, value: Any, path: Path) -> Scope:
         root = self._node(value, path)
-        return Scope(root, self._places, self._has_functions)
+        return Scope(root, self._places, self._has_functions, self._is_random)
 
     def _node(self, value: Any, path: Path) -> Node:
         if isinstance(value, Domain) or is_grid(value):
@@ -268,6 +271,7 @@ class _Workshop:
         return node if len(self._places) > places_before else Fixed(value)
 
     def _place(self, value: Any, path: Path) -> Place:
+        self._is_random |= isinstance(value, Domain)
         if isinstance(value, SampleFrom):
             self._has_functions = True
             return Computed(path, value)
@@ -289,6 +293,7 @@ class _Workshop:
     def _option(self, value: Any, path: Path) -> Scope:
         option = _Workshop(self._inside).scope(value, path)
         self._has_functions |= option.has_functions
+        self._is_random |= option.is_random
         return option
 
 

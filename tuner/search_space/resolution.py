@@ -35,19 +35,19 @@ class Resolution:
     Args:
         scope: The search space.
         grid_point: Which of the grid's `scope.size` configurations.
-        rng: What to draw from.
+        rng: What to draw from; None if the search space has no domain.
 
     Attributes:
         selected: What each grid was set to by `grid_point`.
     """
 
-    def __init__(self, scope: Scope, grid_point: int, rng: np.random.Generator) -> None:
+    def __init__(self, scope: Scope, grid_point: int, rng: np.random.Generator | None) -> None:
         self.selected: dict[Grid, Node] = {}
         self._scope = scope
         self._rng = rng
         # Functions, and domains that not every grid point has, draw from streams of their own:
         # so what the others draw is the same at every grid point (`constant_grid_search`).
-        self._inner_seed = int(rng.integers(2**63))
+        self._inner_seed = 0 if rng is None else int(rng.integers(2**63))
         self._settled: dict[Place, Node] = {}
         self._deciding: list[Place] = []
         self._select(scope, grid_point)
@@ -80,7 +80,7 @@ class Resolution:
 
     def stream(self, place: Place) -> np.random.Generator:
         """Returns what `place` draws from."""
-        if place in self._scope.randoms:
+        if place in self._scope.randoms and self._rng is not None:
             return self._rng
         return as_generator(self._seed_at(place))
 

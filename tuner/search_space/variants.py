@@ -30,6 +30,7 @@ class SearchSpace:
         size: How many configurations the grids in it give; 1 without a grid. The first grid turns
             fastest, in the order of their names (of list indices: as numbers).
         has_unresolved: Whether it has any domain or grid.
+        is_random: Whether it has any domain, also inside a grid.
 
     Example:
         >>> import numpy as np
@@ -50,19 +51,21 @@ class SearchSpace:
         self._names = [(place.path, path_text(place.path)) for place in self._scope.places]
         self.size = self._scope.size
         self.has_unresolved = bool(self._names)
+        self.is_random = self._scope.is_random
 
     @classmethod
     def of(cls, space: SearchSpace | Mapping[str, Any] | None) -> SearchSpace:
         """Returns `space` itself if it was taken apart already, else takes it apart."""
         return space if isinstance(space, SearchSpace) else cls(space)
 
-    def resolve(self, grid_point: int = 0, *, rng: np.random.Generator) -> dict[str, Any]:
+    def resolve(self, grid_point: int = 0, *, rng: np.random.Generator | None) -> dict[str, Any]:
         """Returns one configuration, its dicts and lists fresh.
 
         Args:
             grid_point: Which combination of grid values, from 0 up to and without `size`.
-            rng: What to draw from. During a call of a `sample_from` function, `random` and
-                `np.random` are seeded from it; then they are as they were.
+            rng: What to draw from; None will do where nothing `is_random`. During a call of a
+                `sample_from` function, `random` and `np.random` are seeded from it; then they are
+                as they were.
 
         Raises:
             SearchSpaceError: If a `sample_from` function raises, or depends on itself.

@@ -1,4 +1,6 @@
 import math
+import subprocess
+import sys
 
 import pandas as pd
 import pyarrow.parquet as pq
@@ -92,3 +94,17 @@ def test_a_config_that_differs_between_trials(tmp_path):
     columns = table_of(tmp_path, facts).to_pydict()
     assert columns["config/opt"] == ["sgd", "3"]
     assert columns["config/only"] == [None, 1]
+
+
+def test_the_table_is_written_without_numpy_and_pandas(tmp_path):
+    write_journal(tmp_path, [created("a"), launched("a"), reported("a", 1, sizes=[1, 2.5])])
+    script = (
+        "import sys\n"
+        "from tuner.recording.results_table import import_arrow_alone, write_results_table\n"
+        "import_arrow_alone()\n"
+        f"write_results_table({str(tmp_path)!r})\n"
+        "assert not {'numpy', 'pandas'} & set(sys.modules), 'imported'\n"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=60)
+    table = pq.read_table(tmp_path / "results.parquet")
+    assert table["sizes"].to_pylist() == [[1.0, 2.5]]
