@@ -48,7 +48,7 @@ report it or name one of these; did you mean 'loss'?
     """
     value = lookup(result, key, _MISSING)
     if value is _MISSING:
-        names = [str(name) for name in result if name not in AUTOFILLED and name != "config"]
+        names = [str(name) for name in result if name not in _NOT_NAMED]
         raise ConfigError(
             f"{role}={key!r}: trial {trial_id} did not report it, only {shorten(names, 300)}; "
             f"report it or name one of these{did_you_mean(key, names)}"
@@ -62,3 +62,4 @@ report it or name one of these; did you mean 'loss'?
 
 
 _MISSING = object()
+_NOT_NAMED = (AUTOFILLED | {"config"}) - {"training_iteration", "time_total_s"}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import os
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -13,6 +15,7 @@ from tuner.schedulers.fifo import FIFOScheduler
 from tuner.schedulers.scheduler import TrialScheduler
 from tuner.search.basic_variant import BasicVariantGenerator
 from tuner.search.searcher import Searcher
+from tuner.search_space.variants import SearchSpace
 from tuner.stoppers.coercion import coerce
 from tuner.stoppers.combined import CombinedStopper
 from tuner.stoppers.stopper import Stopper
@@ -36,17 +39,23 @@ def build_searcher(config: TuneConfig, param_space: dict[str, Any], seed: int) -
     """The searcher, told what it searches.
 
     Raises:
-        ConfigError: it is unknown, or metric and mode are given twice.
+        ConfigError: it is unknown, or does not take the domains in the `param_space`.
     """
     searcher = _resolved("search_alg", config.search_alg, Searcher, _SEARCHERS)
     searcher = BasicVariantGenerator() if searcher is None else searcher
     metric: Any = config.metric
     mode: Any = config.mode
+    spec = {"num_samples": config.num_samples, "seed": seed}
     accepted = searcher.set_search_properties(
-        metric, mode, param_space, num_samples=config.num_samples, seed=seed
+        metric, mode, param_space, **_understood(searcher.set_search_properties, spec)
     )
-    if not accepted:
-        _refuse_properties("search_alg", searcher, config)
+    places = SearchSpace(param_space).searched
+    if not accepted and places:
+        raise ConfigError(
+            f"Tuner: param_space has {', '.join(places)} to be searched, but search_alg="
+            f"{type(searcher).__name__} has a search space of its own (its set_search_properties "
+            "returned False); leave only constants and sample_from in the param_space"
+        )
     assert isinstance(searcher, Searcher)
     return searcher
 
@@ -62,8 +71,15 @@ def build_scheduler(config: TuneConfig, seed: int) -> TrialScheduler:
     strict = os.environ.get(LENIENT_VARIABLE, "0") != "1"
     metric: Any = config.metric
     mode: Any = config.mode
-    if not scheduler.set_search_properties(metric, mode, seed=seed, strict_metric_checking=strict):
-        _refuse_properties("scheduler", scheduler, config)
+    spec = {"seed": seed, "strict_metric_checking": strict}
+    accepted = scheduler.set_search_properties(
+        metric, mode, **_understood(scheduler.set_search_properties, spec)
+    )
+    if not accepted:
+        raise ConfigError(
+            f"TuneConfig: metric={config.metric!r} and mode={config.mode!r} are given here and "
+            f"also to scheduler={type(scheduler).__name__}; give them once"
+        )
     assert isinstance(scheduler, TrialScheduler)
     return scheduler
 
@@ -76,6 +92,14 @@ def build_stopper(stop: Any, time_budget_s: float | timedelta | None) -> Stopper
     return CombinedStopper(stopper, TimeoutStopper(time_budget_s))
 
 
+def _understood(function: Callable[..., Any], arguments: dict[str, Any]) -> dict[str, Any]:
+    """Those of the keyword arguments that a function of the user takes."""
+    parameters = inspect.signature(function).parameters
+    if any(each.kind is each.VAR_KEYWORD for each in parameters.values()):
+        return arguments
+    return {name: value for name, value in arguments.items() if name in parameters}
+
+
 def _resolved(field: str, value: Any, kind: type, known: dict[str, Any]) -> Any:
     if value is None or isinstance(value, kind):
         return value
@@ -84,11 +108,4 @@ def _resolved(field: str, value: Any, kind: type, known: dict[str, Any]) -> Any:
     names = ", ".join(repr(name) for name in known)
     raise ConfigError(
         f"TuneConfig: {field}={value!r:.100} must be a {kind.__name__} or one of {names}"
-    )
-
-
-def _refuse_properties(field: str, policy: Any, config: TuneConfig) -> None:
-    raise ConfigError(
-        f"TuneConfig: metric={config.metric!r} and mode={config.mode!r} are given here and also to "
-        f"{field}={type(policy).__name__}; give them once"
     )

@@ -11,6 +11,7 @@ from tuner.errors import ConfigError
 from tuner.experiment.events import Bundles, TrialCreated
 from tuner.experiment.spec import ExperimentSpec
 from tuner.experiment.trial import Trial
+from tuner.flatten import flatten
 from tuner.search_space.tags import format_tag
 from tuner.search_space.variants import evaluated_params
 
@@ -25,6 +26,7 @@ def new_trial(
     bundles: Bundles,
     now: float,
     taken: Container[str] = (),
+    suggestion: dict[str, Any] | None = None,
 ) -> TrialCreated:
     """The fact that a trial with this configuration is created, with all its names.
 
@@ -35,11 +37,12 @@ def new_trial(
         bundles: Its resources.
         now: Unix time in seconds.
         taken: Names of the folders of other trials.
+        suggestion: The part of the configuration that the searcher chose, if it said so.
 
     Raises:
         ConfigError: a creator of names raises, or returns something else.
     """
-    evaluated = evaluated_params(spec.param_space, config)
+    evaluated = {**evaluated_params(spec.param_space, config), **flatten(suggestion or {})}
     tag = f"{number}_{format_tag(evaluated)}" if evaluated else str(number)
     trial = Trial(
         trial_id=trial_id(spec, number),

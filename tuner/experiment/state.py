@@ -395,8 +395,7 @@ class ExperimentState:
 
     def _fill(self, now: float) -> None:
         """Launches trials as long as there is one and it fits."""
-        limit = self.spec.max_running
-        while self.stop_reason is None and (limit is None or len(self._live) < limit):
+        while self.stop_reason is None and not self._full():
             created = not self.table.by_status[PENDING] and self._create(now)
             chosen = self.scheduler.choose_trial_to_run(self)
             if chosen is not None and self.fits(self.table[chosen.trial_id]):
@@ -406,7 +405,7 @@ class ExperimentState:
 
     def _create(self, now: float) -> bool:
         """Asks the searcher for one more trial; False if there is none to be had now."""
-        if self._exhausted or self._full():
+        if self._exhausted:
             return False
         number = len(self.table.trials)
         if self.spec.num_trials is not None and number >= self.spec.num_trials:
@@ -423,6 +422,10 @@ class ExperimentState:
                 f"{type(self.searcher).__name__}.suggest returned {config!r:.100}; it must return "
                 "a dictionary, None, or Searcher.FINISHED"
             )
+        suggestion = None
+        if not self.searcher.fills_space:
+            suggestion, seed = config, [self.spec.seed, number]
+            config = self.spec.param_space.completed(suggestion, seed=seed)
         bundles = self.spec.bundles_for(config)
         missing = self.capacity.missing(bundles)
         if missing is not None and not self.spec.bundles_vary:
@@ -431,7 +434,7 @@ class ExperimentState:
                 "there is more"
             )
         taken = self.table.dirnames
-        created = naming.new_trial(self.spec, number, config, bundles, now, taken)
+        created = naming.new_trial(self.spec, number, config, bundles, now, taken, suggestion)
         self._emit(created)
         if missing is not None:
             error = f"{ResourceError.__name__}: the trial asks for {missing}"
@@ -439,11 +442,14 @@ class ExperimentState:
         return True
 
     def _full(self) -> bool:
-        """Whether every resource that a trial could ask for is given out."""
+        """Whether as many trials run as may, or every resource that one could ask for is taken."""
+        if not self._live:
+            return False
+        limit = self.spec.max_running
+        if limit is not None and len(self._live) >= limit:
+            return True
         used = self.capacity.used
-        return bool(self._live) and all(
-            used.get(name, 0.0) >= total for name, total in self.capacity.total.items()
-        )
+        return all(used.get(name, 0.0) >= total for name, total in self.capacity.total.items())
 
     def _launch(self, trial: Trial, now: float) -> None:
         saved = trial.checkpoints[-1] if trial.checkpoints else None

@@ -74,6 +74,8 @@ class BasicVariantGenerator(Searcher):
         self._live: set[str] = set()
         self._start(self._seed)
 
+    fills_space = True
+
     def set_search_properties(
         self,
         metric: str | None,

@@ -45,6 +45,7 @@ class ConcurrencyLimiter(Searcher):
         self.searcher = searcher
         self.max_concurrent = max_concurrent
         self.batch = batch
+        self.fills_space = searcher.fills_space
         self._limits_itself = searcher.set_max_concurrency(max_concurrent)
         self._live: set[str] = set()
         self._ended: dict[str, tuple[dict[str, Any] | None, bool]] = {}

@@ -16,7 +16,8 @@ class Searcher:
     experiment is restored, `on_trial_recorded` stands in for the `suggest` calls already made, and
     the other calls are repeated in their order.
 
-    Subclasses implement `suggest`, and call `super().__init__`.
+    Subclasses implement `suggest`, and call `super().__init__`. What `suggest` returns is put into
+    the `param_space`, so that its constants and functions of `sample_from` need not be repeated.
 
     Args:
         metric: The metric to optimize; None takes the experiment's.
@@ -28,6 +29,7 @@ class Searcher:
     Attributes:
         FINISHED: What `suggest` returns when there will be no more configurations.
         max_concurrent: How many of its trials may be unfinished at a time; 0 for no limit.
+        fills_space: Whether `suggest` returns whole configurations, constants and all.
 
     Example:
         >>> class Countdown(Searcher):
@@ -50,6 +52,7 @@ class Searcher:
     metric: str | list[str] | None = None
     mode: str | list[str] | None = None
     max_concurrent: int = 0
+    fills_space: bool = False
 
     def __init__(
         self, metric: str | list[str] | None = None, mode: str | list[str] | None = None
@@ -74,7 +77,8 @@ class Searcher:
             **spec: More about the experiment: `num_samples` and `seed`.
 
         Returns:
-            Whether the searcher takes `config` as its search space; not, unless overridden.
+            Whether the searcher takes `config` as its search space; not, unless overridden: then
+            `config` may have constants and functions of `sample_from` only.
         """
         self.metric = self.metric or metric
         self.mode = self.mode or mode
@@ -87,8 +91,9 @@ class Searcher:
             trial_id: What the trial is called in later notifications.
 
         Returns:
-            The configuration; None if there is none for now (asked again later);
-            `Searcher.FINISHED` if there will be none.
+            The configuration, nested as the `param_space`, or the part of it that was searched
+            for; None if there is none for now (asked again later); `Searcher.FINISHED` if there
+            will be none.
         """
         raise NotImplementedError(f"{type(self).__name__} must implement suggest(trial_id)")
 
@@ -118,7 +123,7 @@ class Searcher:
 
         Args:
             trial_id: The trial.
-            config: Its configuration, as the record has it.
+            config: Its whole configuration, as the record has it.
         """
         self.suggest(trial_id)
 

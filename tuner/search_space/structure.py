@@ -1,7 +1,7 @@
 """Taking a nested configuration apart: which values are places to fill, and fresh copies."""
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from tuner.search_space.checks import listed
@@ -67,6 +67,21 @@ def refilled(origin: dict[Any, Any], items: dict[Any, Any]) -> dict[Any, Any]:
     fresh = copy.copy(origin)
     fresh.update(items)
     return fresh
+
+
+def overlaid(space: Any, values: Any) -> Any:
+    """Returns a dict with `values` on top, dicts in it likewise; all else is replaced.
+
+    Example:
+        >>> overlaid({"a": {"x": 1, "y": 2}, "b": 3}, {"a": {"x": 10}, "c": 4})
+        {'a': {'x': 10, 'y': 2}, 'b': 3, 'c': 4}
+    """
+    if not isinstance(space, dict) or not isinstance(values, Mapping) or is_grid(space):
+        return values
+    merged = copy.copy(space)
+    for key, value in values.items():
+        merged[key] = overlaid(space[key], value) if key in space else value
+    return merged
 
 
 def fresh_copy(value: Any) -> Any:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tuner.errors import SearchSpaceError
-from tuner.search_space.nodes import take_apart
+from tuner.search_space.nodes import Computed, take_apart
 from tuner.search_space.points import preset
 from tuner.search_space.resolution import Resolution
-from tuner.search_space.structure import path_text
+from tuner.search_space.structure import overlaid, path_text
 from tuner.validation import shorten
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ class SearchSpace:
             fastest, in the order of their names (of list indices: as numbers).
         has_unresolved: Whether it has any domain or grid.
         is_random: Whether it has any domain, also inside a grid.
+        searched: The flat names of its domains and grids, without functions of `sample_from`.
 
     Example:
         >>> import numpy as np
@@ -52,6 +53,9 @@ class SearchSpace:
         self.size = self._scope.size
         self.has_unresolved = bool(self._names)
         self.is_random = self._scope.is_random
+        self.searched = [
+            path_text(place.path) for place in self._scope.places if not isinstance(place, Computed)
+        ]
 
     @classmethod
     def of(cls, space: SearchSpace | Mapping[str, Any] | None) -> SearchSpace:
@@ -94,6 +98,33 @@ class SearchSpace:
                 continue
             evaluated[name] = value
         return evaluated
+
+    def completed(self, suggestion: Mapping[str, Any], *, seed: Sequence[int]) -> dict[str, Any]:
+        """Returns a searcher's suggestion with what it lacks: constants, functions, domains.
+
+        Args:
+            suggestion: Values, nested as in the space; they replace the space's own.
+            seed: What domains that are left are drawn from.
+
+        Raises:
+            SearchSpaceError: If a grid is left, or a function of `sample_from` raises.
+
+        Example:
+            >>> space = SearchSpace({"model": {"depth": 3}, "batch": 32})
+            >>> space.completed({"model": {"width": 8}}, seed=[0])
+            {'model': {'depth': 3, 'width': 8}, 'batch': 32}
+        """
+        space = SearchSpace(overlaid(self._space, suggestion))
+        if space._scope.grids:
+            names = ", ".join(path_text(grid.path) for grid in space._scope.grids)
+            raise SearchSpaceError(
+                f"{names}: the searcher suggested no value for this grid_search; use choice"
+            )
+        if not space.is_random:
+            return space.resolve(rng=None)
+        import numpy as np
+
+        return space.resolve(rng=np.random.default_rng(seed))
 
     def preset(self, point: Mapping[str, Any]) -> SearchSpace:
         """Returns the space with the values of `point` in place of its own.

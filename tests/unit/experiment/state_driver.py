@@ -119,7 +119,7 @@ class HesitantSearcher(Searcher):
         assert trial_id not in self.results
         known = sum(len(results) for results in self.results.values())
         self.results[trial_id] = []
-        return {"lr": (known * 0.37) % 1.0, "kind": "a", "pair": (known, str), 3: b"x"}
+        return {"lr": (known * 0.37) % 1.0, "layers": 1, "pair": (known, str), 3: b"x"}
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         assert trial_id not in self.ended
