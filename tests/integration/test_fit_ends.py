@@ -197,7 +197,9 @@ def test_retention_keeps_the_best_and_the_latest(tmp_path: Path) -> None:
     )
     kept = sorted(p.name for p in Path(result.path).glob("checkpoint_*"))
     assert kept == ["checkpoint_000000", "checkpoint_000001", "checkpoint_000002"]
-    assert [metrics["i"] for _, metrics in result.best_checkpoints] == [0, 2, 4]
+    scores = [metrics["score"] for _, metrics in result.best_checkpoints]
+    assert scores == sorted(scores)
+    assert {metrics["i"] for _, metrics in result.best_checkpoints} == {0, 2, 4}
     assert result.checkpoint is not None
     assert result.checkpoint.path.endswith("checkpoint_000002")
     assert not list(Path(result.path).glob(".checkpoint*"))

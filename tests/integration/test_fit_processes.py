@@ -37,6 +37,11 @@ class Saved(tune.Trainable):
     def save_checkpoint(self, checkpoint_dir):
         return {"i": self.i}
 
+def brief(config):
+    tune.report({"i": 0})
+    while "experiment_stopping" not in open("../journal/00000001.jsonl").read():
+        threading.Event().wait(0.01)
+
 def stubborn(config):
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     subprocess.Popen(["sleep", "1000"])
@@ -170,18 +175,64 @@ def test_a_stubborn_trial_and_all_its_children_are_killed(method: str, start: St
     run = start("stubborn", method)
     run.process.send_signal(signal.SIGTERM)
     output = run.end()
-    assert "STATUSES ['RUNNING', 'RUNNING']" in output
+    assert "STATUSES ['PAUSED', 'PAUSED']" in output
+    assert "was told to end, did not within 0.5 s, and was killed" in output
+    assert "memory" not in output
     assert not marked_processes(run.mark)
+
+
+def test_what_ends_by_itself_after_ctrl_c_is_complete(start: Start) -> None:
+    run = start("brief")
+    run.press_ctrl_c()
+    assert "STATUSES ['TERMINATED', 'TERMINATED']" in run.end()
+    assert run.last()["complete"] is False  # two more trials would have run
+
+
+def test_an_error_before_the_first_launch_is_all_that_is_shown(tmp_path: Path) -> None:
+    script = """
+import tuner as tune
+from tuner.search import Searcher
+
+class Broken(Searcher):
+    def suggest(self, trial_id):
+        raise RuntimeError("no idea")
+
+tune.Tuner(lambda config: 1, tune_config=tune.TuneConfig(search_alg=Broken())).fit()
+"""
+    process = start_script(script, tmp_path, uuid.uuid4().hex)
+    output, _ = process.communicate(timeout=30)
+    assert output.count("Traceback") == 1
+    assert output.strip().endswith("RuntimeError: no idea")
+
+
+def test_a_trial_sees_the_arguments_of_the_script(tmp_path: Path) -> None:
+    script = """
+import sys
+import tuner as tune
+sys.argv[1:] = ["--epochs", "3"]
+for method in ("fork", "spawn"):
+    executor = tune.LocalExecutor(start_method=method)
+    (result,) = tune.Tuner(
+        lambda config: {"argv": sys.argv},
+        run_config=tune.RunConfig(verbose=0, executor=executor),
+    ).fit()
+    assert result.metrics["argv"] == sys.argv, result.metrics["argv"]
+"""
+    process = start_script(script, tmp_path, uuid.uuid4().hex)
+    output, _ = process.communicate(timeout=30)
+    assert process.returncode == 0, output
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn"])
 def test_nothing_outlives_a_killed_driver_and_its_files_are_complete(
     method: str, start: Start
 ) -> None:
+    shared_memory = set(os.listdir("/dev/shm"))
     run = start("stubborn", method)
     assert len(marked_processes(run.mark)) >= 7
     run.process.kill()
     run.end()
     wait_until(lambda: not marked_processes(run.mark))
+    assert set(os.listdir("/dev/shm")) <= shared_memory
     rows = [path.read_text().count("\n") for path in run.folder.glob("*/result.json")]
     assert sum(rows) == run.events().count("result")

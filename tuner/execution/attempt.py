@@ -49,8 +49,12 @@ class AttemptRunner:
         self._node_ip = node_ip
         self._object: Trainable | None = None
 
-    def run(self, assignment: Assignment, channel: Channel) -> None:
-        """Runs an attempt to its end; an error of the user's code is raised."""
+    def run(self, assignment: Assignment, channel: Channel) -> bool:
+        """Runs an attempt to its end; an error of the user's code is raised.
+
+        Returns:
+            Whether it had nothing more to do; False if it was told to end, or signalled.
+        """
         config = codec.decode(assignment.config)
         session = self._session(assignment, channel)
         set_session(session)
@@ -60,10 +64,11 @@ class AttemptRunner:
             else:
                 _run_function(self._trainable, session, config)
         except TrialStopped:
-            pass
+            return False
         finally:
             set_session(None)
             flush_c_output()
+        return session.decision == CONTINUE
 
     def _session(self, assignment: Assignment, channel: Channel) -> Session:
         autofill = Autofill(

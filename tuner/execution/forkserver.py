@@ -51,19 +51,21 @@ class ForkServer:
         self._settings = settings
         self._worker_ids: dict[int, int] = {}  # by process id
         self._pids: dict[int, int] = {}  # by worker id
+        self._is_told_to_end = False
 
     def run(self) -> None:
-        """Serves until the controller closes its end, then kills what is left."""
+        """Serves until the controller closes its end or dies, then kills what is left."""
         wake_read, wake_write = os.pipe()
         os.set_blocking(wake_write, False)
         os.set_blocking(wake_read, False)
         signal.signal(signal.SIGCHLD, lambda signum, frame: None)
+        signal.signal(signal.SIGTERM, self._on_sigterm)  # raises nothing: kills must be complete
         signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
         selector = selectors.DefaultSelector()
         selector.register(self._control, selectors.EVENT_READ)
         selector.register(wake_read, selectors.EVENT_READ)
         try:
-            while True:
+            while not self._is_told_to_end:
                 ready = {key.fileobj for key, _ in selector.select()}
                 if wake_read in ready:
                     with contextlib.suppress(BlockingIOError):
@@ -74,9 +76,15 @@ class ForkServer:
         finally:
             self._kill_all()
 
+    def _on_sigterm(self, signum: int, frame: object) -> None:
+        self._is_told_to_end = True
+
     def _on_request(self, selector: selectors.BaseSelector) -> bool:
         """Handles one request; False when the controller is gone."""
-        data, fds, _, _ = socket.recv_fds(self._control, MAX_DATAGRAM, 2)
+        try:
+            data, fds, _, _ = socket.recv_fds(self._control, MAX_DATAGRAM, 2)
+        except ConnectionResetError:  # it left without having read all notices
+            return False
         if not data:
             return False
         request = json.loads(data)
@@ -87,11 +95,11 @@ class ForkServer:
         return True
 
     def _fork(self, worker_id: int, fds: list[int], selector: selectors.BaseSelector) -> None:
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})  # until the child heeds it
         pid = os.fork()
         if pid == 0:
-            selector.close()
-            self._control.close()
-            _become_worker(fds, self._trainable, self._settings)
+            _become_worker(fds, self._trainable, self._settings, [selector, self._control])
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
         for fd in fds:
             os.close(fd)
         self._worker_ids[pid] = worker_id
@@ -116,7 +124,6 @@ class ForkServer:
                 _tell(self._control, {"event": "exited", "worker": worker_id, "code": code})
 
     def _kill_all(self) -> None:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the parent's death, told a second time
         for pid in self._worker_ids:
             kill_group(pid, signal.SIGKILL)
         for pid in self._worker_ids:
@@ -131,8 +138,17 @@ def _tell(control: socket.socket, notice: dict[str, Any]) -> None:
         control.send(json.dumps(notice).encode())
 
 
-def _become_worker(fds: list[int], trainable: Any, settings: dict[str, Any]) -> None:
-    """Turns a freshly forked child into a worker; never returns."""
+def _become_worker(
+    fds: list[int], trainable: Any, settings: dict[str, Any], of_server: list[Any]
+) -> None:
+    """Turns a freshly forked child into a worker; never returns.
+
+    Args:
+        fds: The worker's line and its output.
+        trainable: What it trains.
+        settings: For `worker.serve`.
+        of_server: What the fork server has open and is to be closed here.
+    """
     parent = os.getppid()
     code = 1
     try:
@@ -141,6 +157,9 @@ def _become_worker(fds: list[int], trainable: Any, settings: dict[str, Any]) -> 
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+        for each in of_server:
+            each.close()
         line, output = fds
         os.dup2(output, 1)
         os.dup2(output, 2)
@@ -177,14 +196,26 @@ def fork_is_unsafe() -> str | None:
 
 def main() -> None:
     """Loads the trainable, then serves; all that it needs comes as one JSON argument."""
-    arguments = json.loads(sys.argv[1])
+    try:
+        _serve(json.loads(sys.argv[1]))
+    finally:
+        kill_children()
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError):
+                stream.flush()
+        os._exit(0)  # threads that the user's modules have started wait for nobody
+
+
+def _serve(arguments: dict[str, Any]) -> None:
     control = socket.socket(fileno=arguments["control"])
     adopt_orphans()
     signal.signal(signal.SIGTERM, lambda signum, frame: sys.exit())
     die_with_parent(arguments["parent"], signal.SIGTERM)
+    sys.argv = arguments["argv"]
     try:
         with loading():
             trainable = load_payload(arguments["payload"])
+        os.close(arguments["payload"])
     except BaseException:
         text = traceback.format_exc()[-MAX_DATAGRAM // 4 :]
         _tell(control, {"event": "failed", "error": text})

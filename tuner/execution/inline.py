@@ -89,14 +89,14 @@ class InlineExecutor:
             with _surroundings_restored():
                 prepare(assignment)
                 with self._redirection:
-                    self._runner.run(assignment, _InlineChannel(self, assignment))
+                    completed = self._runner.run(assignment, _InlineChannel(self, assignment))
         except Exception as error:
             text = format_error(error)
             return Failed(time.time(), assignment.trial_id, assignment.attempt, text)
         except SystemExit as error:
             text = format_error(error)
             return Failed(time.time(), assignment.trial_id, assignment.attempt, text)
-        return Finished(time.time(), assignment.trial_id, assignment.attempt)
+        return Finished(time.time(), assignment.trial_id, assignment.attempt, not completed)
 
     def deliver(self, stimulus: Stimulus) -> str:
         """Has a stimulus handled at once and returns the answer to it."""

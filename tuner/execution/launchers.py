@@ -9,6 +9,7 @@ import selectors
 import signal
 import socket
 import subprocess
+import sys
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -50,24 +51,25 @@ class ForkLauncher:
     """Starts workers through a fork server.
 
     Args:
-        payload: File that holds the trainable.
+        payload: Descriptor of the file that holds the trainable.
         selector: Gets the file descriptor to watch.
     """
 
-    def __init__(self, payload: str, selector: selectors.BaseSelector) -> None:
+    def __init__(self, payload: int, selector: selectors.BaseSelector) -> None:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         arguments = json.dumps(
             {
                 "control": theirs.fileno(),
                 "payload": payload,
                 "parent": os.getpid(),
+                "argv": sys.argv,
                 "settings": worker_settings(),
             }
         )
         self._process = subprocess.Popen(
             python_command("tuner.execution.forkserver", arguments),
             stdin=subprocess.DEVNULL,
-            pass_fds=[theirs.fileno()],
+            pass_fds=[theirs.fileno(), payload],
             env=threads.single_threaded(dict(os.environ)),
             start_new_session=True,
         )
@@ -141,11 +143,11 @@ class SpawnLauncher:
     """Starts every worker as a fresh interpreter.
 
     Args:
-        payload: File that holds the trainable.
+        payload: Descriptor of the file that holds the trainable.
         selector: Gets a file descriptor per worker to watch.
     """
 
-    def __init__(self, payload: str, selector: selectors.BaseSelector) -> None:
+    def __init__(self, payload: int, selector: selectors.BaseSelector) -> None:
         self._payload = payload
         self._selector = selector
         self._processes: dict[int, subprocess.Popen[bytes]] = {}
@@ -160,6 +162,7 @@ class SpawnLauncher:
                 "ended": theirs,
                 "payload": self._payload,
                 "parent": os.getpid(),
+                "argv": sys.argv,
                 "settings": worker_settings(),
             }
         )
@@ -168,7 +171,7 @@ class SpawnLauncher:
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
-            pass_fds=[line.fileno(), theirs],
+            pass_fds=[line.fileno(), theirs, self._payload],
             env=threads.single_threaded(dict(os.environ)),
             start_new_session=True,
         )

@@ -31,6 +31,7 @@ from tuner.execution.protocol import (
     DONE,
     ERROR,
     EXIT,
+    INTERRUPTED,
     RESULT,
     SAVED,
     Assignment,
@@ -138,6 +139,7 @@ class LocalExecutor:
         assignment = dataclasses.replace(assignment, environ=environ)
         worker.assignment = assignment
         worker.outcome = None
+        worker.was_told = worker.was_signalled = False
         self._by_trial[assignment.trial_id] = worker
         worker.send(run_frame(assignment))
 
@@ -148,6 +150,7 @@ class LocalExecutor:
             return
         worker.send(frame(ANSWER, decision.encode()))
         if decision != "CONTINUE":
+            worker.was_told = True
             patience = _PATIENCE * self._grace_s
             self._end_by(worker, time.monotonic() + patience, signal.SIGTERM)
 
@@ -156,7 +159,8 @@ class LocalExecutor:
         for assignment in self._held:
             if (assignment.trial_id, assignment.attempt) == (trial_id, attempt):
                 self._held.remove(assignment)
-                self._waiting.append(Finished(time.time(), trial_id, attempt))
+                now = time.time()
+                self._waiting.append(Finished(now, trial_id, attempt, interrupted=True))
                 return
         worker = self._worker_of(trial_id, attempt)
         if worker is not None and worker.worker_id not in self._ending:
@@ -201,7 +205,7 @@ class LocalExecutor:
         self._selector.close()
         os.close(self._wake_read)
         os.close(self._wake_write)
-        os.unlink(self._payload)
+        os.close(self._payload)
 
     # Workers
 
@@ -330,7 +334,8 @@ class LocalExecutor:
             text = "" if worker.outcome is None else worker.outcome[1].decode(errors="replace")
             stimuli.append(Failed(now, assignment.trial_id, assignment.attempt, text))
         else:
-            stimuli.append(Finished(now, assignment.trial_id, assignment.attempt))
+            interrupted = worker.outcome[1] == INTERRUPTED
+            stimuli.append(Finished(now, assignment.trial_id, assignment.attempt, interrupted))
 
     def _on_exit(self, ended: WorkerExit, now: float, stimuli: list[Stimulus]) -> None:
         worker = self._workers.get(ended.worker_id)
@@ -341,12 +346,24 @@ class LocalExecutor:
         while worker.on_output(now, stimuli):
             pass
         if worker.outcome is None:
-            worker.outcome = (ERROR, _describe_exit(ended.code).encode())
+            worker.outcome = self._outcome_of(worker, ended.code)
         if worker in self._idle:
             self._idle.remove(worker)
         self._conclude(worker, now, stimuli)
         self._forget(worker)
         self._launch_held()
+
+    def _outcome_of(self, worker: _Worker, code: int) -> tuple[int, bytes]:
+        """How an attempt ended whose process is gone without a word."""
+        if not worker.was_signalled or worker.assignment is None:
+            return ERROR, _describe_exit(code).encode()
+        logger.warning(
+            "%s was told to end, did not within %g s, and was killed (%s sets this time)",
+            worker.assignment.trial_name,
+            self._grace_s,
+            GRACE_VARIABLE,
+        )
+        return DONE, INTERRUPTED
 
     def _end_by(self, worker: _Worker, when: float, signum: int) -> None:
         worker.signal_at = when
@@ -358,6 +375,7 @@ class LocalExecutor:
         for worker in list(self._ending.values()):
             if worker.signal_at <= now:
                 self._launcher.kill(worker.worker_id, worker.signal)
+                worker.was_signalled = True
                 self._end_by(worker, now + self._grace_s, signal.SIGKILL)
 
     def _await_idle(self) -> None:
@@ -378,6 +396,8 @@ class _Worker:
         self.outcome: tuple[int, bytes] | None = None
         self.signal_at = 0.0
         self.signal: int = signal.SIGTERM
+        self.was_told = False
+        self.was_signalled = False
         self._executor = executor
 
     def open(self, line: socket.socket, output: int) -> None:
@@ -463,6 +483,8 @@ class _Worker:
                 name = body.decode()
                 stimuli.append(Saved(now, assignment.trial_id, assignment.attempt, name))
             elif kind in (DONE, ERROR):
+                if body == INTERRUPTED and not (self.was_told or self.was_signalled):
+                    kind, body = ERROR, b"the trial was ended by a SIGTERM from outside"
                 self.outcome = (kind, body)
                 self._executor.on_end(self, now, stimuli)
         return True

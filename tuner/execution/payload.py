@@ -1,7 +1,8 @@
-"""The trainable on its way to the workers: a file that every worker of a machine maps.
+"""The trainable on its way to the workers: a nameless file that every worker of a machine maps.
 
 Large buffers (numpy arrays and the like) are laid out beside the pickle and mapped copy-on-write,
-so that they exist once in memory however many workers read them.
+so that they exist once in memory however many workers read them. The file has no name, and is gone
+with the last process that has it open, however that ends.
 """
 
 from __future__ import annotations
@@ -10,17 +11,18 @@ import json
 import mmap
 import os
 import pickle
+import sys
 import tempfile
 from typing import Any
 
 from tuner.errors import TrainableError
 
 _ALIGNMENT = 64
-_SHARED_MEMORY = "/dev/shm"
+_SHARE_OF_MEMORY = 0.25
 
 
-def write_payload(trainable: Any, name: str) -> str:
-    """Writes a trainable to a new temporary file and returns the file's path.
+def write_payload(trainable: Any, name: str) -> int:
+    """Writes a trainable to a nameless file and returns the file's descriptor.
 
     Raises:
         TrainableError: it cannot be pickled.
@@ -37,19 +39,18 @@ def write_payload(trainable: Any, name: str) -> str:
         ) from error
     blobs = [content, *(buffer.raw() for buffer in buffers)]
     header = json.dumps([len(blob) for blob in blobs]).encode()
-    fd, path = tempfile.mkstemp(prefix="tuner-payload-", dir=_folder(sum(map(len, blobs))))
-    with os.fdopen(fd, "wb") as file:
+    fd = _nameless_file(sum(map(len, blobs)))
+    with os.fdopen(fd, "wb", closefd=False) as file:
         file.write(len(header).to_bytes(8, "big") + header)
         for blob in blobs:
             file.seek(_aligned(file.tell()))
             file.write(blob)
-    return path
+    return fd
 
 
-def load_payload(path: str) -> Any:
+def load_payload(fd: int) -> Any:
     """The trainable that `write_payload` wrote."""
-    with open(path, "rb") as file:
-        mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
+    mapped = mmap.mmap(fd, 0, access=mmap.ACCESS_COPY)
     start = 8 + int.from_bytes(mapped[:8], "big")
     sizes = json.loads(mapped[8:start])
     views = []
@@ -61,13 +62,14 @@ def load_payload(path: str) -> Any:
     return pickle.loads(views[0], buffers=views[1:])
 
 
-def _folder(size: int) -> str | None:
-    """Shared memory if it has ample room, else the default folder for temporary files."""
-    try:
-        stat = os.statvfs(_SHARED_MEMORY)
-    except OSError:
-        return None
-    return _SHARED_MEMORY if stat.f_bavail * stat.f_frsize > 2 * size else None
+def _nameless_file(size: int) -> int:
+    """In memory where the system can and there is ample of it, else in the temporary folder."""
+    if sys.platform == "linux":
+        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        if size <= _SHARE_OF_MEMORY * memory:
+            return os.memfd_create("tuner-payload")
+    with tempfile.TemporaryFile() as file:
+        return os.dup(file.fileno())
 
 
 def _aligned(offset: int) -> int:

@@ -17,13 +17,15 @@ from tuner.trainable.placement import Bundle
 # Worker to controller
 RESULT = 1  # length of the staged checkpoint's name (1 byte), the name, the result as JSON
 SAVED = 2  # the name of a checkpoint staged outside of a report
-DONE = 3  # the attempt is over
+DONE = 3  # the attempt is over: empty if it had nothing more to do, else INTERRUPTED
 ERROR = 4  # the attempt is over; its traceback as text
 
 # Controller to worker
 RUN = 10  # a pickled `Assignment`
 ANSWER = 11  # the decision on the last report
 EXIT = 12  # there is nothing more to do
+
+INTERRUPTED = b"interrupted"
 
 _HEAD = struct.Struct("!IB")
 _RECV_BYTES = 256 * 1024

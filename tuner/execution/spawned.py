@@ -35,8 +35,10 @@ def main() -> None:
     os.close(arguments["ended"])
     die_with_parent(watcher, signal.SIGKILL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM, KILL})
+    sys.argv = arguments["argv"]
     with loading():
         trainable = load_payload(arguments["payload"])
+    os.close(arguments["payload"])
     run_worker(arguments["line"], trainable, arguments["settings"])
 
 

@@ -14,6 +14,7 @@ from tuner.execution.protocol import (
     ANSWER,
     DONE,
     ERROR,
+    INTERRUPTED,
     RUN,
     SAVED,
     Assignment,
@@ -84,12 +85,12 @@ def _run(
             prepare(assignment)
             threads.set_num_threads(assignment.num_threads, chosen)
             with Redirection(assignment.stdout, assignment.stderr):
-                runner.run(assignment, channel)
+                completed = runner.run(assignment, channel)
     except TrialStopped:
-        return frame(DONE)
+        completed = False
     except BaseException as error:
         return frame(ERROR, format_error(error).encode(errors="replace"))
-    return frame(DONE)
+    return frame(DONE, b"" if completed else INTERRUPTED)
 
 
 @contextlib.contextmanager

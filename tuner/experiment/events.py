@@ -41,11 +41,15 @@ class Saved:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """An attempt came to its end without an error; its worker is free or gone."""
+    """An attempt came to its end without an error; its worker is free or gone.
+
+    It is `interrupted` if it was made to end, rather than having nothing more to do.
+    """
 
     time: float
     trial_id: str
     attempt: int
+    interrupted: bool = False
 
 
 @dataclass(frozen=True, slots=True)

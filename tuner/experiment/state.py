@@ -207,9 +207,10 @@ class ExperimentState:
         trial = self._live_trial(stimulus)
         if trial is None:
             return
-        told = self._told.get(trial.trial_id, PAUSE if self._resumable_stop else STOP)
-        status = PAUSED if told == PAUSE else TERMINATED
-        self._end_attempt(trial, status, None, stimulus.time)
+        told = self._told.get(trial.trial_id)
+        if told is None and stimulus.interrupted and self._resumable_stop:
+            told = PAUSE
+        self._end_attempt(trial, PAUSED if told == PAUSE else TERMINATED, None, stimulus.time)
 
     def _on_failed(self, stimulus: Failed) -> None:
         trial = self._live_trial(stimulus)
@@ -220,7 +221,8 @@ class ExperimentState:
             logger.warning("%s failed after it was told to stop:\n%s", trial, stimulus.error)
             self._end_attempt(trial, TERMINATED, None, stimulus.time)
         elif self._resumable_stop:
-            del self._live[trial.trial_id]  # stays RUNNING in the journal: to be continued
+            logger.warning("%s failed while the experiment ended:\n%s", trial, stimulus.error)
+            self._end_attempt(trial, PAUSED, None, stimulus.time)  # a restore tries again
         elif self._may_retry(trial):
             self._end_attempt(trial, PENDING, stimulus.error, stimulus.time)
         else:

@@ -27,6 +27,8 @@ class Trainable:
 
     Args:
         config: The configuration.
+        logger_creator: Accepted for compatibility, without effect.
+        storage: Accepted for compatibility, without effect.
 
     Attributes:
         config: The configuration.
@@ -42,7 +44,12 @@ class Trainable:
         11
     """
 
-    def __init__(self, config: dict[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        config: dict[str, Any] | None = None,
+        logger_creator: Any = None,
+        storage: Any = None,
+    ) -> None:
         self.config: dict[str, Any] = config if config is not None else {}
         self._context = _current_context()
         self._autofill = _standalone_autofill(self._context)

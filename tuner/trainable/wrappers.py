@@ -157,12 +157,27 @@ def _require_trainable(trainable: Any, where: str) -> None:
             raise TrainableError(
                 f"{where}: class {trainable.__name__!r} must be a subclass of tuner.Trainable"
             )
+        _require_sync(trainable.step, f"{trainable.__name__}.step", where)
         return
+    if isinstance(trainable, WrappedFunction):
+        return
+    _require_sync(trainable, trainable_name(trainable), where)
     if not callable(trainable):
         raise TrainableError(
             f"{where}: trainable={trainable!r:.100} must be a function, a Trainable class or a "
             "registered name"
         )
+
+
+def _require_sync(function: Any, name: str, where: str) -> None:
+    while isinstance(function, functools.partial):
+        function = function.func
+    for each in (function, type(function).__call__):
+        if inspect.iscoroutinefunction(each) or inspect.isasyncgenfunction(each):
+            raise TrainableError(
+                f"{where}: {name!r} is an async function, of which nothing would run; give one "
+                "that is not, and call asyncio.run(…) in it"
+            )
 
 
 def _require_arguments(

@@ -41,11 +41,9 @@ def test_results_survive_framing(raw: bytes, checkpoint: str | None) -> None:
 
 def test_a_payload_keeps_large_arrays_apart_and_writeable() -> None:
     arrays = [np.arange(n, dtype=np.float64) for n in (0, 1, 1000, 100_000)]
-    path = write_payload({"arrays": arrays, "function": lambda value: value + 1}, "name")
-    try:
-        one, other = load_payload(path), load_payload(path)
-    finally:
-        os.unlink(path)
+    payload = write_payload({"arrays": arrays, "function": lambda value: value + 1}, "name")
+    one, other = load_payload(payload), load_payload(payload)
+    os.close(payload)
     one["arrays"][2][:] = -1
     for array, loaded in zip(arrays, other["arrays"], strict=True):
         assert np.array_equal(array, loaded)

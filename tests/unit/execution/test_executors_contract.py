@@ -452,8 +452,46 @@ def test_an_attempt_that_never_reports_can_be_ended(
         driver.wait_until(lambda: bool(driver.results()))
         driver.executor.end("t0", 1)
         driver.wait()
-    assert kinds(driver.stimuli)[-1] == ("Failed" if ignores else "Finished")
+    last = driver.stimuli[-1]
+    assert isinstance(last, Finished)
+    assert last.interrupted
     assert (tmp_path / "t0" / "unwound").exists() is not ignores
+
+
+@in_processes
+def test_an_attempt_that_is_told_to_end_may_complete_by_itself(kind: str, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "gate")
+
+    def wait(config: dict[str, Any]) -> None:
+        tune.report({"ready": 1})
+        with open(config["gate"]) as gate:
+            gate.read()
+
+    with Driver(EXECUTORS[kind](), wait, tmp_path) as driver:
+        driver.launch(config={"gate": str(tmp_path / "gate")})
+        driver.wait_until(lambda: bool(driver.results()))
+        driver.executor.end("t0", 1)
+        with open(tmp_path / "gate", "w"):
+            pass
+        driver.wait()
+    last = driver.stimuli[-1]
+    assert isinstance(last, Finished)
+    assert not last.interrupted
+
+
+@in_processes
+def test_a_signal_from_outside_is_a_failure(kind: str, tmp_path: Path) -> None:
+    def suicidal(config: dict[str, Any]) -> None:
+        import signal
+        import threading
+
+        os.kill(os.getpid(), signal.SIGTERM)
+        threading.Event().wait()
+
+    with Driver(EXECUTORS[kind](), suicidal, tmp_path) as driver:
+        (last,) = driver.run()
+    assert isinstance(last, Failed)
+    assert last.error == "the trial was ended by a SIGTERM from outside"
 
 
 @in_processes

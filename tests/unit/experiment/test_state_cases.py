@@ -135,8 +135,8 @@ class Play:
         raw = codec.encode_metrics(result)
         return Reported(NOW, self.id(number), self.attempt(number), result, raw)
 
-    def finish(self, number: int) -> list[Fact]:
-        return self.give(Finished(NOW, self.id(number), self.attempt(number)))
+    def finish(self, number: int, *, interrupted: bool = False) -> list[Fact]:
+        return self.give(Finished(NOW, self.id(number), self.attempt(number), interrupted))
 
     def fail(self, number: int) -> list[Fact]:
         return self.give(Failed(NOW, self.id(number), self.attempt(number), "no luck"))
@@ -453,10 +453,22 @@ def test_policies_still_decide_on_results_after_a_stop_that_can_be_resumed() -> 
 def test_what_dies_after_a_stop_that_can_be_resumed_is_still_to_be_run() -> None:
     play = Play(searcher=Counting(1), max_failures=3)
     play.stop(resumable=True)
-    (ended,) = play.fail(0)
+    stopped, ended = play.fail(0)
+    assert isinstance(stopped, TrialEnded)
+    assert stopped.error is None
     assert isinstance(ended, ExperimentEnded)
     assert not ended.complete
-    assert play.statuses == "R"
+    assert play.statuses == "p"
+
+
+@pytest.mark.parametrize("interrupted", [False, True])
+def test_what_completes_after_a_stop_that_can_be_resumed_is_not_run_again(
+    interrupted: bool,
+) -> None:
+    play = Play(searcher=Counting(1))
+    play.stop(resumable=True)
+    play.finish(0, interrupted=interrupted)
+    assert play.statuses == ("p" if interrupted else "T")
 
 
 @pytest.mark.parametrize("resumable", [False, True])
