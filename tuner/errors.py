@@ -1,5 +1,7 @@
 """Every exception a user can meet, all below `TunerError`."""
 
+import contextlib
+
 
 class TunerError(Exception):
     """Base of all errors raised by this library."""
@@ -34,12 +36,36 @@ class TrialError(TunerError):
     """
 
     def __init__(self, trial_id: str, traceback: str) -> None:
-        super().__init__(f"trial {trial_id} failed:\n{traceback}")
+        Exception.__init__(self, f"trial {trial_id} failed:\n{traceback}")
         self.trial_id = trial_id
         self.traceback = traceback
 
+    @classmethod
+    def caused_by(cls, cause: BaseException, trial_id: str, traceback: str) -> "TrialError":
+        """An error that is of the class of the trial's exception as well, which is its cause.
+
+        Example:
+            >>> error = TrialError.caused_by(KeyError("lr"), "7f_00001", "KeyError: 'lr'")
+            >>> isinstance(error, KeyError), error.__cause__
+            (True, KeyError('lr'))
+        """
+        error = cls(trial_id, traceback)
+        if isinstance(cause, Exception):
+            with contextlib.suppress(TypeError):  # some classes cannot be combined, or are final
+                error = _combined(cls, type(cause))(trial_id, traceback)
+        error.__cause__ = cause
+        return error
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
     def __reduce__(self) -> tuple[type["TrialError"], tuple[str, str]]:
         return TrialError, (self.trial_id, self.traceback)
+
+
+def _combined(one: type[TrialError], other: type[Exception]) -> type[TrialError]:
+    name = f"{one.__name__}({other.__name__})"
+    return type(name, (one, other), {"__module__": one.__module__})
 
 
 class ResourceError(TunerError):

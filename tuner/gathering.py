@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import pickle
 from collections.abc import Iterator
 from typing import Any
 
@@ -52,7 +53,20 @@ def trial_error(trial: Trial) -> TrialError | None:
     """What a trial failed with for good, None if it did not."""
     if trial.status != ERROR or trial.error is None:
         return None
-    return TrialError(trial.trial_id, trial.error)
+    cause = _exception(trial.cause)
+    if cause is None:
+        return TrialError(trial.trial_id, trial.error)
+    return TrialError.caused_by(cause, trial.trial_id, trial.error)
+
+
+def _exception(pickled: bytes | None) -> BaseException | None:
+    if pickled is None:
+        return None
+    try:
+        cause = pickle.loads(pickled)
+    except Exception:  # its class may ask for more than it was pickled with
+        return None
+    return cause if isinstance(cause, BaseException) else None
 
 
 def _history(experiment_path: str, trial_id: str) -> Iterator[dict[str, Any]]:

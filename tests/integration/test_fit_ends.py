@@ -6,6 +6,8 @@ import itertools
 import json
 import logging
 import os
+import signal
+import sys
 import uuid
 from pathlib import Path
 from typing import Any
@@ -474,3 +476,63 @@ def test_two_runs_cannot_write_to_one_folder(tmp_path: Path) -> None:
 
     with pytest.raises(ExperimentLockedError, match=rf"process {os.getpid()} on .* since"):
         fit(endless, tmp_path, run={"callbacks": [FitAgain()], "name": "shared"})
+
+
+class OddError(Exception):
+    """One that is made from more than its message."""
+
+    def __init__(self, code: int, text: str) -> None:
+        super().__init__(text)
+        self.code = code
+
+    def __reduce__(self) -> Any:
+        return OddError, (self.code, self.args[0])
+
+
+class ForgetfulError(Exception):
+    """One that cannot be made again from what it was pickled with."""
+
+    def __init__(self, code: int, text: str) -> None:
+        super().__init__(f"{code}: {text}")
+
+
+def fail(config: dict[str, Any]) -> None:
+    how = config["how"]
+    if how == "exit":
+        sys.exit(3)
+    if how == "kill":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if how == "lambda":
+        raise RuntimeError(lambda: 1)
+    if how == "large":
+        raise RuntimeError("x" * 100_000)
+    raise {"odd": OddError, "forgetful": ForgetfulError}[how](3, "no luck")
+
+
+def test_errors_are_of_the_class_that_the_trial_raised(tmp_path: Path) -> None:
+    ways = ["odd", "lambda", "exit", "kill", "forgetful", "large"]
+    grid = fit(fail, tmp_path, space={"how": tune.grid_search(ways)})
+    errors = dict(zip(ways, grid.errors, strict=True))
+    assert all(isinstance(error, TrialError) for error in errors.values())
+    odd = errors["odd"]
+    assert isinstance(odd, OddError)
+    assert isinstance(odd.__cause__, OddError)
+    assert odd.__cause__.code == 3
+    assert "no luck" in str(odd)
+    assert isinstance(errors["lambda"], RuntimeError)
+    for how, text in (
+        ("exit", "SystemExit: 3"),
+        ("kill", "killed by SIGKILL"),
+        ("forgetful", "3: no luck"),
+        ("large", "x" * 100_000),
+    ):
+        assert type(errors[how]) is TrialError, how
+        assert text in str(errors[how])
+
+
+@pytest.mark.parametrize("executor", ["local", "inline"])
+def test_fail_fast_raise_can_be_caught_as_what_it_was(executor: str, tmp_path: Path) -> None:
+    run = {"failure_config": tune.FailureConfig(fail_fast="raise"), "executor": executor}
+    with pytest.raises(OddError, match="no luck") as raised:
+        fit(fail, tmp_path, space={"how": "odd"}, run=run)
+    assert isinstance(raised.value, TrialError)

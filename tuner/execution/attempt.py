@@ -22,6 +22,7 @@ from tuner.trainable.trainable import Trainable, is_trainable_class
 DEFAULT_METRIC = "_metric"
 SHOULD_CHECKPOINT = "should_checkpoint"
 PAUSE = "PAUSE"
+_LARGEST_ERROR = 64 * 1024  # bytes
 
 
 class Channel(Protocol):
@@ -158,6 +159,17 @@ def format_error(error: BaseException) -> str:
     while frames is not None and frames.tb_frame.f_code.co_filename.startswith(library):
         frames = frames.tb_next
     return "".join(traceback.format_exception(type(error), error, frames)).rstrip()
+
+
+def pickled_error(error: BaseException) -> bytes | None:
+    """The exception without its traceback; None if it cannot be pickled, or is large."""
+    import cloudpickle
+
+    try:
+        pickled: bytes = cloudpickle.dumps(error)
+    except Exception:
+        return None
+    return pickled if len(pickled) <= _LARGEST_ERROR else None
 
 
 def _run_function(function: Callable[..., Any], session: Session, config: dict[str, Any]) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from tuner.execution import machine
-from tuner.execution.attempt import AttemptRunner, format_error
+from tuner.execution.attempt import AttemptRunner, format_error, pickled_error
 from tuner.execution.executor import Job
 from tuner.execution.protocol import Assignment
 from tuner.execution.surroundings import Redirection, prepare
@@ -90,12 +90,9 @@ class InlineExecutor:
                 prepare(assignment)
                 with self._redirection:
                     completed = self._runner.run(assignment, _InlineChannel(self, assignment))
-        except Exception as error:
-            text = format_error(error)
-            return Failed(time.time(), assignment.trial_id, assignment.attempt, text)
-        except SystemExit as error:
-            text = format_error(error)
-            return Failed(time.time(), assignment.trial_id, assignment.attempt, text)
+        except (Exception, SystemExit) as error:
+            text, cause = format_error(error), pickled_error(error)
+            return Failed(time.time(), assignment.trial_id, assignment.attempt, text, cause)
         return Finished(time.time(), assignment.trial_id, assignment.attempt, not completed)
 
     def deliver(self, stimulus: Stimulus) -> str:

@@ -36,7 +36,9 @@ from tuner.execution.protocol import (
     SAVED,
     Assignment,
     FrameReader,
+    error_body,
     frame,
+    parse_error,
     parse_result,
     run_frame,
 )
@@ -331,8 +333,8 @@ class LocalExecutor:
             return
         del self._by_trial[assignment.trial_id]
         if worker.outcome is None or worker.outcome[0] == ERROR:
-            text = "" if worker.outcome is None else worker.outcome[1].decode(errors="replace")
-            stimuli.append(Failed(now, assignment.trial_id, assignment.attempt, text))
+            text, cause = ("", None) if worker.outcome is None else parse_error(worker.outcome[1])
+            stimuli.append(Failed(now, assignment.trial_id, assignment.attempt, text, cause))
         else:
             interrupted = worker.outcome[1] == INTERRUPTED
             stimuli.append(Finished(now, assignment.trial_id, assignment.attempt, interrupted))
@@ -356,7 +358,7 @@ class LocalExecutor:
     def _outcome_of(self, worker: _Worker, code: int) -> tuple[int, bytes]:
         """How an attempt ended whose process is gone without a word."""
         if not worker.was_signalled or worker.assignment is None:
-            return ERROR, _describe_exit(code).encode()
+            return ERROR, error_body(_describe_exit(code))
         logger.warning(
             "%s was told to end, did not within %g s, and was killed (%s sets this time)",
             worker.assignment.trial_name,
@@ -484,7 +486,7 @@ class _Worker:
                 stimuli.append(Saved(now, assignment.trial_id, assignment.attempt, name))
             elif kind in (DONE, ERROR):
                 if body == INTERRUPTED and not (self.was_told or self.was_signalled):
-                    kind, body = ERROR, b"the trial was ended by a SIGTERM from outside"
+                    kind, body = ERROR, error_body("the trial was ended by a SIGTERM from outside")
                 self.outcome = (kind, body)
                 self._executor.on_end(self, now, stimuli)
         return True

@@ -18,7 +18,7 @@ from tuner.trainable.placement import Bundle
 RESULT = 1  # length of the staged checkpoint's name (1 byte), the name, the result as JSON
 SAVED = 2  # the name of a checkpoint staged outside of a report
 DONE = 3  # the attempt is over: empty if it had nothing more to do, else INTERRUPTED
-ERROR = 4  # the attempt is over; its traceback as text
+ERROR = 4  # the attempt is over: length of the traceback (4 bytes), the traceback, the exception
 
 # Controller to worker
 RUN = 10  # a pickled `Assignment`
@@ -28,6 +28,7 @@ EXIT = 12  # there is nothing more to do
 INTERRUPTED = b"interrupted"
 
 _HEAD = struct.Struct("!IB")
+_LENGTH = struct.Struct("!I")
 _RECV_BYTES = 256 * 1024
 
 
@@ -97,6 +98,19 @@ def parse_result(body: bytes) -> tuple[bytes, str | None]:
     if not length:
         return body[1:], None
     return body[1 + length :], body[1 : 1 + length].decode()
+
+
+def error_body(text: str, cause: bytes | None = None) -> bytes:
+    """The body of an ERROR: a text, and the pickled exception if there is one."""
+    encoded = text.encode(errors="replace")
+    return _LENGTH.pack(len(encoded)) + encoded + (cause or b"")
+
+
+def parse_error(body: bytes) -> tuple[str, bytes | None]:
+    """The text and the pickled exception in the body of an ERROR."""
+    (length,) = _LENGTH.unpack_from(body)
+    end = _LENGTH.size + length
+    return body[_LENGTH.size : end].decode(), body[end:] or None
 
 
 def run_frame(assignment: Assignment) -> bytes:

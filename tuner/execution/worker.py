@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from tuner.execution import threads
-from tuner.execution.attempt import AttemptRunner, format_error
+from tuner.execution.attempt import AttemptRunner, format_error, pickled_error
 from tuner.execution.protocol import (
     ANSWER,
     DONE,
@@ -19,6 +19,7 @@ from tuner.execution.protocol import (
     SAVED,
     Assignment,
     Connection,
+    error_body,
     frame,
     parse_run,
     result_frame,
@@ -89,7 +90,7 @@ def _run(
     except TrialStopped:
         completed = False
     except BaseException as error:
-        return frame(ERROR, format_error(error).encode(errors="replace"))
+        return frame(ERROR, error_body(format_error(error), pickled_error(error)))
     return frame(DONE, b"" if completed else INTERRUPTED)
 
 

@@ -54,12 +54,13 @@ class Finished:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """An attempt ended with an error, or its worker died."""
+    """An attempt ended with an error, or its worker died; `cause` is the exception, pickled."""
 
     time: float
     trial_id: str
     attempt: int
     error: str
+    cause: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +165,10 @@ class CheckpointSaved:
 
 @dataclass(frozen=True, slots=True)
 class TrialEnded:
-    """An attempt ended, or a trial that was not running was ended; `status` is what it is now."""
+    """An attempt ended, or a trial that was not running was ended; `status` is what it is now.
+
+    `error` is the traceback, and `cause` the pickled exception, of an attempt that failed.
+    """
 
     event: ClassVar[str] = "trial_ended"
     time: float
@@ -172,6 +176,7 @@ class TrialEnded:
     attempt: int
     status: str
     error: str | None
+    cause: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)

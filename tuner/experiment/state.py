@@ -224,9 +224,9 @@ class ExperimentState:
             logger.warning("%s failed while the experiment ended:\n%s", trial, stimulus.error)
             self._end_attempt(trial, PAUSED, None, stimulus.time)  # a restore tries again
         elif self._may_retry(trial):
-            self._end_attempt(trial, PENDING, stimulus.error, stimulus.time)
+            self._end_attempt(trial, PENDING, stimulus.error, stimulus.time, stimulus.cause)
         else:
-            self._fail(trial, stimulus.error, stimulus.time)
+            self._fail(trial, stimulus.error, stimulus.time, stimulus.cause)
 
     def _on_capacity(self, stimulus: CapacityChanged) -> None:
         self.capacity.set_total(stimulus.resources)
@@ -372,7 +372,9 @@ class ExperimentState:
         self._commands.extend(DeleteCheckpoint(owner, old.name) for owner, old in removed)
         removed.clear()
 
-    def _end_attempt(self, trial: Trial, status: str, error: str | None, now: float) -> None:
+    def _end_attempt(
+        self, trial: Trial, status: str, error: str | None, now: float, cause: bytes | None = None
+    ) -> None:
         self._emit(
             TrialEnded(
                 time=now,
@@ -380,12 +382,13 @@ class ExperimentState:
                 attempt=trial.attempt,
                 status=status,
                 error=error,
+                cause=cause,
             )
         )
         self._delete_removed()
 
-    def _fail(self, trial: Trial, error: str, now: float) -> None:
-        self._end_attempt(trial, ERROR, error, now)
+    def _fail(self, trial: Trial, error: str, now: float, cause: bytes | None = None) -> None:
+        self._end_attempt(trial, ERROR, error, now, cause)
         if self.spec.fail_fast:
             self._stop(now, f"{trial} failed and fail_fast is set", STOP)
 

@@ -70,6 +70,7 @@ class Trial:
         last_result: The last valid result, `{}` before the first.
         num_failures: How often an attempt failed.
         error: Traceback of the last failure, None without one.
+        cause: The exception of the last failure, pickled, if it could be.
         checkpoints: The checkpoints that are kept, oldest first.
         in_use: Name of the checkpoint that the running attempt resumed from, None without one.
         start_time: Unix time of the first launch in seconds, None before.
@@ -87,6 +88,7 @@ class Trial:
         "_summaries",
         "attempt",
         "bundles",
+        "cause",
         "checkpoints",
         "config",
         "error",
@@ -130,6 +132,7 @@ class Trial:
         self.last_result: dict[str, Any] = {}
         self.num_failures = 0
         self.error: str | None = None
+        self.cause: bytes | None = None
         self.checkpoints: list[SavedCheckpoint] = []
         self.next_checkpoint = 0
         self.in_use: str | None = None

@@ -124,6 +124,7 @@ class TrialTable:
             self._prune(trial)
         if fact.error is not None:
             trial.error = fact.error
+            trial.cause = fact.cause
             trial.num_failures += 1
         return trial
 
