@@ -76,6 +76,49 @@ for trainable in (train, Counter):
     assert run_script(script, tmp_path) == "top of the script\n[3, 6]\n[13, 11]\n"
 
 
+def test_a_trial_can_pickle_what_the_script_defines(tmp_path: Path) -> None:
+    script = """
+import functools, multiprocessing, pickle
+import tuner as tune
+
+class State:
+    def __init__(self, value):
+        self.value = value
+
+def square(x):
+    return x * x
+
+def used(start):
+    restored = pickle.loads(pickle.dumps(State(start)))
+    with multiprocessing.get_context("fork").Pool(1) as pool:
+        return {"n": pool.map(square, [restored.value])[0], "same": type(restored) is State}
+
+def train(config, extra=None):
+    return used(config["start"].value)
+
+class Base(tune.Trainable):
+    def setup(self, config):
+        self.start = config["start"].value
+    def step(self):
+        return {**used(self.start), "done": True}
+
+class Derived(Base):
+    pass
+
+wrapped = [tune.with_parameters(train, extra=1), functools.partial(train, extra=2)]
+for method in ("fork", "spawn"):
+    for trainable in (train, *wrapped, Derived, tune.with_resources(Derived, {"CPU": 1})):
+        (result,) = tune.Tuner(
+            trainable, param_space={"start": State(3)},
+            run_config=tune.RunConfig(
+                verbose=0, executor=tune.LocalExecutor(start_method=method)
+            ),
+        ).fit()
+        print(result.error or (result.metrics["n"], result.metrics["same"]))
+"""
+    assert run_script(script, tmp_path) == "(9, True)\n" * 10
+
+
 @pytest.mark.slow
 def test_notebook_cells(tmp_path: Path) -> None:
     import nbformat

@@ -23,8 +23,7 @@ import traceback
 from typing import Any
 
 from tuner.execution import worker
-from tuner.execution.loading import loading
-from tuner.execution.payload import load_payload
+from tuner.execution.loading import load_trainable
 from tuner.execution.process import (
     adopt_orphans,
     die_with_parent,
@@ -213,9 +212,7 @@ def _serve(arguments: dict[str, Any]) -> None:
     die_with_parent(arguments["parent"], signal.SIGTERM)
     sys.argv = arguments["argv"]
     try:
-        with loading():
-            trainable = load_payload(arguments["payload"])
-        os.close(arguments["payload"])
+        trainable = load_trainable(arguments["payload"])
     except BaseException:
         text = traceback.format_exc()[-MAX_DATAGRAM // 4 :]
         _tell(control, {"event": "failed", "error": text})

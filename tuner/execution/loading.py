@@ -1,24 +1,58 @@
-"""Whether this process is loading the trainable, during which no experiment may begin."""
+"""Loading the trainable in a process that is to run it."""
 
 from __future__ import annotations
 
-import contextlib
+import functools
+import inspect
+import os
+import sys
 from collections.abc import Iterator
+from typing import Any
+
+from tuner.execution.payload import load_payload
+from tuner.trainable.wrappers import WrappedFunction
 
 _is_loading = False
 
 
-@contextlib.contextmanager
-def loading() -> Iterator[None]:
-    """Marks that the trainable, and with it the user's modules, is being loaded."""
+def load_trainable(payload: int) -> Any:
+    """Loads the trainable and closes the file that holds it.
+
+    What it refers to of the user's script becomes part of `__main__` here as well, so that code of
+    the trial can pickle objects of classes that the script defines.
+
+    Args:
+        payload: Descriptor of the file that `write_payload` wrote.
+    """
     global _is_loading
     _is_loading = True
     try:
-        yield
+        trainable = load_payload(payload)
     finally:
         _is_loading = False
+        os.close(payload)
+    main = sys.modules["__main__"]
+    for function in _functions(trainable):
+        if function.__module__ == "__main__":
+            for name, value in function.__globals__.items():
+                if not name.startswith("__"):
+                    setattr(main, name, value)
+    return trainable
 
 
 def is_loading() -> bool:
-    """Whether a worker's process is loading the trainable right now."""
+    """Whether this process is loading a trainable, during which no experiment may begin."""
     return _is_loading
+
+
+def _functions(trainable: Any) -> Iterator[Any]:
+    """The functions that a trainable consists of; those of one script share their globals."""
+    if isinstance(trainable, WrappedFunction):
+        trainable = trainable.function
+    while isinstance(trainable, functools.partial):
+        trainable = trainable.func
+    if inspect.isfunction(trainable):
+        yield trainable
+        return
+    for each in inspect.getmro(trainable if inspect.isclass(trainable) else type(trainable)):
+        yield from filter(inspect.isfunction, vars(each).values())

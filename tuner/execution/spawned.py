@@ -13,8 +13,7 @@ import sys
 from typing import NoReturn
 
 from tuner.execution.forkserver import run_worker
-from tuner.execution.loading import loading
-from tuner.execution.payload import load_payload
+from tuner.execution.loading import load_trainable
 from tuner.execution.process import adopt_orphans, die_with_parent, kill_children, kill_group
 
 KILL = signal.SIGINT
@@ -36,9 +35,7 @@ def main() -> None:
     die_with_parent(watcher, signal.SIGKILL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM, KILL})
     sys.argv = arguments["argv"]
-    with loading():
-        trainable = load_payload(arguments["payload"])
-    os.close(arguments["payload"])
+    trainable = load_trainable(arguments["payload"])
     run_worker(arguments["line"], trainable, arguments["settings"])
 
 
