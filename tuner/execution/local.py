@@ -56,7 +56,7 @@ from tuner.experiment.events import (
 logger = logging.getLogger(__name__)
 
 GRACE_VARIABLE = "TUNER_STOP_GRACE_S"
-_RECV_BYTES = 256 * 1024
+_RECV_BYTES = 64 * 1024  # beyond 128 KiB, malloc would map fresh pages at every call
 _OUTPUT_BYTES = 64 * 1024
 _PATIENCE = 10  # grace periods for what was told to end and says no more: it may be saving
 

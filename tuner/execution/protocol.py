@@ -29,7 +29,7 @@ INTERRUPTED = b"interrupted"
 
 _HEAD = struct.Struct("!IB")
 _LENGTH = struct.Struct("!I")
-_RECV_BYTES = 256 * 1024
+_RECV_BYTES = 64 * 1024  # beyond 128 KiB, malloc would map fresh pages at every call
 
 
 @dataclass(frozen=True, slots=True)
