@@ -41,7 +41,7 @@ def _result(trial: Trial, checkpoints: list[SavedCheckpoint]) -> Result:
         config=trial.config,
         path=trial.path,
         checkpoint=trial.checkpoint,
-        error=trial_error(trial),
+        error=_trial_error(trial),
         status=trial.status,
         metric_analysis=trial.metric_analysis,
         checkpoints=saved,
@@ -49,7 +49,7 @@ def _result(trial: Trial, checkpoints: list[SavedCheckpoint]) -> Result:
     )
 
 
-def trial_error(trial: Trial) -> TrialError | None:
+def _trial_error(trial: Trial) -> TrialError | None:
     """What a trial failed with for good, None if it did not."""
     if trial.status != ERROR or trial.error is None:
         return None

@@ -1,41 +1,33 @@
-"""`Tuner`: builds an experiment from the user's configs, runs it, and hands out its results."""
+"""`Tuner`: runs an experiment for the user's configs, and hands out its results."""
 
 from __future__ import annotations
 
 import logging
 import os
-import random
-import secrets
-import sys
 import time
 from typing import Any
 
 from tuner.assignments import AssignmentFactory, log_files
 from tuner.callbacks.console import Console
 from tuner.callbacks.dispatch import CallbackDispatch
-from tuner.callbacks.status import ExperimentInfo
 from tuner.config import RunConfig, TuneConfig
 from tuner.controller import Controller, Parts
-from tuner.description import describe, pickled
 from tuner.errors import ConfigError, StorageError, TunerError
-from tuner.execution.executor import TrialExecutor
 from tuner.execution.loading import is_loading
 from tuner.experiment.folder import ExperimentFolder, default_storage_path, new_folder
 from tuner.experiment.journal import JournalWriter
-from tuner.experiment.retention import Retention
-from tuner.experiment.spec import ExperimentSpec
 from tuner.experiment.state import ExperimentState
 from tuner.experiment.trial_table import TrialTable
-from tuner.gathering import gather, trial_error
-from tuner.policies import build_scheduler, build_searcher, build_stopper
+from tuner.gathering import gather
+from tuner.plan import Plan, make_plan
+from tuner.policies import build_stopper
 from tuner.recording.defaults import split_callbacks
 from tuner.recording.process import RecorderProcess
 from tuner.result_grid import ResultGrid
-from tuner.search.searcher import Searcher
 from tuner.search_space.variants import SearchSpace
 from tuner.trainable.registry import get_trainable
 from tuner.trainable.trainable import is_trainable_class
-from tuner.trainable.wrappers import resources_for, resources_vary, trainable_name
+from tuner.trainable.wrappers import trainable_name
 from tuner.version import __version__
 
 logger = logging.getLogger(__name__)
@@ -106,11 +98,17 @@ class Tuner:
                 f"fit() was called by the import of a module that {trainable_label!r} needs, in a "
                 "worker: put the call below `if __name__ == '__main__':` or into a function"
             )
+        plan = make_plan(
+            self._trainable, trainable_label, self._space, self._tune_config, self._run_config
+        )
         folder = self._folder(trainable_label)
         try:
-            return self._fit_in(folder, os.path.basename(folder.path), trainable_label)
+            self._results = _run(plan, folder)
         finally:
             folder.release()
+        if self._run_config.failure_config.fail_fast == "raise" and self._results.errors:
+            raise self._results.errors[0]
+        return self._results
 
     def get_results(self) -> ResultGrid:
         """The results of the last `fit()`.
@@ -120,98 +118,6 @@ class Tuner:
         """
         if self._results is None:
             raise TunerError("Tuner: get_results() has nothing to return yet; call fit() first")
-        return self._results
-
-    def _fit_in(self, folder: ExperimentFolder, name: str, trainable_label: str) -> ResultGrid:
-        tune_config, run_config = self._tune_config, self._run_config
-        started = time.time()
-        seed = _fresh_seed() if tune_config.seed is None else tune_config.seed
-        id_prefix = secrets.token_hex(3)[:5]
-        content = pickled(self._trainable, self._space, tune_config, run_config)
-        searcher = build_searcher(tune_config, self._space, seed)
-        scheduler = build_scheduler(tune_config, seed)
-        stopper = build_stopper(run_config.stop, tune_config.time_budget_s)
-        executor = _executor(run_config.executor)
-        total = searcher.total_samples(tune_config.num_samples)
-        spec = ExperimentSpec(
-            path=folder.path,
-            trainable_name=trainable_label,
-            param_space=SearchSpace(self._space),
-            id_prefix=id_prefix,
-            seed=seed,
-            num_trials=total,
-            max_running=_max_running(tune_config, searcher, executor),
-            max_failures=run_config.failure_config.max_failures,
-            fail_fast=bool(run_config.failure_config.fail_fast),
-            bundles_for=lambda config: resources_for(self._trainable, config).bundles,
-            bundles_vary=resources_vary(self._trainable),
-            name_creator=tune_config.trial_name_creator,
-            dirname_creator=tune_config.trial_dirname_creator,
-            taken_dirnames=folder.entries(),
-        )
-        description = describe(
-            version=__version__,
-            name=name,
-            trainable=trainable_label,
-            seed=seed,
-            id_prefix=id_prefix,
-            tune_config=tune_config,
-            run_config=run_config,
-        )
-        moved = folder.begin(description, content)
-        table = TrialTable(folder.path, self._retention())
-        state = ExperimentState(spec, table, searcher, scheduler, stopper)
-        callbacks, loggers = split_callbacks(run_config.callbacks or [])
-        verbose = 1 if run_config.verbose is None else run_config.verbose
-        console = Console(verbose, run_config.progress_reporter, live=executor.max_running != 1)
-        metric = tune_config.metric or scheduler.metric
-        mode = tune_config.mode or scheduler.mode
-        for callback in callbacks:
-            callback.setup(
-                stop=run_config.stop, num_samples=tune_config.num_samples, total_num_samples=total
-            )
-        journal = JournalWriter(folder.path)
-        recorder = RecorderProcess(folder.path, loggers)
-        recorder.start()
-        controller = Controller(
-            Parts(
-                state=state,
-                executor=executor,
-                journal=journal,
-                callbacks=CallbackDispatch(callbacks, table),
-                console=console,
-                assignments=AssignmentFactory(
-                    experiment_name=name,
-                    seed=seed,
-                    checkpoint_config=run_config.checkpoint_config,
-                    log_to_file=log_files(run_config.log_to_file),
-                    keep_workers=tune_config.reuse_actors,
-                ),
-                info=ExperimentInfo(
-                    name=name,
-                    path=folder.path,
-                    metric=metric if isinstance(metric, str) else None,
-                    mode=mode if isinstance(mode, str) else None,
-                    total_trials=total,
-                    scheduler_name=type(scheduler).__name__,
-                    searcher_name=type(searcher).__name__,
-                    start_time=started,
-                ),
-            ),
-            self._trainable,
-        )
-        if moved is not None:
-            console.message(f"An earlier run of this name is kept in {moved}")
-        try:
-            controller.run(__version__)
-        finally:
-            for message in recorder.finish(RECORDING_TIMEOUT_S):
-                logger.error("%s", message)
-        self._results = gather(table, tune_config.metric, tune_config.mode)
-        if run_config.failure_config.fail_fast == "raise":
-            errors = (trial_error(trial) for trial in table.trials)
-            for error in filter(None, errors):
-                raise error
         return self._results
 
     def _folder(self, trainable_label: str) -> ExperimentFolder:
@@ -232,12 +138,6 @@ class Tuner:
             )
         return os.path.abspath(os.path.expanduser(path))
 
-    def _retention(self) -> Retention:
-        config = self._run_config.checkpoint_config
-        return Retention(
-            config.num_to_keep, config.checkpoint_score_attribute, config.checkpoint_score_order
-        )
-
     def _check_checkpoint_config(self) -> None:
         config = self._run_config.checkpoint_config
         if is_trainable_class(self._trainable):
@@ -256,34 +156,49 @@ def _check_type(name: str, value: object, kind: type) -> None:
         raise ConfigError(f"Tuner: {name}={value!r:.100} must be a {kind.__name__}")
 
 
-def _fresh_seed() -> int:
-    """A seed that is the same again where the user has seeded the global streams."""
-    numpy_random = sys.modules.get("numpy.random")
-    if numpy_random is not None:
-        return int(numpy_random.randint(2**31))
-    return random.getrandbits(31)
-
-
-def _executor(executor: Any) -> TrialExecutor:
-    if executor in ("auto", "local"):
-        from tuner.execution.local import LocalExecutor
-
-        return LocalExecutor()
-    if executor == "inline":
-        from tuner.execution.inline import InlineExecutor
-
-        return InlineExecutor()
-    if isinstance(executor, str):
-        raise ConfigError(
-            f"RunConfig: executor={executor!r} is not available in this version; use 'local' or "
-            "'inline'"
+def _run(plan: Plan, folder: ExperimentFolder) -> ResultGrid:
+    """Runs an experiment to its end, and waits for its files to be complete."""
+    config, name = plan.run_config, os.path.basename(folder.path)
+    started = time.time()
+    table = TrialTable(folder.path, plan.retention)
+    spec = plan.spec(folder.path, folder.entries())
+    state = ExperimentState(spec, table, plan.searcher, plan.scheduler, plan.stopper)
+    moved = folder.begin(plan.description(name), plan.content)
+    callbacks, loggers = split_callbacks(config.callbacks or [])
+    for callback in callbacks:
+        callback.setup(
+            stop=config.stop,
+            num_samples=plan.tune_config.num_samples,
+            total_num_samples=plan.total_trials,
         )
-    if not isinstance(executor, TrialExecutor):
-        raise ConfigError(f"RunConfig: executor={executor!r:.100} must be a name or an executor")
-    return executor
-
-
-def _max_running(config: TuneConfig, searcher: Searcher, executor: TrialExecutor) -> int | None:
-    limits = [config.max_concurrent_trials, searcher.max_concurrent or None, executor.max_running]
-    known = [limit for limit in limits if limit is not None]
-    return min(known) if known else None
+    verbose = 1 if config.verbose is None else config.verbose
+    console = Console(verbose, config.progress_reporter, live=plan.executor.max_running != 1)
+    journal = JournalWriter(folder.path)
+    recorder = RecorderProcess(folder.path, loggers)
+    recorder.start()
+    controller = Controller(
+        Parts(
+            state=state,
+            executor=plan.executor,
+            journal=journal,
+            callbacks=CallbackDispatch(callbacks, table),
+            console=console,
+            assignments=AssignmentFactory(
+                experiment_name=name,
+                seed=plan.seed,
+                checkpoint_config=config.checkpoint_config,
+                log_to_file=log_files(config.log_to_file),
+                keep_workers=plan.tune_config.reuse_actors,
+            ),
+            info=plan.info(name, folder.path, started),
+        ),
+        plan.trainable,
+    )
+    if moved is not None:
+        console.message(f"An earlier run of this name is kept in {moved}")
+    try:
+        controller.run(__version__)
+    finally:
+        for message in recorder.finish(RECORDING_TIMEOUT_S):
+            logger.error("%s", message)
+    return gather(table, plan.tune_config.metric, plan.tune_config.mode)

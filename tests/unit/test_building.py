@@ -49,10 +49,13 @@ def test_policies_by_name_by_object_and_by_default() -> None:
         ),
     ],
 )
-def test_policies_that_cannot_be(config: dict[str, Any], words: str) -> None:
-    tuner = tune.Tuner(train, tune_config=tune.TuneConfig(**config))
+def test_policies_that_cannot_be(config: dict[str, Any], words: str, tmp_path: Path) -> None:
+    results = tmp_path / "results"
+    run_config = tune.RunConfig(storage_path=str(results))
+    tuner = tune.Tuner(train, tune_config=tune.TuneConfig(**config), run_config=run_config)
     with pytest.raises(ConfigError, match=words):
         tuner.fit()
+    assert not results.exists()
 
 
 def test_a_time_budget_has_a_deadline() -> None:

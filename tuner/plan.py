@@ -1,0 +1,193 @@
+"""What a run is going to do: the user's configs turned into parts, before any file is written."""
+
+from __future__ import annotations
+
+import random
+import secrets
+import sys
+from dataclasses import dataclass
+from typing import Any
+
+from tuner.callbacks.status import ExperimentInfo
+from tuner.config import RunConfig, TuneConfig
+from tuner.description import describe, pickled
+from tuner.errors import ConfigError
+from tuner.execution.executor import TrialExecutor
+from tuner.experiment.retention import Retention
+from tuner.experiment.spec import ExperimentSpec
+from tuner.policies import build_scheduler, build_searcher, build_stopper
+from tuner.schedulers.scheduler import TrialScheduler
+from tuner.search.searcher import Searcher
+from tuner.search_space.variants import SearchSpace
+from tuner.stoppers.stopper import Stopper
+from tuner.trainable.wrappers import resources_for, resources_vary
+from tuner.version import __version__
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """Everything about a run that does not depend on where its files go.
+
+    Attributes:
+        trainable: What is trained.
+        trainable_name: What trials are called after.
+        param_space: The search space.
+        tune_config: What is searched for, and how.
+        run_config: When trials end, what happens on errors, what is recorded.
+        seed: From which every random choice derives.
+        id_prefix: What every trial id begins with.
+        searcher: Proposes configurations.
+        scheduler: Decides on results.
+        stopper: Ends trials and the experiment.
+        executor: Runs trials.
+        content: The pickled parts of it that a restore needs.
+    """
+
+    trainable: Any
+    trainable_name: str
+    param_space: SearchSpace
+    tune_config: TuneConfig
+    run_config: RunConfig
+    seed: int
+    id_prefix: str
+    searcher: Searcher
+    scheduler: TrialScheduler
+    stopper: Stopper
+    executor: TrialExecutor
+    content: bytes
+
+    @property
+    def total_trials(self) -> int | None:
+        """How many trials there will be, None if there is no limit."""
+        return self.searcher.total_samples(self.tune_config.num_samples)
+
+    @property
+    def retention(self) -> Retention:
+        """Which checkpoints are kept."""
+        config = self.run_config.checkpoint_config
+        return Retention(
+            config.num_to_keep, config.checkpoint_score_attribute, config.checkpoint_score_order
+        )
+
+    def spec(self, path: str, taken_dirnames: frozenset[str]) -> ExperimentSpec:
+        """What the state machine needs to know.
+
+        Args:
+            path: The experiment's folder.
+            taken_dirnames: What lies in it already.
+        """
+        failure_config = self.run_config.failure_config
+        return ExperimentSpec(
+            path=path,
+            trainable_name=self.trainable_name,
+            param_space=self.param_space,
+            id_prefix=self.id_prefix,
+            seed=self.seed,
+            num_trials=self.total_trials,
+            max_running=self._max_running(),
+            max_failures=failure_config.max_failures,
+            fail_fast=bool(failure_config.fail_fast),
+            bundles_for=lambda config: resources_for(self.trainable, config).bundles,
+            bundles_vary=resources_vary(self.trainable),
+            name_creator=self.tune_config.trial_name_creator,
+            dirname_creator=self.tune_config.trial_dirname_creator,
+            taken_dirnames=taken_dirnames,
+        )
+
+    def info(self, name: str, path: str, start_time: float) -> ExperimentInfo:
+        """What the console shows of the experiment.
+
+        Args:
+            name: The experiment's name.
+            path: Its folder.
+            start_time: Unix time in seconds.
+        """
+        metric = self.tune_config.metric or self.scheduler.metric
+        mode = self.tune_config.mode or self.scheduler.mode
+        return ExperimentInfo(
+            name=name,
+            path=path,
+            metric=metric if isinstance(metric, str) else None,
+            mode=mode if isinstance(mode, str) else None,
+            total_trials=self.total_trials,
+            scheduler_name=type(self.scheduler).__name__,
+            searcher_name=type(self.searcher).__name__,
+            start_time=start_time,
+        )
+
+    def description(self, name: str) -> dict[str, Any]:
+        """The readable facts of `experiment.json`."""
+        return describe(
+            version=__version__,
+            name=name,
+            trainable=self.trainable_name,
+            seed=self.seed,
+            id_prefix=self.id_prefix,
+            tune_config=self.tune_config,
+            run_config=self.run_config,
+        )
+
+    def _max_running(self) -> int | None:
+        limits = [
+            self.tune_config.max_concurrent_trials,
+            self.searcher.max_concurrent or None,
+            self.executor.max_running,
+        ]
+        return min((limit for limit in limits if limit is not None), default=None)
+
+
+def make_plan(
+    trainable: Any,
+    trainable_name: str,
+    param_space: dict[str, Any],
+    tune_config: TuneConfig,
+    run_config: RunConfig,
+) -> Plan:
+    """The plan for a new run.
+
+    Raises:
+        ConfigError, TrainableError, SearchSpaceError: something in it cannot work.
+    """
+    content = pickled(trainable, param_space, tune_config, run_config)  # before they are told more
+    seed = _fresh_seed() if tune_config.seed is None else tune_config.seed
+    return Plan(
+        trainable=trainable,
+        trainable_name=trainable_name,
+        param_space=SearchSpace(param_space),
+        tune_config=tune_config,
+        run_config=run_config,
+        seed=seed,
+        id_prefix=secrets.token_hex(3)[:5],
+        searcher=build_searcher(tune_config, param_space, seed),
+        scheduler=build_scheduler(tune_config, seed),
+        stopper=build_stopper(run_config.stop, tune_config.time_budget_s),
+        executor=_executor(run_config.executor),
+        content=content,
+    )
+
+
+def _fresh_seed() -> int:
+    """A seed that is the same again where the user has seeded the global streams."""
+    numpy_random = sys.modules.get("numpy.random")
+    if numpy_random is not None:
+        return int(numpy_random.randint(2**31))
+    return random.getrandbits(31)
+
+
+def _executor(executor: Any) -> TrialExecutor:
+    if executor in ("auto", "local"):
+        from tuner.execution.local import LocalExecutor
+
+        return LocalExecutor()
+    if executor == "inline":
+        from tuner.execution.inline import InlineExecutor
+
+        return InlineExecutor()
+    if isinstance(executor, str):
+        raise ConfigError(
+            f"RunConfig: executor={executor!r} is not available in this version; use 'local' or "
+            "'inline'"
+        )
+    if not isinstance(executor, TrialExecutor):
+        raise ConfigError(f"RunConfig: executor={executor!r:.100} must be a name or an executor")
+    return executor
