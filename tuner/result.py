@@ -14,6 +14,7 @@ from tuner.filesystems import join, local_filesystem, resolve
 from tuner.flatten import flatten, lookup
 from tuner.metrics import as_number
 from tuner.result_fields import AUTOFILLED
+from tuner.tables import to_frame
 from tuner.trial_folder import TrialFolder, without_superseded
 from tuner.validation import check_mode, did_you_mean, shorten
 
@@ -173,9 +174,7 @@ class Result:
         Raises:
             StorageError: a file is damaged.
         """
-        import pandas
-
-        return pandas.DataFrame([flatten(row) for row in self.history()])
+        return to_frame(flatten(row) for row in self.history())
 
     @cached_property
     def best_checkpoints(self) -> list[tuple[Checkpoint, dict[str, Any]]]:

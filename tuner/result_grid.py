@@ -7,12 +7,12 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, overload
 
-from tuner.arrow_table import to_table
 from tuner.errors import ConfigError, ResultError, TrialError
 from tuner.filesystems import join, local_filesystem, read_bytes, resolve
 from tuner.flatten import flatten, lookup
 from tuner.metrics import as_number
 from tuner.result import Result, Scope, check_scope, metric_names
+from tuner.tables import to_frame, to_table
 from tuner.validation import check_mode, did_you_mean, shorten
 
 if TYPE_CHECKING:
@@ -158,8 +158,6 @@ class ResultGrid(Sequence[Result]):
             ConfigError: a metric without a mode, a mode without a metric, or no such mode.
             StorageError: a trial's file is damaged.
         """
-        import pandas
-
         if filter_metric is None and filter_mode is not None:
             raise ConfigError(
                 f"get_dataframe(filter_mode={filter_mode!r}): pass the filter_metric, too"
@@ -175,8 +173,8 @@ class ResultGrid(Sequence[Result]):
                 )
             check_mode("get_dataframe", "filter_mode", mode)
             rows = ((result, _best_row(result, filter_metric, mode)) for result in self._results)
-        return pandas.DataFrame(
-            [{**_flat_row(result, row), "logdir": result.path} for result, row in rows if row]
+        return to_frame(
+            {**_flat_row(result, row), "logdir": result.path} for result, row in rows if row
         )
 
     def to_arrow(self) -> pyarrow.Table:

@@ -12,7 +12,6 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
-from tuner.arrow_table import to_table
 from tuner.errors import ConfigError, ResultError, TrialError, TunerError
 from tuner.result import Result
 from tuner.result_grid import ResultGrid
@@ -280,37 +279,6 @@ def test_to_arrow_prefers_results_parquet(tmp_path: Path, remote: bool) -> None:
     result = trial(tmp_path, "t", [{"loss": 3}])
     grid = ResultGrid([result], experiment_path=path, filesystem=filesystem)
     assert grid.to_arrow().equals(written)
-
-
-def test_a_table_holds_whatever_was_reported(tmp_path: Path) -> None:
-    table = to_table(
-        [
-            {"mixed": 1, "list": [1, 2], "big": 2**70, "late": None, "empty": {}, "f": math.tanh},
-            {
-                "mixed": "a\ud800",
-                "odd": {(1, 2): 3},
-                "list": [],
-                "number": 1,
-                "nan": math.nan,
-                "late": 3,
-            },
-            {"mixed": [True], "number": 2.5},
-        ]
-    )
-    assert table["mixed"].to_pylist() == ["1", "a\\ud800", "[true]"]
-    assert table["list"].to_pylist() == [[1, 2], [], None]
-    assert table["big"].to_pylist() == [str(2**70), None, None]
-    assert table["late"].to_pylist() == [None, 3, None]
-    assert table["number"].to_pylist() == [None, 1.0, 2.5]
-    assert math.isnan(table["nan"].to_pylist()[1])
-    assert table["empty"].to_pylist() == ["{}", None, None]
-    assert table["odd"].to_pylist() == [None, "{(1, 2): 3}", None]
-    assert "tanh" in table["f"].to_pylist()[0]
-    pyarrow.parquet.write_table(table, tmp_path / "table.parquet")
-    back = pyarrow.parquet.read_table(tmp_path / "table.parquet")
-    assert back.column_names == table.column_names
-    assert back["mixed"].equals(table["mixed"])
-    assert to_table([]).num_rows == 0
 
 
 # Cost

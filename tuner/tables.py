@@ -1,4 +1,4 @@
-"""Results as an Arrow table, whatever was reported."""
+"""Results as an Arrow table or a pandas frame, whatever was reported."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import pandas
     import pyarrow
 
 
@@ -39,6 +40,31 @@ def to_table(rows: Iterable[Mapping[str, Any]]) -> pyarrow.Table:
     for column in columns.values():
         column.extend([None] * (count - len(column)))
     return pyarrow.table({name: _array(column) for name, column in columns.items()})
+
+
+def to_frame(rows: Iterable[Mapping[str, Any]]) -> pandas.DataFrame:
+    """A frame with a column for each key of any row.
+
+    Where pandas holds text as UTF-8, what UTF-8 cannot say is escaped, as in `to_table`.
+
+    Args:
+        rows: Flat dictionaries.
+
+    Example:
+        >>> to_frame([{"loss": 0.5}, {"loss": 0.25}])["loss"].tolist()
+        [0.5, 0.25]
+    """
+    import pandas
+
+    rows = list(rows)
+    try:
+        return pandas.DataFrame(rows)
+    except UnicodeEncodeError:
+        return pandas.DataFrame([_escaped(row) for row in rows])
+
+
+def _escaped(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: _as_text(value) if isinstance(value, str) else value for key, value in row.items()}
 
 
 def _array(column: list[Any]) -> pyarrow.Array:
