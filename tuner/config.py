@@ -143,7 +143,8 @@ class CheckpointConfig:
             nested one; None keeps the latest.
         checkpoint_score_order: `"max"` if a higher score is better, else `"min"`.
         checkpoint_frequency: A checkpoint of a class trainable every so many iterations; 0 never.
-        checkpoint_at_end: Whether a class trainable is saved when its trial ends.
+        checkpoint_at_end: Whether a class trainable is saved when its trial ends; None for yes,
+            if it has `save_checkpoint`.
 
     Raises:
         ConfigError: A field is unknown or has a value that cannot work.

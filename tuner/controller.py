@@ -38,8 +38,9 @@ from tuner.experiment.events import (
 from tuner.experiment.journal import JournalWriter
 from tuner.experiment.state import ExperimentState
 from tuner.experiment.trial import PAUSED, TERMINATED, Trial
-from tuner.flatten import flatten
+from tuner.flatten import flatten, lookup
 from tuner.interruption import Interruption
+from tuner.metrics import as_number
 from tuner.validation import did_you_mean
 
 logger = logging.getLogger(__name__)
@@ -182,11 +183,14 @@ class Controller:
         """Names what was asked for and not found in any result, once, when a trial has ended."""
         self._reported_unseen = True
         missing = {f"stop={{{key!r}: …}}": key for key in self._state.stopper.unseen_keys()}
-        if self._info.metric is not None and self._best() is None:
+        if self._info.metric is not None and self._is_missing(self._info.metric, trial):
             missing[f"metric={self._info.metric!r}"] = self._info.metric
         for what, key in missing.items():
             near = did_you_mean(key, flatten(trial.last_result))
             logger.warning("%s: no result has had a number %r so far%s", what, key, near)
+
+    def _is_missing(self, metric: str, trial: Trial) -> bool:
+        return self._best() is None and as_number(lookup(trial.last_result, metric)) is None
 
     def _on_output(self, trial_id: str, data: bytes) -> None:
         self._console.trial_output(str(self._state.table[trial_id]), data)

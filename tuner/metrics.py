@@ -19,11 +19,13 @@ def as_number(value: Any) -> float | None:
         return value
     if isinstance(value, str | bytes) or not hasattr(value, "__float__"):
         return None
+    if getattr(value, "ndim", 0):
+        return None
     try:
         return float(value)
     except OverflowError:
         return float("inf") if value > 0 else float("-inf")
-    except (TypeError, ValueError, RuntimeError):  # arrays and tensors of several elements
+    except (TypeError, ValueError, RuntimeError):  # masked numbers, tensors without data
         return None
 
 

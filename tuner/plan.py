@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import random
 import secrets
 import sys
@@ -20,6 +21,7 @@ from tuner.schedulers.scheduler import TrialScheduler
 from tuner.search.searcher import Searcher
 from tuner.search_space.variants import SearchSpace
 from tuner.stoppers.stopper import Stopper
+from tuner.trainable.trainable import Trainable, is_trainable_class
 from tuner.trainable.wrappers import resources_for, resources_vary
 from tuner.version import __version__
 
@@ -149,6 +151,7 @@ def make_plan(
         ConfigError, TrainableError, SearchSpaceError: something in it cannot work.
     """
     content = pickled(trainable, param_space, tune_config, run_config)  # before they are told more
+    run_config = _with_final_checkpoint(trainable, run_config)
     seed = _fresh_seed() if tune_config.seed is None else tune_config.seed
     return Plan(
         trainable=trainable,
@@ -164,6 +167,16 @@ def make_plan(
         executor=_executor(run_config.executor),
         content=content,
     )
+
+
+def _with_final_checkpoint(trainable: Any, run_config: RunConfig) -> RunConfig:
+    """Has classes that can be saved be saved at their end, unless the user has said otherwise."""
+    config = run_config.checkpoint_config
+    if config.checkpoint_at_end is not None or not is_trainable_class(trainable):
+        return run_config
+    can_be_saved = trainable.save_checkpoint is not Trainable.save_checkpoint
+    config = dataclasses.replace(config, checkpoint_at_end=can_be_saved)
+    return dataclasses.replace(run_config, checkpoint_config=config)
 
 
 def _fresh_seed() -> int:

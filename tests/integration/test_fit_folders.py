@@ -1,7 +1,8 @@
-"""Where a run's files go: unnamed runs never share a folder."""
+"""Where a run's files go, and what is in them."""
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -10,7 +11,9 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from fit_helpers import fit
 
 import tuner as tune
 
@@ -104,3 +107,28 @@ def test_hooks_see_the_configuration_in_every_result(tmp_path: Path) -> None:
     assert seen == [("stopper", config), ("scheduler", config), ("callback", config)]
     assert Path(grid[0].path, "seen.txt").read_text() == repr(config)
     assert grid[0].metrics["config"] == config
+
+
+def test_numpy_values_in_a_configuration_are_numbers_in_every_file(tmp_path: Path) -> None:
+    space = {"lr": tune.grid_search(np.logspace(-3, -1, 3)), "n": tune.choice(np.arange(1, 4))}
+    grid = fit(lambda config: {"type": type(config["n"]).__name__, "x": 1}, tmp_path, space=space)
+    for result, lr in zip(grid, (0.001, 0.01, 0.1), strict=True):
+        assert result.metrics["type"] == "int64"
+        assert json.loads(Path(result.path, "params.json").read_text())["lr"] == lr
+        assert result.metrics_dataframe["config/lr"].tolist() == [lr]
+        config = tune.Result.from_path(result.path).config
+        assert (type(config["lr"]), type(config["n"])) == (float, int)
+        assert "int64" not in result.path
+
+
+def test_a_logger_can_open_its_file_in_the_trials_folder_at_the_start(tmp_path: Path) -> None:
+    class Mine(tune.LoggerCallback):
+        def log_trial_start(self, trial: Any) -> None:
+            self.file = open(os.path.join(trial.logdir, "my.log"), "w")  # noqa: SIM115
+
+        def log_trial_end(self, trial: Any, failed: bool = False) -> None:
+            self.file.write("ended")
+            self.file.close()
+
+    (result,) = fit(lambda config: {"x": 1}, tmp_path, run={"callbacks": [Mine()]})
+    assert Path(result.path, "my.log").read_text() == "ended"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import tempfile
 import threading
 from pathlib import Path
 from typing import Any
@@ -277,3 +278,32 @@ def test_a_worker_of_a_function_is_kept_if_asked_to(reuse: bool, tmp_path: Path)
     )
     assert [r.metrics["x"] for r in grid] == [1, 2, 3] * 2
     assert len({r.metrics["pid"] for r in grid}) == (1 if reuse else 6)
+
+
+def test_get_checkpoint_gives_what_was_reported_last(tmp_path: Path) -> None:
+    def train(config: dict[str, Any]) -> None:
+        assert tune.get_checkpoint() is None
+        for step in range(2):
+            with tempfile.TemporaryDirectory() as folder:
+                Path(folder, "step").write_text(str(step))
+                tune.report({"x": step}, checkpoint=tune.Checkpoint.from_directory(folder))
+            latest = tune.get_checkpoint()
+            assert latest is not None
+            with latest.as_directory() as folder:
+                assert Path(folder, "step").read_text() == str(step)
+
+    assert fit(train, tmp_path).num_errors == 0
+
+
+@pytest.mark.parametrize("saved", [True, False])
+def test_a_class_that_can_be_saved_is_saved_at_its_end(tmp_path: Path, saved: bool) -> None:
+    class Plain(tune.Trainable):
+        def step(self) -> dict[str, Any]:
+            return {"x": 1, "done": self.iteration == 2}
+
+    class Saved(Plain):
+        def save_checkpoint(self, checkpoint_dir: str) -> dict[str, Any]:
+            return {"iteration": self.iteration}
+
+    (result,) = fit(Saved if saved else Plain, tmp_path)
+    assert (result.error, result.checkpoint is not None) == (None, saved)

@@ -57,7 +57,7 @@ class Callback:
     def on_trial_restore(
         self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
     ) -> None:
-        """Called after a trial was launched from a checkpoint, or launched again."""
+        """Called after a trial was launched from a checkpoint."""
 
     def on_trial_save(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """Called after a checkpoint of a trial was saved."""

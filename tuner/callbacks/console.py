@@ -160,7 +160,7 @@ class Console:
         if self._stream is None and _is_notebook():
             from tuner.callbacks.notebook_reporter import JupyterNotebookReporter
 
-            reporter = JupyterNotebookReporter(max_report_frequency=1)
+            reporter = JupyterNotebookReporter(overwrite=False, max_report_frequency=1)
             return ReporterDisplay(reporter, self._output)
         if self._live and self._output.isatty() and not _is_unattended():
             from tuner.callbacks.live_table import LiveTable

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -63,11 +64,13 @@ class CallbackDispatch:
             if fact.checkpoint is not None:
                 self._tell_saved(callback, trial)
         elif isinstance(fact, TrialLaunched):
-            context = self._context(self._table[fact.trial_id])
+            trial = self._table[fact.trial_id]
+            context = self._context(trial)
+            os.makedirs(trial.path, exist_ok=True)  # loggers open their files there
             if fact.attempt > 1 and isinstance(callback, LoggerCallback):
-                callback.on_trial_rewound(self._table[fact.trial_id], fact.iteration)
+                callback.on_trial_rewound(trial, fact.iteration)
             callback.on_trial_start(**context)
-            if fact.attempt > 1 or fact.checkpoint is not None:
+            if fact.checkpoint is not None:
                 callback.on_trial_restore(**context)
         elif isinstance(fact, CheckpointSaved):
             self._tell_saved(callback, self._table[fact.trial_id])

@@ -31,7 +31,7 @@ class JupyterNotebookReporter(TableReporter):
     """Shows the status in the cell that runs `fit()`.
 
     Args:
-        overwrite: Whether to clear what the cell has shown before.
+        overwrite: Whether to clear what the cell has shown before `fit()`.
         metric_columns: As for `CLIReporter`, and so are the others.
         parameter_columns: Names of parameters, or names and titles.
         total_samples: How many trials there will be, if `fit()` cannot know.
@@ -97,7 +97,9 @@ class JupyterNotebookReporter(TableReporter):
         """Begins a new display, in the cell that runs now."""
         super().setup(start_time, total_samples, metric, mode, **kwargs)
         self._handle = None
-        if not in_notebook():
+        if in_notebook() and self._overwrite:
+            _ipython_display().clear_output(wait=True)
+        elif not in_notebook():
             logger.warning("JupyterNotebookReporter prints text here, as this is not a notebook")
 
     def report(self, trials: list[Trial], done: bool, *sys_info: str) -> None:
@@ -109,13 +111,11 @@ class JupyterNotebookReporter(TableReporter):
 
     def display(self, string: str) -> None:
         """Shows HTML in place of what was shown before."""
-        ipython: Any = importlib.import_module("IPython.display")
+        ipython = _ipython_display()
         html = ipython.HTML(string)
         if self._handle is not None:
             self._handle.update(html)
             return
-        if self._overwrite:
-            ipython.clear_output(wait=True)
         self._handle = ipython.display(html, display_id=True)
 
     def _progress_html(self, trials: list[Trial], done: bool, *sys_info: str) -> str:
@@ -129,6 +129,10 @@ class JupyterNotebookReporter(TableReporter):
             parts.append(f"<div><b>Number of errored trials: {content.num_failed}</b></div>")
             parts += _table(error_columns(content.failed), [ERROR] * len(content.failed))
         return f'<div class="tuner-status">{"".join(parts)}</div>'
+
+
+def _ipython_display() -> Any:
+    return importlib.import_module("IPython.display")
 
 
 def _table(columns: list[Column], statuses: list[str]) -> Iterator[str]:

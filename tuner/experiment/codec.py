@@ -1,8 +1,8 @@
 """Lossless JSON: what JSON cannot say is written as an object with the key `"$"`.
 
 NaN and infinities, integers beyond 64 bits, bytes, dictionaries with other keys than strings and
-arbitrary objects survive a round trip. Metrics are first brought to plain values (`0-d` arrays and
-tensors to numbers, longer ones to lists, tuples to lists); configurations keep every type.
+arbitrary objects survive a round trip. Metrics are first brought to plain values and numpy arrays
+(numpy scalars and tensors to numbers and lists, tuples to lists); configurations keep every type.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import base64
 import functools
 import math
 import operator
+import pickle
 import re
 from collections.abc import Collection
 from enum import Enum
@@ -36,9 +37,26 @@ _INT64 = range(-(2**63), 2**63)
 
 
 class StandIn(str):
-    """The `repr` of an object that could not be pickled, or was not to be unpickled."""
+    """The `repr` of an object that could not be pickled, or was not to be unpickled.
 
-    __slots__ = ()
+    Attributes:
+        pickled: The pickled object, None if it could not be pickled. A pickle of the stand-in
+            holds this in its place, so that loading it brings the object back.
+    """
+
+    __slots__ = ("pickled",)
+
+    pickled: bytes | None
+
+    def __new__(cls, text: str, pickled: bytes | None = None) -> StandIn:
+        stand_in = super().__new__(cls, text)
+        stand_in.pickled = pickled
+        return stand_in
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if self.pickled is not None:
+            return pickle.loads, (self.pickled,)
+        return StandIn, (str(self),)
 
 
 def encode_metrics(metrics: dict[Any, Any]) -> bytes:
@@ -78,7 +96,8 @@ def decode(raw: bytes, *, unpickle: bool = True) -> Any:
 
     Args:
         raw: JSON of one value.
-        unpickle: Whether arbitrary objects are unpickled; otherwise their `repr` stands for them.
+        unpickle: Whether arbitrary objects are unpickled; otherwise their `repr` stands for them,
+            and a Python number for a numpy scalar.
     """
     value = orjson.loads(raw)
     return untag(value, unpickle=unpickle) if _TAG_BYTES in raw else value
@@ -98,8 +117,10 @@ def untag(value: Any, *, unpickle: bool = True) -> Any:
         return _SEQUENCES[kind](untag(item, unpickle=unpickle) for item in content)
     if kind == "dict":
         return dict(untag(pair, unpickle=unpickle) for pair in content)
+    if kind == "array":
+        return _array(value) if unpickle else untag(content)
     if kind in ("pickle", "object"):
-        return _unpickled(value) if unpickle else StandIn(value["repr"])
+        return _unpickled(value) if unpickle else _stand_in(value)
     return _SCALARS[kind](content)
 
 
@@ -138,6 +159,8 @@ def _tagged(value: Any, *, exact: bool) -> Any:
         plain = _plain_or_self(value)
         if plain is not value:
             return _tagged(plain, exact=False)
+        if _is_array(value):
+            return _tagged_array(value)
     return _pickled(value, exact=exact)
 
 
@@ -199,6 +222,8 @@ def _plain_or_self(value: Any) -> Any:
     """The obvious plain form of arrays, tensors and subclasses of plain types, if there is one."""
     if isinstance(value, Enum):
         return value.value
+    if _is_array(value):
+        return value
     if hasattr(value, "tolist"):  # numpy scalars and arrays, torch and jax tensors
         return _listed(value)
     for kind in _PLAIN_TYPES:
@@ -209,6 +234,25 @@ def _plain_or_self(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return list(value)
     return value
+
+
+def _is_array(value: Any) -> bool:
+    """Whether it is a numpy array of numbers or truth values with a dimension or more."""
+    kind = type(value)
+    if kind.__name__ != "ndarray" or kind.__module__ != "numpy":
+        return False
+    return value.ndim > 0 and value.dtype.kind in "biuf" and value.dtype.itemsize <= 8
+
+
+def _tagged_array(value: Any) -> dict[str, Any]:
+    content = _tagged(value.tolist(), exact=True)
+    return {_TAG: "array", "dtype": value.dtype.name, "shape": value.shape, "v": content}
+
+
+def _array(tagged: dict[str, Any]) -> Any:
+    import numpy as np
+
+    return np.array(untag(tagged["v"]), tagged["dtype"]).reshape(tagged["shape"])
 
 
 def _listed(value: Any) -> Any:
@@ -230,12 +274,29 @@ def _pickled(value: Any, *, exact: bool) -> dict[str, Any]:
         if exact:
             raise
         return {_TAG: "repr", "v": _readable(value)}
-    return {_TAG: "pickle" if exact else "object", "repr": _readable(value), "v": content}
+    tagged = {_TAG: "pickle" if exact else "object", "repr": _readable(value), "v": content}
+    plain = _plain_scalar(value)
+    if plain is not None:
+        tagged["plain"] = _tagged(plain, exact=True)
+    return tagged
+
+
+def _plain_scalar(value: Any) -> bool | int | float | str | None:
+    """The Python number, truth value or string that a numpy scalar stands for, if it is one."""
+    if type(value).__module__ == "numpy" and getattr(value, "ndim", None) == 0:
+        plain = _listed(value)
+        if type(plain) in (bool, int, float, str):
+            return plain  # type: ignore[no-any-return]
+    return None
+
+
+def _stand_in(tagged: dict[str, Any]) -> Any:
+    if "plain" in tagged:
+        return untag(tagged["plain"])
+    return StandIn(tagged["repr"], base64.b64decode(tagged["v"]))
 
 
 def _unpickled(tagged: dict[str, Any]) -> Any:
-    import pickle
-
     try:
         return pickle.loads(base64.b64decode(tagged["v"]))
     except Exception:

@@ -53,6 +53,11 @@ class Retention:
         ended = self.ranked(checkpoints)[: -self._num_to_keep]
         return [c for c in ended if c is not latest and c.name != in_use]
 
+    def best(self, checkpoints: Sequence[SavedCheckpoint]) -> list[SavedCheckpoint]:
+        """As many of the checkpoints as are to be kept, best last."""
+        ranked = self.ranked(checkpoints)
+        return ranked if self._num_to_keep is None else ranked[-self._num_to_keep :]
+
     def ranked(self, checkpoints: Sequence[SavedCheckpoint]) -> list[SavedCheckpoint]:
         """The checkpoints, best last; of equal scores, the later one is better."""
         if self._attribute is None:

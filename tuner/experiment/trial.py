@@ -166,6 +166,16 @@ class Trial:
         return self.path
 
     @property
+    def logdir(self) -> str:
+        """The trial's folder, as older loggers ask for it."""
+        return self.path
+
+    @property
+    def local_experiment_path(self) -> str:
+        """The experiment's folder on this machine."""
+        return self.experiment_path
+
+    @property
     def checkpoint(self) -> Checkpoint | None:
         """The latest checkpoint, from which the trial would resume."""
         from tuner.checkpoint import Checkpoint

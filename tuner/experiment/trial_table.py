@@ -83,8 +83,11 @@ class TrialTable:
             self._add_checkpoint(trial, checkpoint)
 
     def ranked_checkpoints(self, trial: Trial) -> list[SavedCheckpoint]:
-        """The checkpoints that are kept, best last; oldest first where none is better."""
-        return self._retention.ranked(trial.checkpoints)
+        """The checkpoints that are to be kept, best last; oldest first where none is better.
+
+        The latest one, which stays in any case, is missing where it is not among the best.
+        """
+        return self._retention.best(trial.checkpoints)
 
     def _on_created(self, fact: TrialCreated) -> Trial:
         trial = Trial(

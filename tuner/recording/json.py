@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from tuner.experiment.codec import StandIn
 from tuner.recording.file_logger import FileLogger
 from tuner.recording.files import LogFile, write_file
 from tuner.result_fields import without_config
@@ -28,8 +29,8 @@ class JsonLoggerCallback(FileLogger):
     """Writes `params.json`, `params.pkl` and `result.json` into each trial's folder.
 
     `result.json` has one line per result, the trial's configuration under `config`; NaN and
-    infinities are written as Python's `json` and pandas read them. `params.pkl` is left out where
-    the recorder does not know the configuration exactly, as it holds objects of user classes.
+    infinities are written as Python's `json` and pandas read them. `params.pkl` holds the
+    configuration as it is, but for numpy scalars, which are Python numbers there.
 
     Example:
         >>> import json, tempfile
@@ -99,10 +100,12 @@ def plain(value: Any) -> Any:
 
 
 def _is_exact(value: Any) -> bool:
-    """Whether all of a configuration is what the user gave, nothing a stand-in for it."""
+    """Whether all of a configuration would come back from a pickle as the user gave it."""
     kind = type(value)
     if kind in _EXACT_SCALARS:
         return True
+    if kind is StandIn:
+        return value.pickled is not None
     if kind is dict:
         return all(_is_exact(key) and _is_exact(item) for key, item in value.items())
     return kind in _EXACT_COLLECTIONS and all(map(_is_exact, value))

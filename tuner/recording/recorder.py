@@ -187,7 +187,7 @@ class Recorder:
         self._tell("on_trial_start", trial)
         if fact.attempt > 1 and trial.last_result.get("training_iteration", 0) > fact.iteration:
             self._call("on_trial_rewound", trial, fact.iteration)
-        if fact.attempt > 1 or fact.checkpoint:
+        if fact.checkpoint:
             self._tell("on_trial_restore", trial)
 
     def _on_ended(self, fact: TrialEnded, trial: Trial) -> None:

@@ -7,7 +7,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -111,6 +111,15 @@ class Float(Domain):
         assert first is not None
         assert last is not None
         return multiples, first, last
+
+    def quantized(self, q: float) -> Float:
+        """Returns the same domain with its values rounded to multiples of `q`.
+
+        Example:
+            >>> Float(0, 1).quantized(0.25)
+            quniform(0.0, 1.0, 0.25)
+        """
+        return replace(self, q=q)
 
     def draw(self, rng: np.random.Generator) -> float:
         """Draws one value."""
@@ -236,6 +245,15 @@ class Integer(Domain):
         if self.q is None or self.q == 1:
             return self.lower, self.upper
         return -(-self.lower // self.q), self.upper // self.q + 1
+
+    def quantized(self, q: int) -> Integer:
+        """Returns the same domain with its values rounded to multiples of `q`.
+
+        Example:
+            >>> Integer(0, 10).quantized(5)
+            qrandint(0, 10, 5)
+        """
+        return replace(self, q=q)
 
     def draw(self, rng: np.random.Generator) -> int:
         """Draws one value."""

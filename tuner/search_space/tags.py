@@ -48,6 +48,8 @@ def _endings(name: str) -> list[str]:
 def _text(value: Any) -> str:
     if isinstance(value, str):
         return value
+    if type(value).__module__ == "numpy" and getattr(value, "ndim", None) == 0:
+        value = value.item()
     return f"{value:.4g}" if isinstance(value, float) else _REPR.repr(value)
 
 

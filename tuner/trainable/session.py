@@ -85,6 +85,8 @@ class Session:
             if checkpoint is not None:
                 self.last_saved_iteration = self.autofill.iteration
             self.deliver(result, name)
+            if name is not None:
+                self.checkpoint = Checkpoint(f"{self.context.get_trial_dir()}/{name}")
             if self.decision != CONTINUE:
                 raise TrialStopped
 
@@ -138,7 +140,10 @@ def report(metrics: dict[str, Any], *, checkpoint: Checkpoint | None = None) -> 
 
 
 def get_checkpoint() -> Checkpoint | None:
-    """The checkpoint to resume from: the last reported one, None if there is none."""
+    """The last checkpoint that the trial reported, in this attempt or before it; None without one.
+
+    At the start of a function, it is what to resume from.
+    """
     if _session is None:
         _warn_outside("get_checkpoint")
         return None

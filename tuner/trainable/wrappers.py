@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tuner.errors import TrainableError
+from tuner.trainable.parameters import Parameters
 from tuner.trainable.placement import PlacementGroupFactory, ResourceRequest, as_placement
 from tuner.trainable.trainable import Trainable, is_trainable_class
 
@@ -31,16 +32,19 @@ class WrappedFunction:
         resources: ResourceRequest | None,
     ) -> None:
         self.function = function
-        self.parameters = parameters
+        self.parameters = Parameters(parameters)
         self.resources = resources
         functools.update_wrapper(self, function)
 
     def __call__(self, config: dict[str, Any]) -> Any:
-        return self.function(config, **self.parameters)
+        return self.function(config, **self.parameters.take())
 
 
 def with_parameters(trainable: TrainableLike, **kwargs: Any) -> TrainableLike:
     """Gives a trainable further arguments, which travel to the workers once, however large.
+
+    Every trial gets its own copy of them, but for numpy arrays and the like: these are read-only,
+    and lie in memory once however many trials read them.
 
     Args:
         trainable: A function `f(config, **kwargs)`, or a `Trainable` class with
@@ -60,13 +64,15 @@ def with_parameters(trainable: TrainableLike, **kwargs: Any) -> TrainableLike:
     if is_trainable_class(trainable):
         _require_arguments(trainable.setup, trainable.__name__ + ".setup", kwargs, skip=2)
 
+        parameters = Parameters(kwargs)
+
         def setup(self: Trainable, config: dict[str, Any]) -> None:
-            trainable.setup(self, config, **kwargs)
+            trainable.setup(self, config, **parameters.take())
 
         return _subclass(trainable, {"setup": setup})
     if isinstance(trainable, WrappedFunction):
         _require_arguments(trainable.function, trainable_name(trainable), kwargs, skip=1)
-        merged = {**trainable.parameters, **kwargs}
+        merged = {**trainable.parameters.values, **kwargs}
         return WrappedFunction(trainable.function, merged, trainable.resources)
     _require_arguments(trainable, trainable_name(trainable), kwargs, skip=1)
     return WrappedFunction(trainable, kwargs, None)
@@ -100,7 +106,7 @@ def with_resources(trainable: TrainableLike, resources: ResourceRequest) -> Trai
 
         return _subclass(trainable, {"default_resource_request": classmethod(request)})
     if isinstance(trainable, WrappedFunction):
-        return WrappedFunction(trainable.function, trainable.parameters, resources)
+        return WrappedFunction(trainable.function, trainable.parameters.values, resources)
     return WrappedFunction(trainable, {}, resources)
 
 

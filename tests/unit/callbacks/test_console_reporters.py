@@ -321,4 +321,26 @@ def test_in_a_notebook_one_display_is_replaced_in_place(tmp_path):
     html = shown[0]["data"]["text/html"]
     assert "train_abc_00001" in html
     assert "Number of trials: 2/10 (2 TERMINATED)" in html
-    assert texts == ["(t) hello\n"]  # overwrite=True has cleared what was there before
+    assert texts == ["before\n", "(t) hello\n"]
+
+
+def test_in_a_notebook_what_was_shown_before_can_be_cleared():
+    notebook = nbformat.v4.new_notebook(
+        cells=[
+            nbformat.v4.new_code_cell(
+                "from tuner.callbacks import JupyterNotebookReporter\n"
+                "print('before')\n"
+                "reporter = JupyterNotebookReporter(overwrite=True)\n"
+                "reporter.setup()\n"
+                "print('output of a trial')\n"
+                "reporter.report([], False)\n"
+                "print('more')\n"
+                "reporter.report([], True)\n"
+            )
+        ]
+    )
+    done = nbclient.NotebookClient(notebook, timeout=60, resources={"metadata": {"path": "."}})
+    outputs = done.execute().cells[0].outputs
+    texts = [output.text for output in outputs if output.output_type == "stream"]
+    assert texts == ["output of a trial\n", "more\n"]
+    assert sum(output.output_type == "display_data" for output in outputs) == 1

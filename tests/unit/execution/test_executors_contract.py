@@ -399,18 +399,27 @@ def test_any_callable_runs(executor: TrialExecutor, tmp_path: Path, trainable: A
 
 
 @in_processes
-def test_large_arrays_can_be_written_to(kind: str, tmp_path: Path) -> None:
-    data = np.ones(1_000_000)
+@pytest.mark.parametrize("keep_worker", [False, True])
+def test_no_trial_sees_what_another_did_to_the_parameters(
+    kind: str, keep_worker: bool, tmp_path: Path
+) -> None:
+    parameters = {"large": np.ones(1_000_000), "small": np.ones(2), "names": ["a"]}
 
-    def use(config: dict[str, Any], data: Any) -> dict[str, float]:
-        data += 1
-        return {"sum": float(data.sum())}
+    def use(config: dict[str, Any], large: Any, small: Any, names: list[str]) -> dict[str, Any]:
+        for array in (large, small):
+            with pytest.raises(ValueError, match="read-only"):
+                array += 1
+        names.append("b")
+        return {"sum": float(large.sum()), "names": "".join(names)}
 
-    with Driver(EXECUTORS[kind](), tune.with_parameters(use, data=data), tmp_path) as driver:
-        driver.run("a")
-        driver.run("b")
-        assert [driver.results(t)[0]["sum"] for t in "ab"] == [2_000_000, 2_000_000]
-    assert data.sum() == 1_000_000
+    with Driver(EXECUTORS[kind](), tune.with_parameters(use, **parameters), tmp_path) as driver:
+        for trial_id in "abc":
+            driver.run(trial_id, keep_worker=keep_worker)
+        results = [driver.results(trial_id)[0] for trial_id in "abc"]
+    assert [result["sum"] for result in results] == [1_000_000] * 3
+    assert [result["names"] for result in results] == ["ab"] * 3
+    assert len({result["pid"] for result in results}) == (1 if keep_worker else 3)
+    assert parameters["names"] == ["a"]
 
 
 @in_processes

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import math
+import pickle
 import subprocess
 import sys
 import threading
@@ -55,6 +56,46 @@ def test_metrics_come_back_with_tuples_as_lists(value: dict[str, Any]) -> None:
     assert shape(decoded) == shape(listed(value))
 
 
+@pytest.mark.parametrize(
+    "array",
+    [
+        np.array([1.5, math.nan, math.inf]),
+        np.array([[1, 2], [3, 4]], dtype="int8"),
+        np.zeros((0, 3), dtype="float32"),
+        np.array([True, False]),
+        np.array([2**64 - 1], dtype="uint64"),
+    ],
+    ids=repr,
+)
+def test_arrays_among_metrics_stay_arrays_and_are_lists_for_those_who_do_not_unpickle(
+    array: Any,
+) -> None:
+    raw = codec.encode_metrics({"x": {"y": array}})
+    decoded = codec.decode(raw)["x"]["y"]
+    np.testing.assert_array_equal(decoded, array)
+    assert (decoded.dtype, decoded.shape) == (array.dtype, array.shape)
+    assert repr(codec.decode(raw, unpickle=False)["x"]["y"]) == repr(array.tolist())
+
+
+@pytest.mark.parametrize(
+    ("scalar", "plain"),
+    [(np.float64(0.001), 0.001), (np.int64(3), 3), (np.bool_(True), True), (np.str_("a"), "a")],
+    ids=repr,
+)
+def test_numpy_scalars_of_a_configuration_are_exact_and_readable(scalar: Any, plain: Any) -> None:
+    raw = codec.encode_exact({"x": scalar})
+    decoded, readable = codec.decode(raw)["x"], codec.decode(raw, unpickle=False)["x"]
+    assert (decoded, type(decoded)) == (scalar, type(scalar))
+    assert (readable, type(readable)) == (plain, type(plain))
+
+
+def test_a_pickled_stand_in_brings_the_object_back() -> None:
+    raw = codec.encode_exact({"net": [lambda x: x + 1]})
+    config = codec.decode(raw, unpickle=False)
+    assert "lambda" in config["net"][0]
+    assert pickle.loads(pickle.dumps(config))["net"][0](1) == 2
+
+
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, [math.nan], {"a": math.inf}])
 @pytest.mark.parametrize("encode", [codec.encode_exact, codec.encode_metrics])
 def test_no_float_is_lost(value: Any, encode: Any) -> None:
@@ -70,7 +111,7 @@ def test_no_float_is_lost(value: Any, encode: Any) -> None:
         (np.int64(3), 3),
         (np.bool_(True), True),
         (np.array(2.0), 2.0),
-        (np.array([1, 2]), [1, 2]),
+        (np.array(["a", "b"]), ["a", "b"]),
         (np.float32("nan"), math.nan),
         (torch.tensor(1.5), 1.5),
         (torch.tensor([1, 2]), [1, 2]),

@@ -139,7 +139,6 @@ def test_loggers_are_told_the_life_of_a_trial(tmp_path):
         "restore",
         "result 2",
         "recover",
-        "restore",
         "end True",
         "experiment end 1",
         "close",

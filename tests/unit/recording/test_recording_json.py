@@ -7,6 +7,7 @@ import pandas as pd
 import torch
 from recording_helpers import json_rows, log, make_trial
 
+from tuner.experiment import codec
 from tuner.recording.json import JsonLoggerCallback
 
 
@@ -86,6 +87,16 @@ def test_no_pickle_of_a_config_that_is_not_known_exactly(tmp_path):
     assert json.loads((tmp_path / "params.json").read_text()) == {"net": ["module.Net"]}
     assert not (tmp_path / "params.pkl").exists()
     assert json_rows(tmp_path)[0]["config"] == {"net": ["module.Net"]}
+
+
+def test_what_the_recorder_did_not_unpickle_is_exact_in_the_pickle(tmp_path):
+    raw = codec.encode_exact({"net": [dict], "f": lambda x: x + 1, "n": np.int64(3)})
+    trial = make_trial(tmp_path, config=codec.decode(raw, unpickle=False))
+    log(JsonLoggerCallback(), trial, {"loss": 1})
+    config = pickle.loads((tmp_path / "params.pkl").read_bytes())
+    assert config["net"] == [dict]
+    assert config["f"](1) == 2
+    assert json.loads((tmp_path / "params.json").read_text())["n"] == 3
 
 
 def test_rewinding_drops_the_superseded_lines(tmp_path):
