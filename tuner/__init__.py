@@ -100,12 +100,13 @@ _MODULES = {
     "tuner": ("Tuner",),
 }
 _HOMES = {name: module for module, names in _MODULES.items() for name in names}
-_PACKAGES = frozenset(
+_SUBMODULES = frozenset(
     {
         "callbacks",
         "execution",
         "experiment",
         "integrations",
+        "result",
         "schedulers",
         "search",
         "stoppers",
@@ -161,7 +162,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name in _PACKAGES:
+    if name in _SUBMODULES:
         return importlib.import_module(f"tuner.{name}")
     home = _HOMES.get(name)
     if home is None:
@@ -172,4 +173,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*__all__, *_PACKAGES})
+    return sorted({*__all__, *_SUBMODULES})

@@ -155,8 +155,10 @@ class Checkpoint:
         """Stores metadata as `.metadata.json` in the directory, in place of what was there.
 
         Raises:
-            ConfigError: JSON cannot hold the metadata.
+            ConfigError: It is no dictionary, or JSON cannot hold it.
         """
+        if not isinstance(metadata, dict):
+            raise ConfigError(f"metadata={shorten(metadata)} must be a dictionary")
         try:
             content = json.dumps(metadata).encode()
         except (TypeError, ValueError) as error:

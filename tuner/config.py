@@ -21,6 +21,7 @@ from tuner.validation import (
     shorten,
 )
 
+_FILES_OF_A_TRIAL = ("result.json", "progress.csv", "params.json", "params.pkl", "error.txt")
 EXECUTORS = ("auto", "local", "inline", "ray", "simulated")
 
 Config = TypeVar("Config")
@@ -453,6 +454,10 @@ def _check_log_to_file(owner: str, value: object) -> None:
     if not texts or (len(names) != 2 and not isinstance(value, str)):
         fix = "use True, False, one file name, or two: (for stdout, for stderr)"
         reject(owner, "log_to_file", value, fix)
+    for name in map(str, names):
+        if os.path.basename(name) != name or name in ("..", ".", *_FILES_OF_A_TRIAL):
+            fix = "use plain file names that no other file of a trial has"
+            reject(owner, "log_to_file", value, fix)
 
 
 def _check_executor(owner: str, executor: object) -> None:

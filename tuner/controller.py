@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import logging
 import math
 import os
@@ -24,6 +25,7 @@ from tuner.experiment.commands import (
     Command,
     CommitCheckpoint,
     DeleteCheckpoint,
+    DiscardStaged,
     EndAttempt,
     Launch,
 )
@@ -93,11 +95,6 @@ class Controller:
         self._reported_unseen = False
         self._interruption = Interruption(parts.executor.wake)
 
-    @property
-    def was_interrupted(self) -> bool:
-        """Whether a signal ended the experiment."""
-        return self._interruption.reason is not None
-
     def run(self, version: str) -> None:
         """Runs the experiment to its end; nothing is left running, however it ends.
 
@@ -125,6 +122,7 @@ class Controller:
             self._callbacks.end_experiment()
             self._console.finish(self._status())
         finally:
+            self._callbacks.close()
             self._console.close()
             self._journal.close()
 
@@ -163,7 +161,11 @@ class Controller:
             staged = staged_path(path, command.name, command.attempt)
             os.rename(staged, os.path.join(path, command.name))
         elif isinstance(command, DeleteCheckpoint):
-            shutil.rmtree(os.path.join(command.trial.path, command.name), ignore_errors=True)
+            _remove(os.path.join(command.trial.path, command.name))
+        elif isinstance(command, DiscardStaged):
+            staged = staged_path(glob.escape(command.trial.path), "*", command.attempt)
+            for path in glob.glob(staged):
+                _remove(path)
 
     def _show(self, facts: Iterable[Fact]) -> None:
         for fact in facts:
@@ -185,6 +187,9 @@ class Controller:
         missing = {f"stop={{{key!r}: …}}": key for key in self._state.stopper.unseen_keys()}
         if self._info.metric is not None and self._is_missing(self._info.metric, trial):
             missing[f"metric={self._info.metric!r}"] = self._info.metric
+        score = self._info.score_attribute
+        if score is not None and trial.checkpoints and trial.checkpoints[-1].score is None:
+            missing[f"CheckpointConfig(checkpoint_score_attribute={score!r})"] = score
         for what, key in missing.items():
             near = did_you_mean(key, flatten(trial.last_result))
             logger.warning("%s: no result has had a number %r so far%s", what, key, near)
@@ -193,10 +198,12 @@ class Controller:
         return self._best() is None and as_number(lookup(trial.last_result, metric)) is None
 
     def _on_output(self, trial_id: str, data: bytes) -> None:
-        self._console.trial_output(str(self._state.table[trial_id]), data)
+        self._console.trial_output(self._state.table[trial_id], data)
 
     def _timeout(self) -> float | None:
         """Seconds until something is due by time alone."""
+        if self._state.is_filling:
+            return 0.0
         waits = []
         due = self._console.due()
         if due != math.inf:
@@ -243,3 +250,11 @@ class Controller:
             running=[*state.running_trials],
             scheduler_debug=state.scheduler.debug_string(),
         )
+
+
+def _remove(path: str) -> None:
+    """Removes a checkpoint; what stays is no harm but for its size."""
+    try:
+        shutil.rmtree(path)
+    except OSError as error:
+        logger.warning("%s was not removed: %s", path, error)

@@ -115,6 +115,7 @@ class Plan:
             scheduler_name=type(self.scheduler).__name__,
             searcher_name=type(self.searcher).__name__,
             start_time=start_time,
+            score_attribute=self.run_config.checkpoint_config.checkpoint_score_attribute,
         )
 
     def description(self, name: str) -> dict[str, Any]:
@@ -131,7 +132,7 @@ class Plan:
 
     def _max_running(self) -> int | None:
         limits = [
-            self.tune_config.max_concurrent_trials,
+            self.tune_config.max_concurrent_trials or None,
             self.searcher.max_concurrent or None,
             self.executor.max_running,
         ]
@@ -163,7 +164,7 @@ def make_plan(
         id_prefix=secrets.token_hex(3)[:5],
         searcher=build_searcher(tune_config, param_space, seed),
         scheduler=build_scheduler(tune_config, seed),
-        stopper=build_stopper(run_config.stop, tune_config.time_budget_s),
+        stopper=build_stopper(run_config.stop, tune_config.time_budget_seconds),
         executor=_executor(run_config.executor),
         content=content,
     )

@@ -14,6 +14,7 @@ from tuner.filesystems import join, local_filesystem, resolve
 from tuner.flatten import flatten, lookup
 from tuner.metrics import as_number
 from tuner.result_fields import AUTOFILLED
+from tuner.result_fields import SHOULD_CHECKPOINT as SHOULD_CHECKPOINT  # where ray.tune has it
 from tuner.tables import to_frame
 from tuner.trial_folder import TrialFolder, without_superseded
 from tuner.validation import check_mode, did_you_mean, shorten

@@ -23,6 +23,10 @@ AUTOFILLED = frozenset(
 )
 
 
+SHOULD_CHECKPOINT = "should_checkpoint"
+"""A class trainable whose result has a true value under this name is saved with it."""
+
+
 def without_config(result: dict[str, Any]) -> dict[str, Any]:
     """A result without the trial's configuration, which policies and callbacks see in it."""
     return {name: value for name, value in result.items() if name != "config"}

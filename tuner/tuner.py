@@ -14,6 +14,7 @@ from tuner.config import RunConfig, TuneConfig
 from tuner.controller import Controller, Parts
 from tuner.errors import ConfigError, StorageError, TunerError
 from tuner.execution.loading import is_loading
+from tuner.execution.process import open_standard_descriptors
 from tuner.experiment.folder import ExperimentFolder, default_storage_path, new_folder
 from tuner.experiment.journal import JournalWriter
 from tuner.experiment.state import ExperimentState
@@ -98,6 +99,7 @@ class Tuner:
                 f"fit() was called by the import of a module that {trainable_label!r} needs, in a "
                 "worker: put the call below `if __name__ == '__main__':` or into a function"
             )
+        open_standard_descriptors()
         plan = make_plan(
             self._trainable, trainable_label, self._space, self._tune_config, self._run_config
         )

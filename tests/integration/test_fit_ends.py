@@ -8,6 +8,7 @@ import logging
 import os
 import signal
 import sys
+import tempfile
 import uuid
 from pathlib import Path
 from typing import Any
@@ -548,3 +549,132 @@ def test_fail_fast_raise_can_be_caught_as_what_it_was(executor: str, tmp_path: P
     with pytest.raises(OddError, match="no luck") as raised:
         fit(fail, tmp_path, space={"how": "odd"}, run=run)
     assert isinstance(raised.value, TrialError)
+
+
+@pytest.mark.parametrize("executor", ["local", "inline"])
+@pytest.mark.parametrize("swallows", [True, False])
+def test_an_error_of_a_callback_ends_the_experiment(
+    tmp_path: Path, executor: str, swallows: bool
+) -> None:
+    closed = []
+
+    class Broken(tune.LoggerCallback):
+        def log_trial_result(self, iteration: int, trial: Any, result: dict[str, Any]) -> None:
+            raise KeyError("of the callback")
+
+        def close(self) -> None:
+            closed.append(True)
+
+    def train(config: dict[str, Any]) -> None:
+        try:
+            tune.report({"x": 1})
+        except Exception:
+            if not swallows:
+                raise
+
+    with pytest.raises(KeyError, match="of the callback"):
+        fit(train, tmp_path, run={"callbacks": [Broken()], "executor": executor})
+    assert closed == [True]
+
+
+def too_much(config: dict[str, Any]) -> dict[str, float]:
+    return {"gpu": 9999}
+
+
+def test_trials_without_end_that_can_never_run_are_an_error(tmp_path: Path) -> None:
+    with pytest.raises(ResourceError, match="num_samples=-1 sets no end to it"):
+        fit(tune.with_resources(endless, too_much), tmp_path, num_samples=-1)
+
+
+def test_many_trials_that_can_never_run_all_fail(tmp_path: Path) -> None:
+    grid = fit(tune.with_resources(endless, too_much), tmp_path, num_samples=250)
+    assert grid.num_errors == 250
+
+
+def test_zero_is_no_limit(tmp_path: Path) -> None:
+    grid = fit(
+        endless,
+        tmp_path,
+        num_samples=2,
+        max_concurrent_trials=0,
+        time_budget_s=0,
+        run={"stop": {"i": 3}},
+    )
+    assert [result.metrics["i"] for result in grid] == [3, 3]
+
+
+@pytest.mark.parametrize("executor", ["local", "inline"])
+def test_no_trial_trains_past_the_result_that_ends_the_experiment(
+    tmp_path: Path, executor: str
+) -> None:
+    class AtSeven(tune.stoppers.Stopper):
+        reached = False
+
+        def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+            self.reached = result["i"] == 7
+            return False
+
+        def stop_all(self) -> bool:
+            return self.reached
+
+    (result,) = fit(endless, tmp_path, run={"stop": AtSeven(), "executor": executor})
+    assert [row["i"] for row in result.history()] == list(range(8))
+
+
+def test_results_that_a_retry_made_void_do_not_count(tmp_path: Path) -> None:
+    def train(config: dict[str, Any]) -> None:
+        resumed = tune.get_checkpoint() is not None
+        if not resumed:
+            with tempfile.TemporaryDirectory() as folder:
+                tune.report({"x": 1}, checkpoint=tune.Checkpoint.from_directory(folder))
+            tune.report({"x": 100})
+            raise RuntimeError("after a wrong result")
+        for x in (2, 3):
+            tune.report({"x": x})
+
+    run = {"failure_config": tune.FailureConfig(max_failures=1)}
+    grid = fit(train, tmp_path, run=run, metric="x", mode="max")
+    assert [row["x"] for row in grid[0].history()] == [1, 2, 3]
+    from_files = tune.Result.from_path(grid[0].path)
+    for scope, value in (("all", 3), ("avg", 2), ("last-5-avg", 2)):
+        assert grid[0].score("x", mode="max", scope=scope) == value  # type: ignore[arg-type]
+        assert from_files.score("x", mode="max", scope=scope) == value  # type: ignore[arg-type]
+
+
+def test_what_failed_attempts_had_staged_is_removed(tmp_path: Path) -> None:
+    def train(config: dict[str, Any]) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            os.mkfifo(os.path.join(folder, "b_no_file"))
+            Path(folder, "a_file").write_text("content")
+            tune.report({"x": 1}, checkpoint=tune.Checkpoint.from_directory(folder))
+
+    run = {"failure_config": tune.FailureConfig(max_failures=2)}
+    (result,) = fit(train, tmp_path, run=run)
+    assert result.error is not None
+    assert not list(Path(result.path).glob(".checkpoint*"))
+
+
+def test_odd_iterations_and_errors_do_not_stop_the_loggers(tmp_path: Path) -> None:
+    def train(config: dict[str, Any]) -> None:
+        tune.report({"x": 1, "training_iteration": None, "time_total_s": "long"})
+        raise ValueError("a lone surrogate: \udcff")
+
+    run = {"failure_config": tune.FailureConfig(max_failures=1), "executor": "inline"}
+    (result,) = fit(train, tmp_path, run=run)
+    assert result.metrics["training_iteration"] == 1
+    assert Path(result.path, "progress.csv").read_text().count("\n") == 2
+    assert "a lone surrogate: \\udcff" in Path(result.path, "error.txt").read_text()
+
+
+def test_a_score_of_checkpoints_that_is_never_reported_is_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    config = tune.CheckpointConfig(num_to_keep=1, checkpoint_score_attribute="scor")
+    fit(
+        train_with_checkpoints,
+        tmp_path,
+        space={"die": lambda: None},
+        run={"checkpoint_config": config},
+    )
+    assert "checkpoint_score_attribute='scor'" in caplog.text
+    assert "did you mean 'score'?" in caplog.text

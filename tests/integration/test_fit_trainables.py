@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import subprocess
+import sys
 import tempfile
 import threading
 from pathlib import Path
@@ -307,3 +309,48 @@ def test_a_class_that_can_be_saved_is_saved_at_its_end(tmp_path: Path, saved: bo
 
     (result,) = fit(Saved if saved else Plain, tmp_path)
     assert (result.error, result.checkpoint is not None) == (None, saved)
+
+
+def test_parameters_of_a_class_can_be_given_one_after_the_other(tmp_path: Path) -> None:
+    class Training(tune.Trainable):
+        def setup(self, config: dict[str, Any], a: int, b: int) -> None:
+            self.sum = a + b
+
+        def step(self) -> dict[str, Any]:
+            return {"sum": self.sum, "done": True}
+
+    both = tune.with_parameters(tune.with_parameters(Training, a=1), b=2)
+    (result,) = fit(both, tmp_path)
+    assert result.metrics["sum"] == 3
+
+
+def test_the_name_of_a_manual_checkpoint(tmp_path: Path) -> None:
+    class Training(tune.Trainable):
+        def step(self) -> dict[str, Any]:
+            return {tune.result.SHOULD_CHECKPOINT: self.iteration == 1, "done": self.iteration == 3}
+
+        def save_checkpoint(self, checkpoint_dir: str) -> dict[str, Any]:
+            return {"iteration": self.iteration}
+
+    config = tune.CheckpointConfig(checkpoint_at_end=False)
+    (result,) = fit(Training, tmp_path, run={"checkpoint_config": config})
+    assert [row["training_iteration"] for _, row in result.best_checkpoints] == [2]
+
+
+def test_a_script_without_standard_output(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import tuner as tune\n"
+        "grid = tune.Tuner(lambda config: print('hello') or {'x': 1},\n"
+        f"    run_config=tune.RunConfig(storage_path={str(tmp_path)!r}, verbose=0)).fit()\n"
+        "raise SystemExit(grid.num_errors)\n"
+    )
+    command = f"{sys.executable} {script} >&- 2>&-"
+    assert subprocess.run(command, shell=True, check=False).returncode == 0
+
+
+def test_what_is_returned_and_cannot_be_recorded_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fit(lambda config: "text", tmp_path, run={"verbose": 1})
+    assert "returned a str, which is not recorded" in capsys.readouterr().out

@@ -379,3 +379,9 @@ def test_names_and_defaults_are_those_of_ray(config):
         value, their_value = getattr(ours, name), getattr(theirs, name)
         if (config.__name__, name) not in BETTER and not dataclasses.is_dataclass(value):
             assert value == getattr(their_value, "value", their_value), name
+
+
+@pytest.mark.parametrize("name", ["sub/x.log", "../x", "result.json", ("out", "error.txt"), ".."])
+def test_names_for_output_that_cannot_work(name) -> None:
+    with pytest.raises(ConfigError, match=r"log_to_file=.*plain file names"):
+        RunConfig(log_to_file=name)

@@ -215,8 +215,9 @@ def titles(field: str, names: Mapping[str, str] | Iterable[str] | None) -> dict[
         return None
     if isinstance(names, Mapping):
         return dict(names)
-    if isinstance(names, str):
-        raise ConfigError(f"{field}={names!r} must be a list of names, such as [{names!r}]")
+    if isinstance(names, str) or not isinstance(names, Iterable):
+        name = names if isinstance(names, str) else "loss"
+        raise ConfigError(f"{field}={names!r} must be a list of names, such as [{name!r}]")
     return {name: name for name in names}
 
 

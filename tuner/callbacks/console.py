@@ -65,6 +65,7 @@ class Console:
         self._metric: str | None = None
         self._early: list[str] | None = []  # messages from before start(), None after it
         self._error_counts: Counter[str] = Counter()
+        self._tracebacks: set[str] = set()
         self._output = Output(None)
         self._display: Display = NoDisplay()
         self._trial_output = TrialOutput(self._prefix)
@@ -90,11 +91,11 @@ class Console:
         """Shows the status."""
         self._display.refresh(status)
 
-    def trial_output(self, trial_name: str, data: bytes) -> None:
+    def trial_output(self, trial: Trial, data: bytes) -> None:
         """Shows what a trial printed, in any pieces."""
         if self._verbose == SILENT:
             return
-        text = self._trial_output.feed(trial_name, data)
+        text = self._trial_output.feed(trial.trial_id, str(trial), data)
         if text:
             self._display.write(text)
 
@@ -129,6 +130,7 @@ class Console:
         again = "" if trial.status == ERROR else " and will be tried again"
         place = f" (see {clean(trial.error_file)})" if trial.error_file else ""
         self._write_error(f"{shorten_name(trial)} failed{again}: {reason}{place}")
+        self._write_traceback(trial.error or "")
         if number == _SAME_ERROR_LINES:
             self._write_error("More trials that fail like this are counted, but no longer shown.")
 
@@ -182,7 +184,7 @@ class Console:
         return f": {text}" if text else ""
 
     def _flush(self, trial: Trial) -> None:
-        text = self._trial_output.flush(str(trial))
+        text = self._trial_output.flush(trial.trial_id)
         if text:
             self._display.write(text)
 
@@ -190,6 +192,13 @@ class Console:
         text = self._trial_output.flush_all()
         if text:
             self._display.write(text)
+
+    def _write_traceback(self, traceback: str) -> None:
+        """Shows a traceback, unless it is one that was shown already or a single line."""
+        lines = [clean(line) for line in traceback.splitlines()]
+        if len(lines) > 1 and traceback not in self._tracebacks:
+            self._tracebacks.add(traceback)
+            self._write_error("\n".join(f"  {line}" for line in lines))
 
     def _write_error(self, text: str) -> None:
         self.message(self._output.paint(text, "31"))

@@ -53,6 +53,10 @@ class CallbackDispatch:
         """Called once, when nothing runs any more."""
         for callback in self._callbacks:
             callback.on_experiment_end(trials=self._table.trials)
+
+    def close(self) -> None:
+        """Closes the loggers, also after an error."""
+        for callback in self._callbacks:
             if isinstance(callback, LoggerCallback):
                 callback.close()
 
@@ -67,9 +71,9 @@ class CallbackDispatch:
             trial = self._table[fact.trial_id]
             context = self._context(trial)
             os.makedirs(trial.path, exist_ok=True)  # loggers open their files there
+            callback.on_trial_start(**context)
             if fact.attempt > 1 and isinstance(callback, LoggerCallback):
                 callback.on_trial_rewound(trial, fact.iteration)
-            callback.on_trial_start(**context)
             if fact.checkpoint is not None:
                 callback.on_trial_restore(**context)
         elif isinstance(fact, CheckpointSaved):

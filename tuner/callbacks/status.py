@@ -21,6 +21,7 @@ class ExperimentInfo:
         scheduler_name: Such as `"FIFO"`.
         searcher_name: Such as `"BasicVariantGenerator"`.
         start_time: When this `fit()` began, Unix time in seconds.
+        score_attribute: The metric that tells the best checkpoints, None without one.
         finished_before: Trials that had finished before this `fit()` began (after a restore);
             they took none of its time, so the estimated time left leaves them out.
     """
@@ -33,6 +34,7 @@ class ExperimentInfo:
     scheduler_name: str
     searcher_name: str
     start_time: float
+    score_attribute: str | None = None
     finished_before: int = 0
 
 

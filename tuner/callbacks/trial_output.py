@@ -16,15 +16,16 @@ class TrialOutput:
     is kept. Only unfinished lines are held.
 
     Args:
-        prefix: Makes from a trial's name what stands before each of its lines.
+        prefix: Makes from a trial's name, which need not be its own, what stands before each of
+            its lines.
         keep_colours: Whether colours that a trial prints are kept.
         line_limit: Bytes after which a line without an end is cut.
 
     Example:
         >>> output = TrialOutput(lambda name: f"({name}) ")
-        >>> output.feed("t1", b"10%\\r20%\\nhello, wor")
+        >>> output.feed("id_1", "t1", b"10%\\r20%\\nhello, wor")
         '(t1) 20%\\n'
-        >>> output.flush("t1")
+        >>> output.flush("id_1")
         '(t1) hello, wor\\n'
     """
 
@@ -38,26 +39,28 @@ class TrialOutput:
         self._prefix = prefix
         self._keep_colours = keep_colours
         self._line_limit = line_limit
-        self._unfinished: dict[str, LineSplitter] = {}
+        self._unfinished: dict[str, tuple[str, LineSplitter]] = {}  # by trial id
 
-    def feed(self, trial_name: str, data: bytes) -> str:
+    def feed(self, trial_id: str, trial_name: str, data: bytes) -> str:
         """The lines that `data` completes, ready to be printed."""
-        splitter = self._unfinished.get(trial_name)
-        if splitter is None:
-            splitter = self._unfinished[trial_name] = LineSplitter(self._line_limit)
+        _, splitter = self._unfinished.get(trial_id, ("", LineSplitter(self._line_limit)))
         lines = splitter.feed(data)
-        if not splitter.pending:
-            del self._unfinished[trial_name]
+        if splitter.pending:
+            self._unfinished[trial_id] = trial_name, splitter
+        else:
+            self._unfinished.pop(trial_id, None)
         return self._format(trial_name, lines)
 
-    def flush(self, trial_name: str) -> str:
+    def flush(self, trial_id: str) -> str:
         """The trial's unfinished line."""
-        splitter = self._unfinished.pop(trial_name, None)
-        return self._format(trial_name, splitter.flush()) if splitter else ""
+        if trial_id not in self._unfinished:
+            return ""
+        trial_name, splitter = self._unfinished.pop(trial_id)
+        return self._format(trial_name, splitter.flush())
 
     def flush_all(self) -> str:
         """The unfinished lines of all trials."""
-        return "".join([self.flush(name) for name in list(self._unfinished)])
+        return "".join([self.flush(trial_id) for trial_id in list(self._unfinished)])
 
     def _format(self, trial_name: str, lines: list[str]) -> str:
         if not lines:

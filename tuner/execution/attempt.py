@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import logging
 import os
 import traceback
 from collections.abc import Callable, Generator
@@ -13,14 +14,16 @@ from tuner.execution.process import flush_c_output
 from tuner.execution.protocol import Assignment
 from tuner.experiment import codec
 from tuner.local_copy import copy_tree
+from tuner.result_fields import SHOULD_CHECKPOINT
 from tuner.trainable.autofill import Autofill
 from tuner.trainable.context import TuneContext
 from tuner.trainable.placement import PlacementGroupFactory
 from tuner.trainable.session import CONTINUE, Session, TrialStopped, set_session
 from tuner.trainable.trainable import Trainable, is_trainable_class
 
+logger = logging.getLogger(__name__)
+
 DEFAULT_METRIC = "_metric"
-SHOULD_CHECKPOINT = "should_checkpoint"
 PAUSE = "PAUSE"
 _LARGEST_ERROR = 64 * 1024  # bytes
 
@@ -116,12 +119,12 @@ class AttemptRunner:
             session.autofill.restart_clock()
             while session.decision == CONTINUE:
                 _train_once(training, assignment, session)
+            if _must_save(assignment, session):
+                channel.saved(_save(training, assignment, session))
         except BaseException as error:
             self._object = None
             _cleanup_after(training, error)
             raise
-        if _must_save(assignment, session):
-            channel.saved(_save(training, assignment, session))
         if not assignment.keep_worker:
             self._object = None
             training.stop()
@@ -135,6 +138,7 @@ class AttemptRunner:
             kept.use(session.context, session.autofill)
             if kept.reset(config):
                 return kept
+            self._object = None
             kept.stop()
         self._object = trainable(config)
         self._object.use(session.context, session.autofill)
@@ -180,6 +184,12 @@ def _run_function(function: Callable[..., Any], session: Session, config: dict[s
         session.report(returned)
     elif isinstance(returned, (int, float)) and not isinstance(returned, bool):
         session.report({DEFAULT_METRIC: returned})
+    elif returned is not None:
+        logger.warning(
+            "%s returned a %s, which is not recorded; return a dictionary of metrics or a number",
+            session.context.get_trial_name(),
+            type(returned).__name__,
+        )
 
 
 def _report_all(generator: Generator[Any, Any, Any], session: Session) -> Any:

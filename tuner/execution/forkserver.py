@@ -51,6 +51,7 @@ class ForkServer:
         self._worker_ids: dict[int, int] = {}  # by process id
         self._pids: dict[int, int] = {}  # by worker id
         self._is_told_to_end = False
+        self._open: list[Any] = []  # what a forked worker is to close
 
     def run(self) -> None:
         """Serves until the controller closes its end or dies, then kills what is left."""
@@ -61,6 +62,7 @@ class ForkServer:
         signal.signal(signal.SIGTERM, self._on_sigterm)  # raises nothing: kills must be complete
         signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
         selector = selectors.DefaultSelector()
+        self._open = [selector, self._control, wake_read, wake_write]
         selector.register(self._control, selectors.EVENT_READ)
         selector.register(wake_read, selectors.EVENT_READ)
         try:
@@ -70,7 +72,7 @@ class ForkServer:
                     with contextlib.suppress(BlockingIOError):
                         os.read(wake_read, 4096)
                     self._reap()
-                if self._control in ready and not self._on_request(selector):
+                if self._control in ready and not self._on_request():
                     return
         finally:
             self._kill_all()
@@ -78,7 +80,7 @@ class ForkServer:
     def _on_sigterm(self, signum: int, frame: object) -> None:
         self._is_told_to_end = True
 
-    def _on_request(self, selector: selectors.BaseSelector) -> bool:
+    def _on_request(self) -> bool:
         """Handles one request; False when the controller is gone."""
         try:
             data, fds, _, _ = socket.recv_fds(self._control, MAX_DATAGRAM, 2)
@@ -88,22 +90,28 @@ class ForkServer:
             return False
         request = json.loads(data)
         if request["do"] == "fork":
-            self._fork(request["worker"], fds, selector)
+            self._fork(request["worker"], fds)
         elif request["do"] == "kill" and request["worker"] in self._pids:
             kill_group(self._pids[request["worker"]], request["signal"])
         return True
 
-    def _fork(self, worker_id: int, fds: list[int], selector: selectors.BaseSelector) -> None:
+    def _fork(self, worker_id: int, fds: list[int]) -> None:
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})  # until the child heeds it
-        pid = os.fork()
-        if pid == 0:
-            _become_worker(fds, self._trainable, self._settings, [selector, self._control])
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
-        for fd in fds:
-            os.close(fd)
+        try:
+            pid = os.fork()
+        except OSError as error:
+            why = f"no process could be forked for it: {error}"
+            _tell(self._control, {"event": "exited", "worker": worker_id, "code": 1, "why": why})
+            return
+        else:
+            if pid == 0:
+                _become_worker(fds, self._trainable, self._settings, self._open)
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+            for fd in fds:
+                os.close(fd)
         self._worker_ids[pid] = worker_id
         self._pids[worker_id] = pid
-        _tell(self._control, {"event": "forked", "worker": worker_id, "pid": pid})
 
     def _reap(self) -> None:
         while True:
@@ -158,7 +166,7 @@ def _become_worker(
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
         for each in of_server:
-            each.close()
+            os.close(each) if isinstance(each, int) else each.close()
         line, output = fds
         os.dup2(output, 1)
         os.dup2(output, 2)
@@ -175,8 +183,10 @@ def run_worker(line: int, trainable: Any, settings: dict[str, Any]) -> None:
     """Serves assignments on a socket's file descriptor, then runs this process's exit handlers."""
     atexit._clear()
     faulthandler.enable()
-    for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+    for fd, name in ((1, "stdout"), (2, "stderr")):
+        if getattr(sys, name) is None:  # the driver has none, but the worker's output has a reader
+            setattr(sys, name, open(fd, "w", closefd=False))  # noqa: SIM115
+        getattr(sys, name).reconfigure(line_buffering=True)
     worker.serve(socket.socket(fileno=line), trainable, **settings)
     with contextlib.suppress(Exception):
         atexit._run_exitfuncs()
@@ -195,14 +205,20 @@ def fork_is_unsafe() -> str | None:
 
 def main() -> None:
     """Loads the trainable, then serves; all that it needs comes as one JSON argument."""
+    code = 0
     try:
         _serve(json.loads(sys.argv[1]))
+    except SystemExit:  # the controller is gone, or asked for it
+        pass
+    except BaseException:
+        traceback.print_exc()
+        code = 1
     finally:
         kill_children()
         for stream in (sys.stdout, sys.stderr):
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError, AttributeError):
                 stream.flush()
-        os._exit(0)  # threads that the user's modules have started wait for nobody
+        os._exit(code)  # threads that the user's modules have started wait for nobody
 
 
 def _serve(arguments: dict[str, Any]) -> None:

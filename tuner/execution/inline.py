@@ -5,8 +5,6 @@ from __future__ import annotations
 import collections
 import contextlib
 import os
-import random
-import sys
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -15,6 +13,7 @@ from tuner.execution import machine
 from tuner.execution.attempt import AttemptRunner, format_error, pickled_error
 from tuner.execution.executor import Job
 from tuner.execution.protocol import Assignment
+from tuner.execution.seeding import streams_restored
 from tuner.execution.surroundings import Redirection, prepare
 from tuner.experiment import codec
 from tuner.experiment.events import (
@@ -25,6 +24,7 @@ from tuner.experiment.events import (
     Saved,
     Stimulus,
 )
+from tuner.trainable.session import TrialStopped
 
 CONTINUE = "CONTINUE"
 
@@ -47,6 +47,7 @@ class InlineExecutor:
         self._queue: collections.deque[Assignment] = collections.deque()
         self._decision = CONTINUE
         self._last: Assignment | None = None
+        self._broken: BaseException | None = None  # what ends the experiment, not the trial
         self._redirection = Redirection(None, None)
         total = {"CPU": float(machine.num_cpus()), "GPU": float(len(machine.gpu_ids()))}
         self._waiting: list[Stimulus] = [CapacityChanged(time.time(), total)]
@@ -91,15 +92,24 @@ class InlineExecutor:
                 with self._redirection:
                     completed = self._runner.run(assignment, _InlineChannel(self, assignment))
         except (Exception, SystemExit) as error:
-            text, cause = format_error(error), pickled_error(error)
-            return Failed(time.time(), assignment.trial_id, assignment.attempt, text, cause)
+            if self._broken is None:
+                text, cause = format_error(error), pickled_error(error)
+                return Failed(time.time(), assignment.trial_id, assignment.attempt, text, cause)
+        if self._broken is not None:
+            raise self._broken
         return Finished(time.time(), assignment.trial_id, assignment.attempt, not completed)
 
     def deliver(self, stimulus: Stimulus) -> str:
         """Has a stimulus handled at once and returns the answer to it."""
         self._decision = CONTINUE
-        with self._redirection.suspended():
-            self._job.step([stimulus])
+        if self._broken is None:
+            try:
+                with self._redirection.suspended():
+                    self._job.step([stimulus])
+            except BaseException as error:  # no error of the trial, whose code it must not meet
+                self._broken = error
+        if self._broken is not None:
+            raise TrialStopped
         return self._decision
 
 
@@ -122,15 +132,11 @@ class _InlineChannel:
 @contextlib.contextmanager
 def _surroundings_restored() -> Iterator[None]:
     """Gives the driver back its directory, environment and random streams."""
-    directory, environ, stream = os.getcwd(), dict(os.environ), random.getstate()
-    numpy_random = sys.modules.get("numpy.random")
-    numpy_stream = None if numpy_random is None else numpy_random.get_state()
-    try:
-        yield
-    finally:
-        os.chdir(directory)
-        os.environ.clear()
-        os.environ.update(environ)
-        random.setstate(stream)
-        if numpy_random is not None:
-            numpy_random.set_state(numpy_stream)
+    directory, environ = os.getcwd(), dict(os.environ)
+    with streams_restored():
+        try:
+            yield
+        finally:
+            os.chdir(directory)
+            os.environ.clear()
+            os.environ.update(environ)

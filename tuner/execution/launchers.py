@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
+import collections
 import json
 import os
 import selectors
@@ -21,10 +21,11 @@ from tuner.interpreter import python_command
 
 @dataclass(frozen=True, slots=True)
 class WorkerExit:
-    """A worker's process is gone; `code` is negative for a signal."""
+    """A worker's process is gone; `code` is negative for a signal, `why` says what is known."""
 
     worker_id: int
     code: int
+    why: str | None = None
 
 
 class ForkIsUnsafe(Exception):
@@ -74,22 +75,21 @@ class ForkLauncher:
             start_new_session=True,
         )
         theirs.close()
+        ours.setblocking(False)
         self._control = ours
+        # What the fork server was too busy to take: requests, with copies of their descriptors.
+        self._unsent: collections.deque[tuple[bytes, list[int]]] = collections.deque()
         self._selector = selector
         self._ready = False
         selector.register(ours, selectors.EVENT_READ)
 
     def launch(self, worker_id: int, line: socket.socket, output: int) -> None:
         """Asks the fork server for a worker."""
-        request = json.dumps({"do": "fork", "worker": worker_id}).encode()
-        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-            socket.send_fds(self._control, [request], [line.fileno(), output])
+        self._ask({"do": "fork", "worker": worker_id}, [line.fileno(), output])
 
     def kill(self, worker_id: int, signum: int) -> None:
         """Asks the fork server to signal a worker."""
-        request = json.dumps({"do": "kill", "worker": worker_id, "signal": signum}).encode()
-        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-            self._control.send(request)
+        self._ask({"do": "kill", "worker": worker_id, "signal": signum}, [])
 
     def exits(self, ready: set[int]) -> list[WorkerExit]:
         """Reads the fork server's notices.
@@ -100,6 +100,7 @@ class ForkLauncher:
         """
         if self._control.fileno() not in ready:
             return []
+        self._send_rest()
         exits: list[WorkerExit] = []
         while True:
             try:
@@ -112,7 +113,7 @@ class ForkLauncher:
                 raise TrainableError(self._explain_end())
             notice = json.loads(data)
             if notice["event"] == "exited":
-                exits.append(WorkerExit(notice["worker"], notice["code"]))
+                exits.append(WorkerExit(notice["worker"], notice["code"], notice.get("why")))
             elif notice["event"] == "ready":
                 self._ready = True
             elif notice["event"] == "unsafe":
@@ -125,6 +126,10 @@ class ForkLauncher:
 
     def close(self) -> None:
         """Ends the fork server, which kills its workers first."""
+        for _, fds in self._unsent:
+            for fd in fds:
+                os.close(fd)
+        self._unsent.clear()
         self._selector.unregister(self._control)
         self._control.close()
         try:
@@ -132,6 +137,35 @@ class ForkLauncher:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+
+    def _ask(self, request: dict[str, Any], fds: list[int]) -> None:
+        """Sends a request, or keeps it until there is room."""
+        message = json.dumps(request).encode()
+        if self._unsent or not self._sent(message, fds):
+            self._unsent.append((message, [os.dup(fd) for fd in fds]))
+            self._watch()
+
+    def _send_rest(self) -> None:
+        while self._unsent and self._sent(*self._unsent[0]):
+            _, fds = self._unsent.popleft()
+            for fd in fds:
+                os.close(fd)
+            if not self._unsent:
+                self._watch()
+
+    def _sent(self, message: bytes, fds: list[int]) -> bool:
+        """Whether there was room for a request; a fork server that is gone takes everything."""
+        try:
+            socket.send_fds(self._control, [message], fds)
+        except BlockingIOError:
+            return False
+        except (BrokenPipeError, ConnectionResetError):
+            pass
+        return True
+
+    def _watch(self) -> None:
+        writing = selectors.EVENT_WRITE if self._unsent else 0
+        self._selector.modify(self._control, selectors.EVENT_READ | writing)
 
     def _explain_end(self) -> str:
         code = self._process.wait()

@@ -14,7 +14,7 @@ import sys
 import time
 from typing import Any, Literal
 
-from tuner.errors import ConfigError
+from tuner.errors import ConfigError, TrainableError
 from tuner.execution import machine
 from tuner.execution.executor import Job
 from tuner.execution.gpus import GpuPool
@@ -52,6 +52,7 @@ from tuner.experiment.events import (
     Saved,
     Stimulus,
 )
+from tuner.validation import check_number, reject
 
 logger = logging.getLogger(__name__)
 
@@ -91,10 +92,7 @@ class LocalExecutor:
             raise ConfigError(
                 f"LocalExecutor: start_method={start_method!r} must be 'fork' or 'spawn'"
             )
-        amounts = {"num_cpus": num_cpus, "num_gpus": num_gpus, **(resources or {})}
-        for name, amount in amounts.items():
-            if amount is not None and amount < 0:
-                raise ConfigError(f"LocalExecutor: {name}={amount!r} must not be negative")
+        _check_amounts(num_cpus, num_gpus, resources)
         self._gpu_ids = machine.gpu_ids() if num_gpus != 0 else []
         if num_gpus is not None and num_gpus > len(self._gpu_ids):
             self._gpu_ids = [str(index) for index in range(math.ceil(num_gpus))]
@@ -111,9 +109,11 @@ class LocalExecutor:
         return {name: self.__dict__[name] for name in ("_gpu_ids", "total", "_start_method")}
 
     max_running: int | None = None
+    _wake_write = -1  # nothing runs
 
     def start(self, job: Job) -> None:
         """Starts the fork server; workers follow when they are needed."""
+        self._payload = write_payload(job.trainable, job.name)
         self._job = job
         self._grace_s = float(os.environ.get(GRACE_VARIABLE, "3"))
         self._gpus = GpuPool(self._gpu_ids)
@@ -128,7 +128,6 @@ class LocalExecutor:
         self._wake_read, self._wake_write = os.pipe()
         os.set_blocking(self._wake_write, False)
         self._selector.register(self._wake_read, selectors.EVENT_READ)
-        self._payload = write_payload(job.trainable, job.name)
         self._launcher: Launcher = self._new_launcher()
 
     def launch(self, assignment: Assignment) -> None:
@@ -141,7 +140,8 @@ class LocalExecutor:
         assignment = dataclasses.replace(assignment, environ=environ)
         worker.assignment = assignment
         worker.outcome = None
-        worker.was_told = worker.was_signalled = False
+        worker.told_at = 0.0
+        worker.was_signalled = False
         self._by_trial[assignment.trial_id] = worker
         worker.send(run_frame(assignment))
 
@@ -152,12 +152,11 @@ class LocalExecutor:
             return
         worker.send(frame(ANSWER, decision.encode()))
         if decision != "CONTINUE":
-            worker.was_told = True
-            patience = _PATIENCE * self._grace_s
-            self._end_by(worker, time.monotonic() + patience, signal.SIGTERM)
+            worker.told_at = time.monotonic()
+            self._end_within(worker, _PATIENCE * self._grace_s)
 
     def end(self, trial_id: str, attempt: int) -> None:
-        """Ends an attempt: at its next report, or by SIGTERM, or by SIGKILL."""
+        """Ends an attempt: at its next report, by SIGTERM after the grace period, or by SIGKILL."""
         for assignment in self._held:
             if (assignment.trial_id, assignment.attempt) == (trial_id, attempt):
                 self._held.remove(assignment)
@@ -165,8 +164,9 @@ class LocalExecutor:
                 self._waiting.append(Finished(now, trial_id, attempt, interrupted=True))
                 return
         worker = self._worker_of(trial_id, attempt)
-        if worker is not None and worker.worker_id not in self._ending:
-            self._end_by(worker, time.monotonic() + self._grace_s, signal.SIGTERM)
+        if worker is not None:
+            worker.told_at = worker.told_at or time.monotonic()
+            self._end_within(worker, self._grace_s)
 
     def wait(self, timeout: float | None) -> list[Stimulus]:
         """Waits for messages of workers, for their ends, or until one is to be signalled."""
@@ -192,22 +192,23 @@ class LocalExecutor:
 
     def wake(self) -> None:
         """Makes `wait` return."""
+        if self._wake_write < 0:
+            return
         with contextlib.suppress(BlockingIOError):
             os.write(self._wake_write, b"x")
 
     def shutdown(self) -> None:
         """Lets idle workers leave, kills those that are busy, and the fork server."""
         self._held.clear()
-        for worker in self._idle:
-            worker.send(frame(EXIT))
-        self._await_idle()
-        self._launcher.close()
-        for worker in list(self._workers.values()):
-            self._forget(worker)
-        self._selector.close()
-        os.close(self._wake_read)
-        os.close(self._wake_write)
-        os.close(self._payload)
+        with contextlib.ExitStack() as last:  # from the last line to the first, whatever fails
+            last.callback(os.close, self._payload)
+            last.callback(self._close_pipe)
+            last.callback(self._selector.close)
+            last.callback(self._forget_all)
+            last.callback(self._launcher.close)
+            for worker in self._idle:
+                worker.send(frame(EXIT))
+            self._await_idle()
 
     # Workers
 
@@ -219,10 +220,9 @@ class LocalExecutor:
         """A new worker, None if free GPUs lie in pieces that are too small for it."""
         amounts = needed(assignment.bundles)
         shares = self._gpus.take(amounts.get("GPU", 0.0))
-        while shares is None and self._idle:  # an idle worker holds what this trial needs
-            self._dismiss(self._idle[0])
-            shares = self._gpus.take(amounts.get("GPU", 0.0))
-        if shares is None:
+        if shares is None:  # idle workers hold what this trial needs: it waits for their ends
+            for idle in [worker for worker in self._idle if worker.shares]:
+                self._dismiss(idle)
             return None
         worker = _Worker(self._next_id, shares, self)
         self._next_id += 1
@@ -244,7 +244,7 @@ class LocalExecutor:
 
     def _take_idle(self, assignment: Assignment) -> _Worker | None:
         for index, worker in enumerate(self._idle):
-            if worker.assignment is not None and worker.assignment.bundles == assignment.bundles:
+            if worker.can_take(assignment.bundles):
                 return self._idle.pop(index)
         return None
 
@@ -257,8 +257,7 @@ class LocalExecutor:
         """Sends an idle worker away; its GPUs are free as soon as it is gone."""
         self._idle.remove(worker)
         worker.send(frame(EXIT))
-        self._gpus.give_back(worker.shares)
-        worker.shares = {}
+        self._end_by(worker, time.monotonic() + self._grace_s, signal.SIGKILL)
 
     def _worker_of(self, trial_id: str, attempt: int) -> _Worker | None:
         worker = self._by_trial.get(trial_id)
@@ -348,24 +347,31 @@ class LocalExecutor:
         while worker.on_output(now, stimuli):
             pass
         if worker.outcome is None:
-            worker.outcome = self._outcome_of(worker, ended.code)
+            worker.outcome = self._outcome_of(worker, ended)
         if worker in self._idle:
             self._idle.remove(worker)
         self._conclude(worker, now, stimuli)
         self._forget(worker)
         self._launch_held()
 
-    def _outcome_of(self, worker: _Worker, code: int) -> tuple[int, bytes]:
+    def _outcome_of(self, worker: _Worker, ended: WorkerExit) -> tuple[int, bytes]:
         """How an attempt ended whose process is gone without a word."""
         if not worker.was_signalled or worker.assignment is None:
-            return ERROR, error_body(_describe_exit(code))
+            return ERROR, error_body(ended.why or _describe_exit(ended.code))
         logger.warning(
-            "%s was told to end, did not within %g s, and was killed (%s sets this time)",
+            "%s was told to end, did not within %.1f s, and was killed (%s=%g sets this time)",
             worker.assignment.trial_name,
-            self._grace_s,
+            time.monotonic() - worker.told_at,
             GRACE_VARIABLE,
+            self._grace_s,
         )
         return DONE, INTERRUPTED
+
+    def _end_within(self, worker: _Worker, seconds: float) -> None:
+        """Has a worker signalled then, unless it will be earlier."""
+        when = time.monotonic() + seconds
+        if worker.worker_id not in self._ending or when < worker.signal_at:
+            self._end_by(worker, when, signal.SIGTERM)
 
     def _end_by(self, worker: _Worker, when: float, signum: int) -> None:
         worker.signal_at = when
@@ -384,8 +390,18 @@ class LocalExecutor:
         """Gives idle workers the time to clean up."""
         deadline = time.monotonic() + self._grace_s
         idle = {worker.worker_id for worker in self._idle}
-        while idle & self._workers.keys() and time.monotonic() < deadline:
-            self.wait(deadline - time.monotonic())
+        with contextlib.suppress(TrainableError):  # the fork server is gone, and they with it
+            while idle & self._workers.keys() and time.monotonic() < deadline:
+                self.wait(deadline - time.monotonic())
+
+    def _forget_all(self) -> None:
+        for worker in list(self._workers.values()):
+            self._forget(worker)
+
+    def _close_pipe(self) -> None:
+        wake_write, self._wake_write = self._wake_write, -1
+        os.close(self._wake_read)
+        os.close(wake_write)
 
 
 class _Worker:
@@ -398,7 +414,7 @@ class _Worker:
         self.outcome: tuple[int, bytes] | None = None
         self.signal_at = 0.0
         self.signal: int = signal.SIGTERM
-        self.was_told = False
+        self.told_at = 0.0  # monotonic time at which it was told to end, 0 if it was not
         self.was_signalled = False
         self._executor = executor
 
@@ -409,6 +425,11 @@ class _Worker:
         self._unsent = bytearray()
         self._line_is_open = True
         self._output_is_open = True
+
+    def can_take(self, bundles: list[dict[str, float]]) -> bool:
+        """Whether it is there, with the resources that a trial needs."""
+        assignment = self.assignment
+        return self._line_is_open and assignment is not None and assignment.bundles == bundles
 
     def close(self) -> None:
         self._close_line()
@@ -485,7 +506,7 @@ class _Worker:
                 name = body.decode()
                 stimuli.append(Saved(now, assignment.trial_id, assignment.attempt, name))
             elif kind in (DONE, ERROR):
-                if body == INTERRUPTED and not (self.was_told or self.was_signalled):
+                if body == INTERRUPTED and not (self.told_at or self.was_signalled):
                     kind, body = ERROR, error_body("the trial was ended by a SIGTERM from outside")
                 self.outcome = (kind, body)
                 self._executor.on_end(self, now, stimuli)
@@ -507,9 +528,29 @@ class _Worker:
         return True
 
 
+def _check_amounts(
+    num_cpus: float | None, num_gpus: float | None, resources: dict[str, float] | None
+) -> None:
+    fix = "use a number >= 0"
+    for field, amount in (("num_cpus", num_cpus), ("num_gpus", num_gpus)):
+        if amount is not None:
+            check_number("LocalExecutor", field, amount, fix, least=0)
+    if not isinstance(resources, dict | None):
+        reject("LocalExecutor", "resources", resources, 'use a dictionary such as {"license": 2}')
+    for name, amount in (resources or {}).items():
+        if name.upper() in ("CPU", "GPU"):
+            reject(
+                "LocalExecutor", "resources", resources, "give num_cpus=… and num_gpus=… instead"
+            )
+        check_number("LocalExecutor", f"resources[{name!r}]", amount, fix, least=0)
+
+
 def _describe_exit(code: int) -> str:
     if code >= 0:
         return f"the worker process ended with exit code {code} before the trial was over"
-    name = signal.Signals(-code).name
+    try:
+        name = signal.Signals(-code).name
+    except ValueError:  # one of the real-time signals
+        name = f"signal {-code}"
     hint = "; the kernel kills so when memory runs out" if name == "SIGKILL" else ""
     return f"the worker process was killed by {name}{hint}"

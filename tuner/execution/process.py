@@ -75,3 +75,15 @@ def _prctl(option: int, value: int) -> None:
     import ctypes
 
     ctypes.CDLL(None, use_errno=True).prctl(option, value, 0, 0, 0)
+
+
+def open_standard_descriptors() -> None:
+    """Opens the null device as standard input, output or error where the process has none.
+
+    Otherwise the next file that is opened would be taken for it, by C code and by child processes.
+    """
+    for fd in range(3):
+        try:
+            os.fstat(fd)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # the lowest that is free

@@ -128,22 +128,21 @@ class FrameReader:
     """Splits the bytes of a stream into frames."""
 
     def __init__(self) -> None:
-        self._rest = b""
+        self._rest = bytearray()
 
     def feed(self, data: bytes) -> list[tuple[int, bytes]]:
         """The frames, as (kind, body), that `data` completes."""
-        if self._rest:
-            data = self._rest + data
+        self._rest += data
         frames = []
-        start, end = 0, len(data)
+        start, end = 0, len(self._rest)
         while end - start >= _HEAD.size:
-            length, kind = _HEAD.unpack_from(data, start)
+            length, kind = _HEAD.unpack_from(self._rest, start)
             stop = start + _HEAD.size + length
             if stop > end:
                 break
-            frames.append((kind, data[start + _HEAD.size : stop]))
+            frames.append((kind, bytes(self._rest[start + _HEAD.size : stop])))
             start = stop
-        self._rest = data[start:] if start else data
+        del self._rest[:start]
         return frames
 
 
@@ -171,7 +170,3 @@ class Connection:
                 return None
             self._frames.extend(self._reader.feed(data))
         return self._frames.pop(0)
-
-    def close(self) -> None:
-        """Closes the line."""
-        self._sock.close()

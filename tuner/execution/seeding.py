@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib.abc
 import importlib.machinery
@@ -9,7 +10,7 @@ import importlib.util
 import random
 import sys
 import types
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 
@@ -28,9 +29,31 @@ def seed_everything(seed: int) -> None:
             seeder(seed)
         else:
             later[name] = seeder
-    sys.meta_path[:] = [f for f in sys.meta_path if not isinstance(f, _SeedOnImport)]
+    _seed_no_more_imports()
     if later:
         sys.meta_path.insert(0, _SeedOnImport(seed, later))
+
+
+@contextlib.contextmanager
+def streams_restored() -> Iterator[None]:
+    """Puts the streams of `random`, numpy and torch back as they were on entry."""
+    stream = random.getstate()
+    numpy_random, torch = sys.modules.get("numpy.random"), sys.modules.get("torch")
+    numpy_stream = None if numpy_random is None else numpy_random.get_state()
+    torch_stream = None if torch is None else torch.get_rng_state()
+    try:
+        yield
+    finally:
+        _seed_no_more_imports()
+        random.setstate(stream)
+        if numpy_random is not None:
+            numpy_random.set_state(numpy_stream)
+        if torch is not None:
+            torch.set_rng_state(torch_stream)
+
+
+def _seed_no_more_imports() -> None:
+    sys.meta_path[:] = [f for f in sys.meta_path if not isinstance(f, _SeedOnImport)]
 
 
 class _SeedOnImport(importlib.abc.MetaPathFinder):

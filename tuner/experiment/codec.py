@@ -18,6 +18,7 @@ from collections.abc import Collection
 from enum import Enum
 from numbers import Real
 from typing import Any
+from uuid import UUID
 
 import orjson
 
@@ -154,7 +155,7 @@ def _tagged(value: Any, *, exact: bool) -> Any:
         return {_TAG: "tuple", "v": [_tagged(item, exact=True) for item in value]}
     if kind in (set, frozenset):
         members = value if exact else _plain_keys(value)
-        return {_TAG: kind.__name__, "v": [_tagged(item, exact=True) for item in members]}
+        return {_TAG: kind.__name__, "v": [_tagged_key(item, exact=exact) for item in members]}
     if not exact:
         plain = _plain_or_self(value)
         if plain is not value:
@@ -169,8 +170,19 @@ def _tagged_dict(value: dict[Any, Any], *, exact: bool) -> dict[str, Any]:
         value = dict(zip(keys, value.values(), strict=True))
     if _TAG not in value and all(type(key) is str and _is_utf8(key) for key in value):
         return {key: _tagged(item, exact=exact) for key, item in value.items()}
-    pairs = [[_tagged(key, exact=True), _tagged(item, exact=exact)] for key, item in value.items()]
+    pairs = [
+        [_tagged_key(key, exact=exact), _tagged(item, exact=exact)] for key, item in value.items()
+    ]
     return {_TAG: "dict", "v": pairs}
+
+
+def _tagged_key(key: Any, *, exact: bool) -> Any:
+    """A dictionary's key or a member of a set, which has to stay hashable also in a metric."""
+    kind = type(key)
+    if kind is tuple or kind is frozenset:
+        return {_TAG: kind.__name__, "v": [_tagged_key(item, exact=exact) for item in key]}
+    is_plain = kind in _KEY_TYPES
+    return _tagged(key, exact=True) if exact or is_plain else _pickled(key, exact=False)
 
 
 def _plain_keys(keys: Collection[Any]) -> Collection[Any]:
@@ -224,6 +236,8 @@ def _plain_or_self(value: Any) -> Any:
         return value.value
     if _is_array(value):
         return value
+    if isinstance(value, UUID):
+        return str(value)
     if hasattr(value, "tolist"):  # numpy scalars and arrays, torch and jax tensors
         return _listed(value)
     for kind in _PLAIN_TYPES:

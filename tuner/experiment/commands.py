@@ -52,4 +52,12 @@ class DeleteCheckpoint:
     name: str
 
 
-Command = Launch | Answer | EndAttempt | CommitCheckpoint | DeleteCheckpoint
+@dataclass(frozen=True, slots=True)
+class DiscardStaged:
+    """Remove what an attempt has staged and will not bring to an end."""
+
+    trial: Trial
+    attempt: int
+
+
+Command = Launch | Answer | EndAttempt | CommitCheckpoint | DeleteCheckpoint | DiscardStaged

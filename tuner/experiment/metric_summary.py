@@ -24,6 +24,14 @@ class MetricSummary:
         self.count = 0
         self.recent: list[float] = []
 
+    def copy(self) -> MetricSummary:
+        """The same statistics, to be kept while these go on."""
+        other = MetricSummary()
+        other.maximum, other.minimum = self.maximum, self.minimum
+        other.total, other.count = self.total, self.count
+        other.recent = self.recent[:]
+        return other
+
     def add(self, value: float) -> None:
         """Takes in the next value."""
         recent = self.recent

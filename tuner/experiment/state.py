@@ -18,6 +18,7 @@ from tuner.experiment.commands import (
     Command,
     CommitCheckpoint,
     DeleteCheckpoint,
+    DiscardStaged,
     EndAttempt,
     Launch,
 )
@@ -54,6 +55,9 @@ logger = logging.getLogger(__name__)
 CONTINUE = TrialScheduler.CONTINUE
 PAUSE = TrialScheduler.PAUSE
 STOP = TrialScheduler.STOP
+
+_MOST_CREATED = 100  # trials at once, so that the experiment can be interrupted in between
+_MOST_REJECTED = 1000
 
 
 class ExperimentState:
@@ -92,6 +96,9 @@ class ExperimentState:
         self._resumable_stop = False
         self._ended = False
         self._exhausted = False
+        self._rejected_in_a_row = 0
+        # Whether there is more to be launched than `handle` did at once.
+        self.is_filling = False
         self._facts: list[Fact] = []
         self._commands: list[Command] = []
         self._searcher_listens = type(searcher).on_trial_result is not Searcher.on_trial_result
@@ -117,10 +124,6 @@ class ExperimentState:
     def running_trials(self) -> Iterable[Trial]:
         """Those that are running."""
         return self.table.by_status[RUNNING].values()
-
-    def get_trials(self) -> Sequence[Trial]:
-        """All trials in order of creation."""
-        return self.table.trials
 
     def get_trial(self, trial_id: str) -> Trial | None:
         """The trial with this id."""
@@ -208,6 +211,8 @@ class ExperimentState:
         if trial is None:
             return
         told = self._told.get(trial.trial_id)
+        if stimulus.interrupted:
+            self._commands.append(DiscardStaged(trial, stimulus.attempt))
         if told is None and stimulus.interrupted and self._resumable_stop:
             told = PAUSE
         self._end_attempt(trial, PAUSED if told == PAUSE else TERMINATED, None, stimulus.time)
@@ -216,6 +221,7 @@ class ExperimentState:
         trial = self._live_trial(stimulus)
         if trial is None:
             return
+        self._commands.append(DiscardStaged(trial, stimulus.attempt))
         told = self._told.get(trial.trial_id)
         if told == STOP:
             logger.warning("%s failed after it was told to stop:\n%s", trial, stimulus.error)
@@ -326,7 +332,7 @@ class ExperimentState:
     def _decide(self, trial: Trial) -> str:
         """Asks stopper and scheduler what becomes of the trial after its last result."""
         result = trial.last_result
-        if self.stopper(trial.trial_id, result) or result.get("done"):
+        if self.stopper(trial.trial_id, result) or self.stopper.stop_all() or result.get("done"):
             return STOP
         decision = self.scheduler.on_trial_result(self, trial, result)
         if decision not in (CONTINUE, PAUSE, STOP):
@@ -400,7 +406,12 @@ class ExperimentState:
 
     def _fill(self, now: float) -> None:
         """Launches trials as long as there is one and it fits."""
+        most = len(self.table.trials) + _MOST_CREATED
+        self.is_filling = False
         while self.stop_reason is None and not self._full():
+            if len(self.table.trials) >= most:
+                self.is_filling = True
+                return
             created = not self.table.by_status[PENDING] and self._create(now)
             chosen = self.scheduler.choose_trial_to_run(self)
             if chosen is not None and self.fits(self.table[chosen.trial_id]):
@@ -442,9 +453,20 @@ class ExperimentState:
         created = naming.new_trial(self.spec, number, config, bundles, now, taken, suggestion)
         self._emit(created)
         if missing is not None:
-            error = f"{ResourceError.__name__}: the trial asks for {missing}"
-            self._fail(self.table[created.trial_id], error, now)
+            self._reject(self.table[created.trial_id], missing, now)
+        else:
+            self._rejected_in_a_row = 0
         return True
+
+    def _reject(self, trial: Trial, missing: str, now: float) -> None:
+        """Has a trial fail that can never be launched."""
+        self._rejected_in_a_row += 1
+        if self.spec.num_trials is None and self._rejected_in_a_row >= _MOST_REJECTED:
+            raise ResourceError(
+                f"the last {_MOST_REJECTED} trials all asked for more than there is (the last one "
+                f"for {missing}), and num_samples=-1 sets no end to it; ask for less"
+            )
+        self._fail(trial, f"{ResourceError.__name__}: the trial asks for {missing}", now)
 
     def _full(self) -> bool:
         """Whether as many trials run as may, or every resource that one could ask for is taken."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from tuner.experiment.events import Bundles
@@ -46,11 +46,17 @@ class SavedCheckpoint:
         name: Its folder's name, `checkpoint_000012`.
         progress: How far the trial had come.
         score: Value of the checkpoint config's score attribute, None without one.
+        num_results: How many valid results the trial had.
+        result: The last of them.
+        summaries: Statistics of its metrics then.
     """
 
     name: str
     progress: Progress
     score: float | None
+    num_results: int = 0
+    result: dict[str, Any] = field(default_factory=dict)
+    summaries: dict[str, MetricSummary] = field(default_factory=dict)
 
 
 class Trial:
@@ -68,6 +74,8 @@ class Trial:
         status: PENDING, RUNNING, PAUSED, TERMINATED or ERROR.
         attempt: Number of the current or last launch, 0 before the first.
         last_result: The last valid result, `{}` before the first.
+        num_results: Number of valid results; an attempt that goes on from a checkpoint makes
+            those after it void.
         num_failures: How often an attempt failed.
         error: Traceback of the last failure, None without one.
         cause: The exception of the last failure, pickled, if it could be.
@@ -98,6 +106,7 @@ class Trial:
         "last_result",
         "next_checkpoint",
         "num_failures",
+        "num_results",
         "number",
         "path",
         "start_time",
@@ -130,6 +139,7 @@ class Trial:
         self.status = PENDING
         self.attempt = 0
         self.last_result: dict[str, Any] = {}
+        self.num_results = 0
         self.num_failures = 0
         self.error: str | None = None
         self.cause: bytes | None = None
@@ -184,6 +194,11 @@ class Trial:
             return None
         return Checkpoint(os.path.join(self.path, self.checkpoints[-1].name))
 
+    @property
+    def is_saved(self) -> bool:
+        """Whether its latest checkpoint is as of its last result."""
+        return bool(self.checkpoints) and self.checkpoints[-1].num_results == self.num_results
+
     def has_checkpoint(self) -> bool:
         """Whether the trial could resume rather than start again."""
         return bool(self.checkpoints)
@@ -197,11 +212,6 @@ class Trial:
     def metric_analysis(self) -> dict[str, dict[str, float]]:
         """For each numeric metric its `max, min, avg, last, last-5-avg, last-10-avg`."""
         return {name: summary.as_dict() for name, summary in self._summaries.items()}
-
-    def metric_scope(self, metric: str, scope: str) -> float | None:
-        """One entry of `metric_analysis`, None where the metric was never a number."""
-        summary = self._summaries.get(metric)
-        return None if summary is None else summary.as_dict()[scope]
 
     def is_finished(self) -> bool:
         """Whether it ended, well or with an error."""
@@ -222,3 +232,28 @@ class Trial:
         summarize(self._summaries, result)
         result["config"] = self.config
         self.last_result = result
+        self.num_results += 1
+
+    def saved_as(self, name: str, score: float | None) -> SavedCheckpoint:
+        """A checkpoint of the trial as it is now."""
+        return SavedCheckpoint(
+            name=name,
+            progress=Progress.after(self.last_result),
+            score=score,
+            num_results=self.num_results,
+            result=self.last_result,
+            summaries=_copied(self._summaries),
+        )
+
+    def rewind(self, checkpoint: str | None) -> None:
+        """Forgets the results after a checkpoint, or all of them without one."""
+        saved = next((each for each in self.checkpoints if each.name == checkpoint), None)
+        if saved is not None and saved.num_results == self.num_results:
+            return
+        self.num_results = saved.num_results if saved else 0
+        self.last_result = saved.result if saved else {}
+        self._summaries = _copied(saved.summaries) if saved else {}
+
+
+def _copied(summaries: dict[str, MetricSummary]) -> dict[str, MetricSummary]:
+    return {name: summary.copy() for name, summary in summaries.items()}

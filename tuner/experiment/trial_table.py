@@ -26,7 +26,6 @@ from tuner.experiment.trial import (
     SavedCheckpoint,
     Trial,
 )
-from tuner.progress import Progress
 
 
 class TrialTable:
@@ -115,6 +114,7 @@ class TrialTable:
         self._set_status(trial, RUNNING)
         trial.attempt = fact.attempt
         trial.in_use = fact.checkpoint
+        trial.rewind(fact.checkpoint)
         if trial.start_time is None:
             trial.start_time = fact.time
         return trial
@@ -132,13 +132,8 @@ class TrialTable:
         return trial
 
     def _add_checkpoint(self, trial: Trial, name: str) -> None:
-        trial.checkpoints.append(
-            SavedCheckpoint(
-                name=name,
-                progress=Progress.after(trial.last_result),
-                score=self._retention.score(trial.last_result),
-            )
-        )
+        score = self._retention.score(trial.last_result)
+        trial.checkpoints.append(trial.saved_as(name, score))
         trial.next_checkpoint = int(name.rpartition("_")[2]) + 1
         self._prune(trial)
 

@@ -18,13 +18,12 @@ class LogFile:
         size: Its length in bytes, without what is not flushed yet.
     """
 
-    __slots__ = ("_files", "chunks", "fd", "path", "size", "truncate")
+    __slots__ = ("_files", "chunks", "fd", "path", "size")
 
-    def __init__(self, files: LogFiles, path: str, size: int, *, truncate: bool) -> None:
+    def __init__(self, files: LogFiles, path: str, size: int) -> None:
         self._files = files
         self.path = path
         self.size = size
-        self.truncate = truncate
         self.fd = -1
         self.chunks: list[bytes] = []
 
@@ -112,7 +111,6 @@ class LogFiles:
             self._bookmarks.set_aside(file.path)
         os.replace(temporary, file.path)
         file.size = len(content)
-        file.truncate = False
 
     def forget(self, file: LogFile) -> None:
         """See `LogFile.close`."""
@@ -128,21 +126,23 @@ class LogFiles:
 
     def _new(self, path: str, *, fresh: bool) -> LogFile:
         known = self._bookmarks is not None and self._bookmarks.covers(path)
-        if (fresh and not known) or not os.path.exists(path):
+        exists = os.path.exists(path)
+        if (fresh and not known) or not exists:
             if self._bookmarks is not None:
                 self._bookmarks.begin(path)
-            return LogFile(self, path, 0, truncate=True)
+            if exists:
+                os.truncate(path, 0)
+            return LogFile(self, path, 0)
         size = os.path.getsize(path)
         if self._bookmarks is not None and not known:
             self._bookmarks.admit(path, size)
-        return LogFile(self, path, size, truncate=False)
+        return LogFile(self, path, size)
 
     def _fd(self, file: LogFile) -> int:
         if file.fd >= 0:
             del self._open[file]
         else:
-            file.fd = _open(file.path, truncate=file.truncate)
-            file.truncate = False
+            file.fd = _open(file.path, truncate=False)
         self._open[file] = None
         if len(self._open) > self._max_open:
             self._close(next(iter(self._open)))

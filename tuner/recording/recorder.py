@@ -173,26 +173,33 @@ class Recorder:
             self._on_checkpoint(trial)
 
     def _on_other(self, fact: Fact) -> None:
-        trial = self._table.apply(fact)
-        if isinstance(fact, TrialLaunched) and trial is not None:
-            self._on_launched(fact, trial)
-        elif isinstance(fact, TrialEnded) and trial is not None:
-            self._on_ended(fact, trial)
-        elif isinstance(fact, CheckpointSaved) and trial is not None:
-            self._on_checkpoint(trial)
-        elif isinstance(fact, ExperimentEnded):
-            self._call("on_experiment_end", self._table.trials)
+        if isinstance(fact, TrialLaunched):
+            self._on_launched(fact)
+        elif isinstance(fact, TrialEnded):
+            self._on_ended(fact)
+        else:
+            trial = self._table.apply(fact)
+            if isinstance(fact, CheckpointSaved) and trial is not None:
+                self._on_checkpoint(trial)
+            elif isinstance(fact, ExperimentEnded):
+                self._call("on_experiment_end", self._table.trials)
 
-    def _on_launched(self, fact: TrialLaunched, trial: Trial) -> None:
+    def _on_launched(self, fact: TrialLaunched) -> None:
+        trial = self._table[fact.trial_id]
+        reached = trial.last_result.get("training_iteration", 0)
+        self._table.apply(fact)
         self._tell("on_trial_start", trial)
-        if fact.attempt > 1 and trial.last_result.get("training_iteration", 0) > fact.iteration:
+        if reached > fact.iteration:
             self._call("on_trial_rewound", trial, fact.iteration)
         if fact.checkpoint:
             self._tell("on_trial_restore", trial)
 
-    def _on_ended(self, fact: TrialEnded, trial: Trial) -> None:
+    def _on_ended(self, fact: TrialEnded) -> None:
+        trial = self._table[fact.trial_id]
+        had_error = trial.error is not None
+        self._table.apply(fact)
         if fact.error is not None:
-            self._write_error(fact, trial)
+            self._write_error(fact, trial, fresh=not had_error)
         if fact.status == TERMINATED:
             self._tell("on_trial_complete", trial)
         elif fact.status == ERROR:
@@ -205,12 +212,11 @@ class Recorder:
         if any(type(each).on_checkpoint is not Callback.on_checkpoint for each in self._loggers):
             self._tell("on_checkpoint", trial, checkpoint=trial.checkpoint)
 
-    def _write_error(self, fact: TrialEnded, trial: Trial) -> None:
+    def _write_error(self, fact: TrialEnded, trial: Trial, *, fresh: bool) -> None:
         when = datetime.fromtimestamp(fact.time).isoformat(" ", "seconds")
-        file = self._errors.open(
-            os.path.join(trial.path, ERROR_FILE), fresh=trial.num_failures == 1
-        )
-        file.append(f"Attempt {fact.attempt} failed at {when}\n{fact.error}\n\n".encode())
+        file = self._errors.open(os.path.join(trial.path, ERROR_FILE), fresh=fresh)
+        text = f"Attempt {fact.attempt} failed at {when}\n{fact.error}\n\n"
+        file.append(text.encode(errors="backslashreplace"))
         file.close()
 
     def _tell(self, method: str, trial: Trial, **info: Any) -> None:

@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 RESULTS_FILE = "results.parquet"
 ROW_GROUP = 32768
 
-# What a column holds; but for the last, the names of pyarrow's types.
-_NULL, _BOOL, _INT, _FLOAT, _TEXT, _NUMBERS = "null", "bool_", "int64", "float64", "string", "list"
+# What a column holds; but for the last two, the names of pyarrow's types.
+_NULL, _BOOL, _INT, _FLOAT, _TEXT = "null", "bool_", "int64", "float64", "string"
+_INTS, _FLOATS = "list of int64", "list of float64"
 _KINDS = {type(None): _NULL, bool: _BOOL, int: _INT, float: _FLOAT}
 _INT64 = range(-(2**63), 2**63)
 
@@ -38,8 +39,8 @@ def write_results_table(experiment_path: str, *, row_group: int = ROW_GROUP) -> 
 
     Its columns are `trial_id`, `config/<parameter>` for all of the configuration, and the metrics,
     nested keys joined by `/`. Results that a later attempt superseded are left out. A column of
-    integers and floats holds floats, one of lists of numbers lists of floats; one of other values,
-    or without a common type, holds text, as JSON.
+    integers and floats holds floats, and so do lists of them; one of other values, or without a
+    common type, holds text, as JSON.
 
     Args:
         experiment_path: The experiment's folder.
@@ -109,7 +110,7 @@ class _History:
         reader = JournalReader(self._path, unpickle=False)
         for place, fact in enumerate(reader.read_all()):
             if isinstance(fact, TrialResult):
-                yield _Row(place, {**configs[fact.trial_id], **flatten(settled(fact))})
+                yield _Row(place, {**flatten(settled(fact)), **configs[fact.trial_id]})
             elif isinstance(fact, TrialLaunched) and fact.attempt > 1:
                 self._rewinds[fact.trial_id][place] = fact.iteration
             elif isinstance(fact, TrialCreated):
@@ -145,20 +146,24 @@ def _merge_kinds(kinds: dict[str, str], row: dict[str, Any]) -> None:
 
 
 def _other_kind(value: Any) -> str:
-    if type(value) is list and all(type(item) in (int, float) for item in value):
-        return _NUMBERS
-    return _TEXT
+    if type(value) is not list or not all(type(item) in (int, float) for item in value):
+        return _TEXT
+    return _INTS if all(type(item) is int and item in _INT64 for item in value) else _FLOATS
 
 
 def _arrow_type(kind: str) -> pa.DataType:
     import pyarrow as pa
 
-    return pa.list_(pa.float64()) if kind == _NUMBERS else getattr(pa, kind)()
+    if kind in (_INTS, _FLOATS):
+        return pa.list_(pa.int64() if kind == _INTS else pa.float64())
+    return getattr(pa, kind)()
 
 
 def _common_kind(one: str, other: str) -> str:
     if one == _NULL or other == _NULL:
         return one if other == _NULL else other
+    if {one, other} == {_INTS, _FLOATS}:
+        return _FLOATS
     return _FLOAT if {one, other} == {_INT, _FLOAT} else _TEXT
 
 

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import time
 from datetime import datetime
+from numbers import Integral, Real
 from typing import Any
 
+from tuner.metrics import as_number
 from tuner.progress import Progress
 
 
 class Autofill:
     """Completes the results of one attempt.
 
-    Fields that the user reports under the same name win, as long as they are given.
+    Fields that the user reports under the same name win, as long as they are numbers where
+    numbers belong.
 
     Args:
         trial_id: The trial.
@@ -55,7 +58,7 @@ class Autofill:
 
     def fill(self, metrics: dict[str, Any], checkpoint: str | None) -> dict[str, Any]:
         """The complete result for what a trial reported."""
-        elapsed = metrics.get("time_this_iter_s")
+        elapsed = as_number(metrics.get("time_this_iter_s"))
         now = time.monotonic()
         if elapsed is None:
             elapsed = now - self._last
@@ -68,7 +71,7 @@ class Autofill:
         if wall != self._second:
             self._second = wall
             self._date = datetime.fromtimestamp(wall).strftime("%Y-%m-%d_%H-%M-%S")
-        return {
+        result = {
             "training_iteration": self._iteration,
             "time_this_iter_s": elapsed,
             "time_total_s": self._time_total,
@@ -86,6 +89,11 @@ class Autofill:
             "checkpoint_dir_name": checkpoint,
             **metrics,
         }
+        if not isinstance(result["training_iteration"], Integral):
+            result["training_iteration"] = self._iteration
+        if not isinstance(result["time_total_s"], Real):
+            result["time_total_s"] = self._time_total
+        return result
 
     def _timesteps_after(self, metrics: dict[str, Any]) -> int | None:
         self._timesteps = _total(self._timesteps, metrics, "timesteps")

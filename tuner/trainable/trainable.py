@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 import tempfile
-import time
-from typing import Any, TypeGuard
+from typing import Any, ClassVar, TypeGuard
 
 from tuner.checkpoint import Checkpoint
 from tuner.errors import TrainableError
@@ -44,6 +43,8 @@ class Trainable:
         11
     """
 
+    _resources_vary: ClassVar[bool | None] = None  # what `with_resources` has said of it
+
     def __init__(
         self,
         config: dict[str, Any] | None = None,
@@ -53,9 +54,7 @@ class Trainable:
         self.config: dict[str, Any] = config if config is not None else {}
         self._context = _current_context()
         self._autofill = _standalone_autofill(self._context)
-        started = time.monotonic()
         self.setup(dict(self.config))
-        self._setup_time_s = time.monotonic() - started
 
     # To be overridden
 

@@ -66,8 +66,9 @@ def with_parameters(trainable: TrainableLike, **kwargs: Any) -> TrainableLike:
 
         parameters = Parameters(kwargs)
 
-        def setup(self: Trainable, config: dict[str, Any]) -> None:
-            trainable.setup(self, config, **parameters.take())
+        @functools.wraps(trainable.setup)
+        def setup(self: Trainable, config: dict[str, Any], **others: Any) -> None:
+            trainable.setup(self, config, **{**parameters.take(), **others})
 
         return _subclass(trainable, {"setup": setup})
     if isinstance(trainable, WrappedFunction):
@@ -104,7 +105,11 @@ def with_resources(trainable: TrainableLike, resources: ResourceRequest) -> Trai
         def request(cls: type[Trainable], config: dict[str, Any]) -> PlacementGroupFactory:
             return as_placement(resources(config) if callable(resources) else resources)
 
-        return _subclass(trainable, {"default_resource_request": classmethod(request)})
+        members = {
+            "default_resource_request": classmethod(request),
+            "_resources_vary": callable(resources),
+        }
+        return _subclass(trainable, members)
     if isinstance(trainable, WrappedFunction):
         return WrappedFunction(trainable.function, trainable.parameters.values, resources)
     return WrappedFunction(trainable, {}, resources)
@@ -126,7 +131,15 @@ def resources_vary(trainable: TrainableLike) -> bool:
     """Whether what a trial needs may depend on its configuration."""
     if isinstance(trainable, WrappedFunction):
         return callable(trainable.resources)
-    return inspect.isclass(trainable)
+    if not is_trainable_class(trainable):
+        return False
+    if trainable._resources_vary is not None:
+        return bool(trainable._resources_vary)
+    return _request_of(trainable) is not _request_of(Trainable)
+
+
+def _request_of(trainable: type[Trainable]) -> Any:
+    return inspect.getattr_static(trainable, "default_resource_request")
 
 
 def trainable_name(trainable: Any) -> str:

@@ -31,7 +31,7 @@ def test_verbose_0_shows_nothing_at_all(experiment):
     shown.on_result(trial, trial.last_result)
     shown.on_trial_error(trial)
     shown.on_trial_end(trial)
-    shown.trial_output(str(trial), b"hello\n")
+    shown.trial_output(trial, b"hello\n")
     shown.message("saved")
     shown.refresh(experiment.status())
     shown.finish(experiment.status())
@@ -48,15 +48,24 @@ def test_verbose_1_shows_status_errors_and_output_but_no_trial_lines(experiment)
     bad = experiment.run(0.7, status="ERROR", error=TRACEBACK)
     shown.on_trial_error(bad)
     shown.on_trial_end(bad)
-    shown.trial_output(str(good), b"hello\n")
+    shown.trial_output(good, b"hello\n")
     shown.refresh(experiment.status())
     lines = stream.getvalue().splitlines()
     assert lines[1] == (
         "train_abc_00001 failed: ValueError: rate [bold]too[/bold] high "
         "(see /results/mnist/train_abc_00001/error.txt)"
     )
-    assert lines[2] == "(train_abc_00000) hello"
-    assert "2/10 trials finished, 0 running, 1 failed" in lines[3]
+    assert lines[2:-2] == [f"  {line}" for line in TRACEBACK.splitlines()]
+    assert lines[-2] == "(train_abc_00000) hello"
+    assert "2/10 trials finished, 0 running, 1 failed" in lines[-1]
+
+
+def test_a_traceback_is_shown_once(experiment):
+    shown, stream = console(experiment)
+    for _ in range(3):
+        shown.on_trial_error(experiment.run(0.7, status="ERROR", error=TRACEBACK))
+    assert stream.getvalue().count("failed: ValueError") == 3
+    assert stream.getvalue().count("Traceback") == 1
 
 
 def test_verbose_2_has_a_line_at_each_end(experiment):
@@ -118,9 +127,9 @@ def test_error_reason(traceback, reason):
 def test_unfinished_lines_come_out_when_a_trial_ends_and_at_the_end(experiment):
     shown, stream = console(experiment)
     first, second = experiment.run(0.5), experiment.run(0.4)
-    shown.trial_output(str(first), b"no line break")
-    shown.trial_output(str(second), "é".encode()[:1])
-    shown.trial_output(str(second), "é".encode()[1:])
+    shown.trial_output(first, b"no line break")
+    shown.trial_output(second, "é".encode()[:1])
+    shown.trial_output(second, "é".encode()[1:])
     assert "no line break" not in stream.getvalue()
     shown.on_trial_end(first)
     assert "(train_abc_00000) no line break\n" in stream.getvalue()
@@ -154,7 +163,7 @@ experiment.best = experiment.run(0.5)
 console = Console(3)
 console.start(experiment.info())
 console.refresh(experiment.status())
-console.trial_output("a", b"x\\n")
+console.trial_output(experiment.best, b"x\\n")
 console.finish(experiment.status())
 assert "rich" not in sys.modules and "numpy" not in sys.modules
 assert threading.active_count() == 1
@@ -203,11 +212,13 @@ def test_a_terminal_sees_colours_of_trials_and_nothing_that_moves_its_cursor(
     terminal = Terminal()
     shown = Console(stream=terminal.stream)
     shown.start(experiment.info())
-    shown.trial_output("t", b"\x1b[31mred\x1b[0m \x1b[2J\x1b[5A\x1b]0;title\x07end\n")
+    shown.trial_output(
+        experiment.run(0.5), b"\x1b[31mred\x1b[0m \x1b[2J\x1b[5A\x1b]0;title\x07end\n"
+    )
     shown.close()
     raw = terminal.close()
     assert "\x1b[31mred\x1b[0m end" in raw
-    assert screen(raw, 120)[0] == "(t) red end"
+    assert screen(raw, 120)[0] == "(train_abc_00000) red end"
 
 
 class EveryTime(ProgressReporter):

@@ -305,9 +305,9 @@ def test_in_a_notebook_one_display_is_replaced_in_place(tmp_path):
                 "experiment = Experiment()\n"
                 "console = Console(1)\n"
                 "console.start(experiment.info())\n"
-                "experiment.run(0.5)\n"
+                "trial = experiment.run(0.5)\n"
                 "console.refresh(experiment.status())\n"
-                "console.trial_output('t', b'hello\\n')\n"
+                "console.trial_output(trial, b'hello\\n')\n"
                 "experiment.run(0.25)\n"
                 "console.finish(experiment.status())\n"
             )
@@ -321,7 +321,7 @@ def test_in_a_notebook_one_display_is_replaced_in_place(tmp_path):
     html = shown[0]["data"]["text/html"]
     assert "train_abc_00001" in html
     assert "Number of trials: 2/10 (2 TERMINATED)" in html
-    assert texts == ["before\n", "(t) hello\n"]
+    assert texts == ["before\n", "(train_abc_00000) hello\n"]
 
 
 def test_in_a_notebook_what_was_shown_before_can_be_cleared():

@@ -86,11 +86,11 @@ def test_a_wiped_bar_shows_nothing():
 
 def test_trials_do_not_mix():
     output = TrialOutput(lambda name: f"[{name}] ")
-    assert output.feed("a", b"one ") == ""
-    assert output.feed("b", b"two\nthree") == "[b] two\n"
-    assert output.feed("a", b"line\n\n") == "[a] one line\n[a] \n"
-    assert output.flush("a") == ""
-    assert output.flush_all() == "[b] three\n"
+    assert output.feed("1", "same", b"one ") == ""
+    assert output.feed("2", "same", b"two\nthree") == "[same] two\n"
+    assert output.feed("1", "same", b"line\n\n") == "[same] one line\n[same] \n"
+    assert output.flush("1") == ""
+    assert output.flush_all() == "[same] three\n"
     assert output.flush_all() == ""
 
 
@@ -98,5 +98,5 @@ def test_escape_sequences():
     plain = TrialOutput(lambda name: "")
     colours = TrialOutput(lambda name: "", keep_colours=True)
     data = b"\x1b[1;31mred\x1b[0m\x1b[3A\x1b[K\x1b]8;;url\x1b\\link\n"
-    assert plain.feed("t", data) == "redlink\n"
-    assert colours.feed("t", data) == "\x1b[1;31mred\x1b[0mlink\x1b[0m\n"
+    assert plain.feed("1", "t", data) == "redlink\n"
+    assert colours.feed("1", "t", data) == "\x1b[1;31mred\x1b[0mlink\x1b[0m\n"

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -20,7 +21,7 @@ from tuner.execution.gpus import GpuPool
 from tuner.execution.local import LocalExecutor
 from tuner.execution.payload import load_payload, write_payload
 from tuner.execution.protocol import FrameReader, frame, parse_result, result_frame
-from tuner.execution.seeding import derive_seed, seed_everything
+from tuner.execution.seeding import derive_seed, seed_everything, streams_restored
 
 
 @given(st.lists(st.tuples(st.integers(0, 255), st.binary(max_size=50))), st.integers(1, 20))
@@ -138,11 +139,31 @@ def test_visible_gpus(monkeypatch: pytest.MonkeyPatch, visible: str, ids: list[s
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ({"num_cpus": -1}, "num_cpus=-1 must not be negative"),
-        ({"resources": {"license": -2}}, "license=-2 must not be negative"),
+        ({"num_cpus": -1}, r"num_cpus=-1\): use a number >= 0"),
+        ({"num_cpus": "a"}, r"num_cpus='a'\): use a number >= 0"),
+        ({"num_cpus": float("nan")}, r"num_cpus=nan\): use a number >= 0"),
+        ({"resources": {"license": -2}}, r"resources\['license'\]=-2\): use a number >= 0"),
+        ({"resources": 3}, "use a dictionary"),
+        ({"resources": {"cpu": 3}}, "give num_cpus=… and num_gpus=… instead"),
         ({"start_method": "thread"}, "start_method='thread' must be 'fork' or 'spawn'"),
     ],
 )
 def test_a_local_executor_checks_what_it_gets(arguments: dict[str, Any], words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         LocalExecutor(**arguments)
+
+
+def test_the_drivers_streams_are_put_back() -> None:
+    torch.manual_seed(1)
+    random.seed(1)
+    np.random.seed(1)
+    finders = [*sys.meta_path]
+    with streams_restored():
+        seed_everything(7)
+        assert torch.initial_seed() == 7
+    drawn = float(torch.rand(1)), random.random(), np.random.rand()
+    torch.manual_seed(1)
+    random.seed(1)
+    np.random.seed(1)
+    assert drawn == (float(torch.rand(1)), random.random(), np.random.rand())
+    assert sys.meta_path == finders

@@ -6,6 +6,7 @@ import functools
 import json
 import os
 import random
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -740,3 +741,49 @@ def test_forking_is_given_up_where_it_is_unsafe(
         [sys.executable, str(script)], capture_output=True, text=True, check=True
     ).stdout
     assert printed == "['Reported', 'Finished'] spawn\n"
+
+
+def test_many_more_launches_than_a_socket_holds(tmp_path: Path) -> None:
+    with Driver(LocalExecutor(num_cpus=800), lambda config: {"x": 1}, tmp_path) as driver:
+        for number in range(800):
+            driver.launch(f"t{number}")
+        driver.wait()
+        assert sum(isinstance(stimulus, Finished) for stimulus in driver.stimuli) == 800
+
+
+def test_nothing_stays_open_when_the_fork_server_has_died(tmp_path: Path) -> None:
+    executor = LocalExecutor()
+    before = len(os.listdir("/proc/self/fd"))
+    with Driver(executor, lambda config: {"x": 1}, tmp_path) as driver:
+        driver.run(keep_worker=True)
+        os.kill(executor._launcher._process.pid, signal.SIGKILL)  # type: ignore[attr-defined]
+        executor._launcher._process.wait()  # type: ignore[attr-defined]
+    assert len(os.listdir("/proc/self/fd")) == before
+    executor.wake()  # of no use, and no harm
+
+
+@in_processes
+def test_a_signal_without_a_name_is_told_by_its_number(kind: str, tmp_path: Path) -> None:
+    with Driver(EXECUTORS[kind](), lambda config: os.kill(os.getpid(), 40), tmp_path) as driver:
+        (failed,) = driver.run()
+        assert isinstance(failed, Failed)
+        assert failed.error == "the worker process was killed by signal 40"
+
+
+def test_a_class_is_cleaned_up_once_whatever_fails(executor: TrialExecutor, tmp_path: Path) -> None:
+    class Broken(tune.Trainable):
+        def step(self) -> dict[str, Any]:
+            return {"done": True}
+
+        def save_checkpoint(self, checkpoint_dir: str) -> None:
+            raise RuntimeError("cannot be saved")
+
+        def cleanup(self) -> None:
+            with open(tmp_path / "cleanups", "a") as file:
+                file.write("x")
+
+    with Driver(executor, Broken, tmp_path) as driver:
+        failed = driver.run(checkpoint_at_end=True)[-1]
+        assert isinstance(failed, Failed)
+        assert "cannot be saved" in failed.error
+    assert (tmp_path / "cleanups").read_text() == "x"

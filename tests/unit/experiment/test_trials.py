@@ -232,8 +232,7 @@ def test_the_table_follows_a_trial_through_its_life() -> None:
     assert (trial.is_finished(), trial.num_failures, trial.error) == (True, 1, "no luck")
     assert trial.error_file == f"{trial.path}/error.txt"
     assert {status: n for status, n in table.counts.items() if n} == {ERROR: 1}
-    assert trial.metric_scope("n", "max") == 2
-    assert trial.metric_scope("unheard of", "max") is None
+    assert trial.metric_analysis["n"]["max"] == 2
     with pytest.raises(ValueError, match="ERROR → RUNNING cannot happen"):
         table.apply(TrialLaunched(12.0, name, 3, None, 0))
 

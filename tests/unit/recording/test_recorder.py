@@ -241,6 +241,7 @@ def random_facts(seed):
     rng = random.Random(seed)
     facts = [created(trial, number=i) for i, trial in enumerate("abc")]
     states = {trial: {"attempt": 0, "iteration": 0, "status": "PENDING"} for trial in "abc"}
+    saved = {trial: [(0, None)] for trial in "abc"}
     for _ in range(rng.randint(10, 60)):
         trial, state = rng.choice(list(states.items()))
         if state["status"] in ("TERMINATED", "ERROR"):
@@ -250,13 +251,16 @@ def random_facts(seed):
             state["status"] = "PENDING"
         elif state["status"] == "PENDING":
             state["attempt"] += 1
-            state["iteration"] = rng.randint(0, state["iteration"])
-            facts.append(launched(trial, state["attempt"], state["iteration"]))
+            state["iteration"], checkpoint = rng.choice(saved[trial])
+            facts.append(launched(trial, state["attempt"], state["iteration"], checkpoint))
             state["status"] = "RUNNING"
         elif rng.random() < 0.75:
             state["iteration"] += 1
             extra = {f"late_{rng.randint(0, 9)}": rng.random()} if rng.random() < 0.1 else {}
-            facts.append(reported(trial, state["iteration"], state["attempt"], **extra))
+            checkpoint = f"checkpoint_{len(saved[trial]):06d}" if rng.random() < 0.5 else None
+            if checkpoint:
+                saved[trial].append((state["iteration"], checkpoint))
+            facts.append(reported(trial, state["iteration"], state["attempt"], checkpoint, **extra))
         else:
             status = rng.choice(["PENDING", "TERMINATED", "ERROR"])
             error = None if status == "TERMINATED" else f"error {rng.random()}"
