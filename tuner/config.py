@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import Any, Literal, TypeVar, dataclass_transform
 
 from tuner.errors import ConfigError
+from tuner.layout import FILES_OF_A_TRIAL
 from tuner.validation import (
     check_flag,
     check_instance,
@@ -21,7 +22,6 @@ from tuner.validation import (
     shorten,
 )
 
-_FILES_OF_A_TRIAL = ("result.json", "progress.csv", "params.json", "params.pkl", "error.txt")
 EXECUTORS = ("auto", "local", "inline", "ray", "simulated")
 
 Config = TypeVar("Config")
@@ -455,7 +455,7 @@ def _check_log_to_file(owner: str, value: object) -> None:
         fix = "use True, False, one file name, or two: (for stdout, for stderr)"
         reject(owner, "log_to_file", value, fix)
     for name in map(str, names):
-        if os.path.basename(name) != name or name in ("..", ".", *_FILES_OF_A_TRIAL):
+        if os.path.basename(name) != name or name in ("..", ".", *FILES_OF_A_TRIAL):
             fix = "use plain file names that no other file of a trial has"
             reject(owner, "log_to_file", value, fix)
 

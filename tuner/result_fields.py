@@ -23,6 +23,9 @@ AUTOFILLED = frozenset(
 )
 
 
+ANONYMOUS_METRIC = "_metric"
+"""The metric's name where a trainable reports a bare number."""
+
 SHOULD_CHECKPOINT = "should_checkpoint"
 """A class trainable whose result has a true value under this name is saved with it."""
 

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any, overload
 from tuner.errors import ConfigError, ResultError, TrialError
 from tuner.filesystems import join, local_filesystem, read_bytes, resolve
 from tuner.flatten import flatten, lookup
+from tuner.layout import RESULTS_FILE
 from tuner.metrics import as_number
 from tuner.result import Result, Scope, check_scope, metric_names
+from tuner.result_fields import ANONYMOUS_METRIC
 from tuner.tables import to_frame, to_table
 from tuner.validation import check_mode, did_you_mean, shorten
 
@@ -20,10 +22,6 @@ if TYPE_CHECKING:
     import pyarrow
 
     from tuner.filesystems import FileSystem
-
-RESULTS_FILE = "results.parquet"
-ANONYMOUS_METRIC = "_metric"
-"""The metric's name where a trainable reports a bare number."""
 
 _EXAMINED_FOR_NAMES = 100
 

@@ -11,16 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from tuner.errors import StorageError
 from tuner.filesystems import is_directory, join, list_names, read_bytes
+from tuner.layout import ERROR_FILE, PARAMS_FILE, PROGRESS_FILE, RESULT_FILE
 
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
 
 logger = logging.getLogger(__name__)
-
-RESULT_FILE = "result.json"
-PROGRESS_FILE = "progress.csv"
-PARAMS_FILE = "params.json"
-ERROR_FILE = "error.txt"
 
 _CHECKPOINT_NAME = re.compile(r"checkpoint_\d+")
 

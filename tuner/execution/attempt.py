@@ -14,7 +14,7 @@ from tuner.execution.process import flush_c_output
 from tuner.execution.protocol import Assignment
 from tuner.experiment import codec
 from tuner.local_copy import copy_tree
-from tuner.result_fields import SHOULD_CHECKPOINT
+from tuner.result_fields import ANONYMOUS_METRIC, SHOULD_CHECKPOINT
 from tuner.trainable.autofill import Autofill
 from tuner.trainable.context import TuneContext
 from tuner.trainable.placement import PlacementGroupFactory
@@ -23,7 +23,6 @@ from tuner.trainable.trainable import Trainable, is_trainable_class
 
 logger = logging.getLogger(__name__)
 
-DEFAULT_METRIC = "_metric"
 PAUSE = "PAUSE"
 _LARGEST_ERROR = 64 * 1024  # bytes
 
@@ -183,7 +182,7 @@ def _run_function(function: Callable[..., Any], session: Session, config: dict[s
     if isinstance(returned, dict):
         session.report(returned)
     elif isinstance(returned, (int, float)) and not isinstance(returned, bool):
-        session.report({DEFAULT_METRIC: returned})
+        session.report({ANONYMOUS_METRIC: returned})
     elif returned is not None:
         logger.warning(
             "%s returned a %s, which is not recorded; return a dictionary of metrics or a number",

@@ -9,9 +9,7 @@ output pipe as file descriptors.
 
 from __future__ import annotations
 
-import atexit
 import contextlib
-import faulthandler
 import gc
 import json
 import os
@@ -22,17 +20,15 @@ import sys
 import traceback
 from typing import Any
 
-from tuner.execution import worker
 from tuner.execution.loading import load_trainable
 from tuner.execution.process import (
     adopt_orphans,
     die_with_parent,
-    flush_c_output,
     kill_children,
     kill_group,
 )
-
-MAX_DATAGRAM = 64 * 1024
+from tuner.execution.protocol import MAX_DATAGRAM
+from tuner.execution.worker import run_worker
 
 
 class ForkServer:
@@ -177,22 +173,6 @@ def _become_worker(
         traceback.print_exc()
     finally:
         os._exit(code)
-
-
-def run_worker(line: int, trainable: Any, settings: dict[str, Any]) -> None:
-    """Serves assignments on a socket's file descriptor, then runs this process's exit handlers."""
-    atexit._clear()
-    faulthandler.enable()
-    for fd, name in ((1, "stdout"), (2, "stderr")):
-        if getattr(sys, name) is None:  # the driver has none, but the worker's output has a reader
-            setattr(sys, name, open(fd, "w", closefd=False))  # noqa: SIM115
-        getattr(sys, name).reconfigure(line_buffering=True)
-    worker.serve(socket.socket(fileno=line), trainable, **settings)
-    with contextlib.suppress(Exception):
-        atexit._run_exitfuncs()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    flush_c_output()
 
 
 def fork_is_unsafe() -> str | None:

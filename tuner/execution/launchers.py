@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from tuner.errors import TrainableError
-from tuner.execution import machine, spawned, threads
-from tuner.execution.forkserver import MAX_DATAGRAM
+from tuner.execution import machine, threads
+from tuner.execution.protocol import MAX_DATAGRAM, WATCHER_KILL
 from tuner.interpreter import python_command
 
 
@@ -217,7 +217,7 @@ class SpawnLauncher:
         """Signals a worker and the processes that it has started."""
         process = self._processes.get(worker_id)
         if process is not None:
-            process.send_signal(spawned.KILL if signum == signal.SIGKILL else signum)
+            process.send_signal(WATCHER_KILL if signum == signal.SIGKILL else signum)
 
     def exits(self, ready: set[int]) -> list[WorkerExit]:
         """Collects the workers that ended."""

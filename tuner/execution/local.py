@@ -9,9 +9,9 @@ import math
 import os
 import selectors
 import signal
-import socket
 import sys
 import time
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from tuner.errors import ConfigError, TrainableError
@@ -35,13 +35,13 @@ from tuner.execution.protocol import (
     RESULT,
     SAVED,
     Assignment,
-    FrameReader,
     error_body,
     frame,
     parse_error,
     parse_result,
     run_frame,
 )
+from tuner.execution.worker_line import WorkerLine
 from tuner.experiment import codec
 from tuner.experiment.capacity import needed
 from tuner.experiment.events import (
@@ -57,8 +57,6 @@ from tuner.validation import check_number, reject
 logger = logging.getLogger(__name__)
 
 GRACE_VARIABLE = "TUNER_STOP_GRACE_S"
-_RECV_BYTES = 64 * 1024  # beyond 128 KiB, malloc would map fresh pages at every call
-_OUTPUT_BYTES = 64 * 1024
 _PATIENCE = 10  # grace periods for what was told to end and says no more: it may be saving
 
 
@@ -143,14 +141,14 @@ class LocalExecutor:
         worker.told_at = 0.0
         worker.was_signalled = False
         self._by_trial[assignment.trial_id] = worker
-        worker.send(run_frame(assignment))
+        worker.line.send(run_frame(assignment))
 
     def answer(self, trial_id: str, attempt: int, decision: str) -> None:
         """Answers the report that an attempt waits for."""
         worker = self._worker_of(trial_id, attempt)
         if worker is None:
             return
-        worker.send(frame(ANSWER, decision.encode()))
+        worker.line.send(frame(ANSWER, decision.encode()))
         if decision != "CONTINUE":
             worker.told_at = time.monotonic()
             self._end_within(worker, _PATIENCE * self._grace_s)
@@ -207,7 +205,7 @@ class LocalExecutor:
             last.callback(self._forget_all)
             last.callback(self._launcher.close)
             for worker in self._idle:
-                worker.send(frame(EXIT))
+                worker.line.send(frame(EXIT))
             self._await_idle()
 
     # Workers
@@ -224,23 +222,21 @@ class LocalExecutor:
             for idle in [worker for worker in self._idle if worker.shares]:
                 self._dismiss(idle)
             return None
-        worker = _Worker(self._next_id, shares, self)
+        worker_id = self._next_id
         self._next_id += 1
-        self._workers[worker.worker_id] = worker
-        self._start_process(worker)
+        worker = _Worker(worker_id, shares, self._start_process(worker_id))
+        self._workers[worker_id] = worker
         return worker
 
-    def _start_process(self, worker: _Worker) -> None:
-        ours, theirs = socket.socketpair()
-        read, write = os.pipe()
-        ours.setblocking(False)
-        os.set_blocking(read, False)
-        worker.open(ours, read)
-        self._selector.register(ours, selectors.EVENT_READ, worker.on_message)
-        self._selector.register(read, selectors.EVENT_READ, worker.on_output)
-        self._launcher.launch(worker.worker_id, theirs, write)
-        theirs.close()
-        os.close(write)
+    def _start_process(self, worker_id: int) -> WorkerLine:
+        line = WorkerLine(
+            self._selector,
+            lambda now, stimuli: self._on_message(self._workers[worker_id], now, stimuli),
+            lambda now, stimuli: self._on_output(self._workers[worker_id]),
+        )
+        self._launcher.launch(worker_id, line.remote_socket, line.remote_output)
+        line.close_remote()
+        return line
 
     def _take_idle(self, assignment: Assignment) -> _Worker | None:
         for index, worker in enumerate(self._idle):
@@ -256,7 +252,7 @@ class LocalExecutor:
     def _dismiss(self, worker: _Worker) -> None:
         """Sends an idle worker away; its GPUs are free as soon as it is gone."""
         self._idle.remove(worker)
-        worker.send(frame(EXIT))
+        worker.line.send(frame(EXIT))
         self._end_by(worker, time.monotonic() + self._grace_s, signal.SIGKILL)
 
     def _worker_of(self, trial_id: str, attempt: int) -> _Worker | None:
@@ -269,7 +265,7 @@ class LocalExecutor:
         del self._workers[worker.worker_id]
         self._ending.pop(worker.worker_id, None)
         self._gpus.give_back(worker.shares)
-        worker.close()
+        worker.line.close()
 
     # What happens
 
@@ -290,13 +286,44 @@ class LocalExecutor:
         self._start_method = "spawn"
         self._launcher = self._new_launcher()
         for worker in list(self._workers.values()):
-            assignment = worker.assignment
-            worker.close()
-            self._start_process(worker)
-            if assignment is not None:
-                worker.send(run_frame(assignment))
+            worker.line.close()
+            worker.line = self._start_process(worker.worker_id)
+            if worker.assignment is not None:
+                worker.line.send(run_frame(worker.assignment))
 
-    def on_end(self, worker: _Worker, now: float, stimuli: list[Stimulus]) -> None:
+    def _on_message(self, worker: _Worker, now: float, stimuli: list[Stimulus]) -> bool:
+        """Takes in what a worker has sent; whether there may be more."""
+        frames = worker.line.receive()
+        if frames is None:
+            return False
+        for kind, body in frames:
+            assignment = worker.assignment
+            if assignment is None:
+                continue
+            trial_id, attempt = assignment.trial_id, assignment.attempt
+            if kind == RESULT:
+                raw, checkpoint = parse_result(body)
+                result = codec.decode(raw)
+                stimuli.append(Reported(now, trial_id, attempt, result, raw, checkpoint))
+            elif kind == SAVED:
+                stimuli.append(Saved(now, trial_id, attempt, body.decode()))
+            elif kind in (DONE, ERROR):
+                if body == INTERRUPTED and not (worker.told_at or worker.was_signalled):
+                    kind, body = ERROR, error_body("the trial was ended by a SIGTERM from outside")
+                worker.outcome = (kind, body)
+                self._on_end(worker, now, stimuli)
+        return True
+
+    def _on_output(self, worker: _Worker) -> bool:
+        """Passes on what a worker's trial has printed; whether there may be more."""
+        data = worker.line.read_output()
+        if data is None:
+            return False
+        if worker.assignment is not None:
+            self._job.on_output(worker.assignment.trial_id, data)
+        return True
+
+    def _on_end(self, worker: _Worker, now: float, stimuli: list[Stimulus]) -> None:
         """An attempt is over: its worker waits for another one, or leaves if this one failed."""
         ending = self._ending.pop(worker.worker_id, None)
         signalled = ending is not None and ending.signal == signal.SIGKILL
@@ -305,25 +332,12 @@ class LocalExecutor:
         if assignment is None or not assignment.keep_worker:
             self._end_by(worker, time.monotonic() + self._grace_s, signal.SIGKILL)
         elif failed or signalled:
-            worker.send(frame(EXIT))
+            worker.line.send(frame(EXIT))
             self._end_by(worker, time.monotonic() + self._grace_s, signal.SIGKILL)
         else:
             self._idle.append(worker)
             self._conclude(worker, now, stimuli)
             self._launch_held()
-
-    def on_output(self, trial_id: str, data: bytes) -> None:
-        """A trial has printed something."""
-        self._job.on_output(trial_id, data)
-
-    def watch(self, line: socket.socket, on_event: Any, *, writing: bool) -> None:
-        """Watches a worker's line, also for the time when more can be written to it."""
-        events = selectors.EVENT_READ | (selectors.EVENT_WRITE if writing else 0)
-        self._selector.modify(line, events, on_event)
-
-    def ignore(self, file: socket.socket | int) -> None:
-        """Stops watching a worker's line or output that was closed at its other end."""
-        self._selector.unregister(file)
 
     def _conclude(self, worker: _Worker, now: float, stimuli: list[Stimulus]) -> None:
         """Tells how the worker's attempt ended."""
@@ -342,9 +356,9 @@ class LocalExecutor:
         worker = self._workers.get(ended.worker_id)
         if worker is None:
             return
-        while worker.on_message(now, stimuli):
+        while self._on_message(worker, now, stimuli):
             pass
-        while worker.on_output(now, stimuli):
+        while self._on_output(worker):
             pass
         if worker.outcome is None:
             worker.outcome = self._outcome_of(worker, ended)
@@ -404,128 +418,36 @@ class LocalExecutor:
         os.close(wake_write)
 
 
+@dataclass(slots=True, eq=False)
 class _Worker:
-    """The controller's end of one worker process."""
+    """A worker process, as the executor knows it.
 
-    def __init__(self, worker_id: int, shares: dict[str, float], executor: LocalExecutor) -> None:
-        self.worker_id = worker_id
-        self.shares = shares
-        self.assignment: Assignment | None = None
-        self.outcome: tuple[int, bytes] | None = None
-        self.signal_at = 0.0
-        self.signal: int = signal.SIGTERM
-        self.told_at = 0.0  # monotonic time at which it was told to end, 0 if it was not
-        self.was_signalled = False
-        self._executor = executor
+    Attributes:
+        worker_id: What the launcher calls it.
+        shares: Its GPUs, by id.
+        line: What it is spoken to by.
+        assignment: What it runs, or ran last.
+        outcome: The frame that told how that ended, None before.
+        told_at: Monotonic time at which it was told to end, 0 if it was not.
+        signal_at: Monotonic time of the next signal, if it is to be ended.
+        signal: That signal.
+        was_signalled: Whether it got one.
+    """
 
-    def open(self, line: socket.socket, output: int) -> None:
-        self.line = line
-        self.output = output
-        self._reader = FrameReader()
-        self._unsent = bytearray()
-        self._line_is_open = True
-        self._output_is_open = True
+    worker_id: int
+    shares: dict[str, float]
+    line: WorkerLine
+    assignment: Assignment | None = None
+    outcome: tuple[int, bytes] | None = None
+    told_at: float = 0.0
+    signal_at: float = 0.0
+    signal: int = signal.SIGTERM
+    was_signalled: bool = False
 
     def can_take(self, bundles: list[dict[str, float]]) -> bool:
         """Whether it is there, with the resources that a trial needs."""
         assignment = self.assignment
-        return self._line_is_open and assignment is not None and assignment.bundles == bundles
-
-    def close(self) -> None:
-        self._close_line()
-        self._close_output()
-
-    def _close_line(self) -> None:
-        if self._line_is_open:
-            self._line_is_open = False
-            self._executor.ignore(self.line)
-            self.line.close()
-
-    def _close_output(self) -> None:
-        if self._output_is_open:
-            self._output_is_open = False
-            self._executor.ignore(self.output)
-            os.close(self.output)
-
-    def send(self, message: bytes) -> None:
-        """Sends a frame, or the rest of it later; a worker that is gone is noticed by its exit."""
-        if not self._line_is_open:
-            return
-        try:
-            sent = 0 if self._unsent else self.line.send(message)
-        except BlockingIOError:
-            sent = 0
-        except (BrokenPipeError, ConnectionResetError):
-            return
-        if sent < len(message):  # a large configuration, and a worker that still starts
-            self._unsent += message[sent:]
-            self._executor.watch(self.line, self.on_message, writing=True)
-
-    def _send_rest(self) -> None:
-        try:
-            del self._unsent[: self.line.send(self._unsent)]
-        except BlockingIOError:
-            return
-        except (BrokenPipeError, ConnectionResetError):
-            self._unsent.clear()
-        if not self._unsent:
-            self._executor.watch(self.line, self.on_message, writing=False)
-
-    def on_message(self, now: float, stimuli: list[Stimulus]) -> bool:
-        """Reads what the worker has sent; whether there may be more."""
-        if not self._line_is_open:
-            return False
-        if self._unsent:
-            self._send_rest()
-        try:
-            data = self.line.recv(_RECV_BYTES)
-        except BlockingIOError:
-            return False
-        except ConnectionResetError:
-            data = b""
-        if not data:
-            self._close_line()
-            return False
-        for kind, body in self._reader.feed(data):
-            assignment = self.assignment
-            if assignment is None:
-                continue
-            if kind == RESULT:
-                raw, checkpoint = parse_result(body)
-                stimuli.append(
-                    Reported(
-                        now,
-                        assignment.trial_id,
-                        assignment.attempt,
-                        codec.decode(raw),
-                        raw,
-                        checkpoint,
-                    )
-                )
-            elif kind == SAVED:
-                name = body.decode()
-                stimuli.append(Saved(now, assignment.trial_id, assignment.attempt, name))
-            elif kind in (DONE, ERROR):
-                if body == INTERRUPTED and not (self.told_at or self.was_signalled):
-                    kind, body = ERROR, error_body("the trial was ended by a SIGTERM from outside")
-                self.outcome = (kind, body)
-                self._executor.on_end(self, now, stimuli)
-        return True
-
-    def on_output(self, now: float, stimuli: list[Stimulus]) -> bool:
-        """Passes on what the trial has printed; whether there may be more."""
-        if not self._output_is_open:
-            return False
-        try:
-            data = os.read(self.output, _OUTPUT_BYTES)
-        except BlockingIOError:
-            return False
-        if not data:
-            self._close_output()
-            return False
-        if self.assignment is not None:
-            self._executor.on_output(self.assignment.trial_id, data)
-        return True
+        return self.line.is_open and assignment is not None and assignment.bundles == bundles
 
 
 def _check_amounts(

@@ -7,6 +7,7 @@ report; the controller answers every report.
 from __future__ import annotations
 
 import pickle
+import signal
 import socket
 import struct
 from dataclasses import dataclass, field
@@ -26,6 +27,12 @@ ANSWER = 11  # the decision on the last report
 EXIT = 12  # there is nothing more to do
 
 INTERRUPTED = b"interrupted"
+
+MAX_DATAGRAM = 64 * 1024
+"""Bytes of a request to the fork server, or of its notice, at most."""
+
+WATCHER_KILL = signal.SIGINT
+"""What the watcher of a spawned worker is sent in place of SIGKILL, which it could not pass on."""
 
 _HEAD = struct.Struct("!IB")
 _LENGTH = struct.Struct("!I")

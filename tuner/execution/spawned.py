@@ -12,18 +12,16 @@ import signal
 import sys
 from typing import NoReturn
 
-from tuner.execution.forkserver import run_worker
 from tuner.execution.loading import load_trainable
 from tuner.execution.process import adopt_orphans, die_with_parent, kill_children, kill_group
-
-KILL = signal.SIGINT
-"""What the watching process is sent in place of SIGKILL, which it could not pass on."""
+from tuner.execution.protocol import WATCHER_KILL
+from tuner.execution.worker import run_worker
 
 
 def main() -> None:
     """Starts the worker and watches it; all that it needs comes as one JSON argument."""
     arguments = json.loads(sys.argv[1])
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, KILL})
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, WATCHER_KILL})
     adopt_orphans()
     watcher = os.getpid()
     worker = os.fork()
@@ -33,7 +31,7 @@ def main() -> None:
         _watch(worker, arguments["parent"], arguments["ended"])
     os.close(arguments["ended"])
     die_with_parent(watcher, signal.SIGKILL)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM, KILL})
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM, WATCHER_KILL})
     sys.argv = arguments["argv"]
     trainable = load_trainable(arguments["payload"])
     run_worker(arguments["line"], trainable, arguments["settings"])
@@ -42,9 +40,9 @@ def main() -> None:
 def _watch(worker: int, parent: int, ended: int) -> NoReturn:
     """Passes signals on, and tells the worker's exit code when nothing of it is left."""
     signal.signal(signal.SIGTERM, lambda signum, frame: kill_group(worker, signal.SIGTERM))
-    signal.signal(KILL, lambda signum, frame: kill_group(worker, signal.SIGKILL))
-    die_with_parent(parent, KILL)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM, KILL})
+    signal.signal(WATCHER_KILL, lambda signum, frame: kill_group(worker, signal.SIGKILL))
+    die_with_parent(parent, WATCHER_KILL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM, WATCHER_KILL})
     os.waitid(os.P_PID, worker, os.WEXITED | os.WNOWAIT)
     kill_group(worker, signal.SIGKILL)  # what the trial itself has started
     _, status = os.waitpid(worker, 0)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
+import faulthandler
 import signal
 import socket
+import sys
 from collections.abc import Iterator
 from typing import Any
 
 from tuner.execution import threads
 from tuner.execution.attempt import AttemptRunner, format_error, pickled_error
+from tuner.execution.process import flush_c_output
 from tuner.execution.protocol import (
     ANSWER,
     DONE,
@@ -50,6 +54,26 @@ class SocketChannel:
     def saved(self, checkpoint: str) -> None:
         """Tells of a checkpoint that was staged outside of a report."""
         self._connection.send(frame(SAVED, checkpoint.encode()))
+
+
+def run_worker(line: int, trainable: Any, settings: dict[str, Any]) -> None:
+    """Serves assignments, then runs this process's exit handlers.
+
+    Args:
+        line: Descriptor of the connected socket to the controller.
+        trainable: What is trained.
+        settings: The other arguments of `serve`.
+    """
+    atexit._clear()
+    faulthandler.enable()
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+    serve(socket.socket(fileno=line), trainable, **settings)
+    with contextlib.suppress(Exception):
+        atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    flush_c_output()
 
 
 def serve(

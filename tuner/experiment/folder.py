@@ -14,21 +14,24 @@ from pathlib import Path
 from typing import IO, Any
 
 from tuner.errors import ExperimentLockedError, StorageError
-from tuner.experiment.journal import FOLDER
+from tuner.layout import (
+    DESCRIPTION_FILE,
+    JOURNAL_FOLDER,
+    RESULTS_FILE,
+    SNAPSHOTS_FOLDER,
+    TUNER_FILE,
+)
 
 logger = logging.getLogger(__name__)
 
 FORMAT = 1
-DESCRIPTION = "experiment.json"
-TUNER = "tuner.pkl"
-RESULTS = "results.parquet"
 
 RECORDER_LOCK = "recorder.lock"
 """Held by the recorder, in the journal's folder."""
 
 _LOCK = ".lock"
 _PREVIOUS = "previous"
-_OF_ONE_RUN = (DESCRIPTION, TUNER, RESULTS, "journal", "snapshots")
+_OF_ONE_RUN = (DESCRIPTION_FILE, TUNER_FILE, RESULTS_FILE, JOURNAL_FOLDER, SNAPSHOTS_FOLDER)
 
 
 class ExperimentFolder:
@@ -61,9 +64,9 @@ class ExperimentFolder:
             The folder to which an earlier run was moved, None if there was none.
         """
         moved = self._move_previous()
-        self.write(TUNER, tuner)
+        self.write(TUNER_FILE, tuner)
         text = json.dumps({"format": FORMAT, **description}, indent=2, default=str)
-        self.write(DESCRIPTION, text.encode())
+        self.write(DESCRIPTION_FILE, text.encode())
         return moved
 
     def entries(self) -> frozenset[str]:
@@ -99,7 +102,7 @@ class ExperimentFolder:
 
     def _await_recorder(self) -> None:
         """Waits for the recorder of a run whose driver was killed to complete its files."""
-        path = os.path.join(self.path, FOLDER, RECORDER_LOCK)
+        path = os.path.join(self.path, JOURNAL_FOLDER, RECORDER_LOCK)
         if not os.path.exists(path):
             return
         with open(path, "a") as file:

@@ -28,12 +28,12 @@ from tuner.experiment.events import (
     TrialLaunched,
     TrialResult,
 )
+from tuner.layout import JOURNAL_FOLDER
 from tuner.result_fields import without_config
 
 logger = logging.getLogger(__name__)
 
 SEGMENT_BYTES = 16 * 1024 * 1024
-FOLDER = "journal"
 
 _CRC_TAIL = len(',"crc":"00000000"}')
 _READ_BYTES = 1024 * 1024
@@ -48,7 +48,7 @@ class JournalWriter:
     """
 
     def __init__(self, experiment_path: str, *, segment_bytes: int = SEGMENT_BYTES) -> None:
-        self._folder = os.path.join(experiment_path, FOLDER)
+        self._folder = os.path.join(experiment_path, JOURNAL_FOLDER)
         os.makedirs(self._folder, exist_ok=True)
         self._segment_bytes = segment_bytes
         self._segment = 0
@@ -99,7 +99,7 @@ class JournalReader:
     """
 
     def __init__(self, experiment_path: str, *, unpickle: bool = True) -> None:
-        self._folder = os.path.join(experiment_path, FOLDER)
+        self._folder = os.path.join(experiment_path, JOURNAL_FOLDER)
         self._unpickle = unpickle
         self._segment = 1
         self._fd = -1

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from tuner.experiment.events import Bundles
 from tuner.experiment.metric_summary import MetricSummary, summarize
+from tuner.layout import ERROR_FILE
 from tuner.progress import Progress
 
 if TYPE_CHECKING:
@@ -206,7 +207,7 @@ class Trial:
     @property
     def error_file(self) -> str | None:
         """The file that holds the tracebacks of its failures, None without one."""
-        return os.path.join(self.path, "error.txt") if self.error else None
+        return os.path.join(self.path, ERROR_FILE) if self.error else None
 
     @property
     def metric_analysis(self) -> dict[str, dict[str, float]]:

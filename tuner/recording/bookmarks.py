@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterable
 
 import orjson
 
-from tuner.experiment.journal import FOLDER
+from tuner.layout import JOURNAL_FOLDER
 
 logger = logging.getLogger(__name__)
 
@@ -36,8 +36,8 @@ class Bookmarks:
 
     def __init__(self, experiment_path: str) -> None:
         self._root = experiment_path
-        self._path = os.path.join(experiment_path, FOLDER, FILE)
-        self._aside = os.path.join(experiment_path, FOLDER, SET_ASIDE)
+        self._path = os.path.join(experiment_path, JOURNAL_FOLDER, FILE)
+        self._aside = os.path.join(experiment_path, JOURNAL_FOLDER, SET_ASIDE)
         self._sources: list[Callable[[], Iterable[tuple[str, int]]]] = []
         self._generation = 0
         self._facts = 0

@@ -8,14 +8,13 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from tuner.flatten import flatten
+from tuner.layout import PROGRESS_FILE
 from tuner.recording.file_logger import FileLogger
 from tuner.recording.files import LogFile
 from tuner.result_fields import without_config
 
 if TYPE_CHECKING:
     from tuner.experiment.trial import Trial
-
-FILE = "progress.csv"
 
 
 class CSVLoggerCallback(FileLogger):
@@ -41,7 +40,7 @@ class CSVLoggerCallback(FileLogger):
         self._tables: dict[str, _Table] = {}
 
     def log_trial_start(self, trial: Trial) -> None:
-        path = os.path.join(trial.path, FILE)
+        path = os.path.join(trial.path, PROGRESS_FILE)
         self._tables[trial.trial_id] = _Table(self.files.open(path, fresh=not trial.last_result))
 
     def log_trial_result(self, iteration: int, trial: Trial, result: dict[str, Any]) -> None:

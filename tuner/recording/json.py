@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from tuner.experiment.codec import StandIn
+from tuner.layout import PARAMS_FILE, PARAMS_PICKLE, RESULT_FILE
 from tuner.recording.file_logger import FileLogger
 from tuner.recording.files import LogFile, write_file
 from tuner.result_fields import without_config
@@ -17,9 +18,6 @@ from tuner.result_fields import without_config
 if TYPE_CHECKING:
     from tuner.experiment.trial import Trial
 
-PARAMS_FILE = "params.json"
-PARAMS_PICKLE = "params.pkl"
-RESULT_FILE = "result.json"
 
 _EXACT_SCALARS = frozenset((str, bytes, bool, int, float, type(None)))
 _EXACT_COLLECTIONS = frozenset((list, tuple, set, frozenset))

@@ -32,21 +32,19 @@ from tuner.experiment.events import (
     TrialResult,
 )
 from tuner.experiment.folder import RECORDER_LOCK
-from tuner.experiment.journal import FOLDER, JournalReader
+from tuner.experiment.journal import JournalReader
 from tuner.experiment.trial import ERROR, PENDING, TERMINATED, Trial
 from tuner.experiment.trial_table import TrialTable
+from tuner.layout import ERROR_FILE, JOURNAL_FOLDER, RESULTS_FILE
 from tuner.recording.bookmarks import Bookmarks
 from tuner.recording.file_logger import FileLogger
 from tuner.recording.files import LogFiles
 from tuner.recording.results_table import (
-    RESULTS_FILE,
     import_arrow_alone,
     write_results_table,
 )
 
 logger = logging.getLogger(__name__)
-
-ERROR_FILE = "error.txt"
 
 _BOOKMARK_SHARE = 0.05  # of the time may be spent on bookmarks
 _SHORTEST_WAIT_S = 0.02
@@ -258,7 +256,9 @@ def main() -> None:
     messages: list[str] = []
     try:
         loggers = [pickle.loads(pickled) for pickled in task["loggers"]]
-        with open(os.path.join(task["experiment_path"], FOLDER, RECORDER_LOCK), "w") as lock:
+        with open(
+            os.path.join(task["experiment_path"], JOURNAL_FOLDER, RECORDER_LOCK), "w"
+        ) as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)  # the recorder of a dead controller finishes first
             recorder = Recorder(task["experiment_path"], loggers)
             messages = recorder.messages

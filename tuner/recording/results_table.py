@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from tuner.experiment.events import TrialCreated, TrialLaunched, TrialResult, settled
 from tuner.experiment.journal import JournalReader
 from tuner.flatten import flatten
+from tuner.layout import RESULTS_FILE
 from tuner.recording.json import plain
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-RESULTS_FILE = "results.parquet"
 ROW_GROUP = 32768
 
 # What a column holds; but for the last two, the names of pyarrow's types.

@@ -1,0 +1,17 @@
+"""The names of what lies in an experiment's folder and in the folders of its trials."""
+
+from __future__ import annotations
+
+DESCRIPTION_FILE = "experiment.json"
+TUNER_FILE = "tuner.pkl"
+RESULTS_FILE = "results.parquet"
+JOURNAL_FOLDER = "journal"
+SNAPSHOTS_FOLDER = "snapshots"
+
+RESULT_FILE = "result.json"
+PROGRESS_FILE = "progress.csv"
+PARAMS_FILE = "params.json"
+PARAMS_PICKLE = "params.pkl"
+ERROR_FILE = "error.txt"
+
+FILES_OF_A_TRIAL = (RESULT_FILE, PROGRESS_FILE, PARAMS_FILE, PARAMS_PICKLE, ERROR_FILE)
