@@ -13,10 +13,7 @@ from tuner.version import __version__
 if TYPE_CHECKING:
     from tuner import integrations as integrations
     from tuner.callbacks.callback import Callback
-    from tuner.callbacks.cli_reporter import CLIReporter
     from tuner.callbacks.logger import LoggerCallback
-    from tuner.callbacks.notebook_reporter import JupyterNotebookReporter
-    from tuner.callbacks.progress import ProgressReporter
     from tuner.checkpoint import Checkpoint
     from tuner.config import (
         CheckpointConfig,
@@ -26,6 +23,9 @@ if TYPE_CHECKING:
         SyncConfig,
         TuneConfig,
     )
+    from tuner.console.cli_reporter import CLIReporter
+    from tuner.console.notebook_reporter import JupyterNotebookReporter
+    from tuner.console.progress_reporter import ProgressReporter
     from tuner.errors import TuneError, TunerError
     from tuner.execution.inline import InlineExecutor
     from tuner.execution.local import LocalExecutor
@@ -57,10 +57,10 @@ if TYPE_CHECKING:
 
 _MODULES = {
     "callbacks.callback": ("Callback",),
-    "callbacks.cli_reporter": ("CLIReporter",),
+    "console.cli_reporter": ("CLIReporter",),
     "callbacks.logger": ("LoggerCallback",),
-    "callbacks.notebook_reporter": ("JupyterNotebookReporter",),
-    "callbacks.progress": ("ProgressReporter",),
+    "console.notebook_reporter": ("JupyterNotebookReporter",),
+    "console.progress_reporter": ("ProgressReporter",),
     "checkpoint": ("Checkpoint",),
     "config": (
         "CheckpointConfig",

@@ -7,10 +7,10 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from tuner import codec
 from tuner.config import CheckpointConfig
 from tuner.execution.protocol import Assignment
 from tuner.execution.seeding import derive_seed
-from tuner.experiment import codec
 from tuner.experiment.commands import Launch
 
 CHDIR_VARIABLE = "TUNE_CHDIR_TO_TRIAL_DIR"

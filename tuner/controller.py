@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from tuner.assignments import AssignmentFactory
-from tuner.callbacks.console import Console
 from tuner.callbacks.dispatch import CallbackDispatch
-from tuner.callbacks.status import ExperimentInfo, ExperimentStatus
+from tuner.console.console import Console
+from tuner.console.status import ExperimentInfo, ExperimentStatus
 from tuner.errors import TunerError
 from tuner.execution.attempt import staged_path
 from tuner.execution.executor import Job, TrialExecutor

@@ -9,8 +9,8 @@ import sys
 from dataclasses import dataclass
 from typing import Any
 
-from tuner.callbacks.status import ExperimentInfo
 from tuner.config import RunConfig, TuneConfig
+from tuner.console.status import ExperimentInfo
 from tuner.description import describe, pickled
 from tuner.errors import ConfigError
 from tuner.execution.executor import TrialExecutor

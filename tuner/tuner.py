@@ -8,9 +8,9 @@ import time
 from typing import Any
 
 from tuner.assignments import AssignmentFactory, log_files
-from tuner.callbacks.console import Console
 from tuner.callbacks.dispatch import CallbackDispatch
 from tuner.config import RunConfig, TuneConfig
+from tuner.console.console import Console
 from tuner.controller import Controller, Parts
 from tuner.errors import ConfigError, StorageError, TunerError
 from tuner.execution.loading import is_loading

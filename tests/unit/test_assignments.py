@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
+from tuner import codec
 from tuner.assignments import AssignmentFactory
 from tuner.config import CheckpointConfig
 from tuner.execution.protocol import Assignment, parse_run, run_frame
-from tuner.experiment import codec
 from tuner.experiment.commands import Launch
 from tuner.experiment.trial import Trial
-from tuner.progress import Progress
+from tuner.trial_progress import Progress
 
 
 def assigned(*, attempt: int = 1, seed: int = 3, **fields: Any) -> Assignment:

@@ -18,10 +18,10 @@ from tuner.experiment.commands import Launch
 from tuner.experiment.trial import Trial
 from tuner.flatten import flatten, lookup
 from tuner.policies import build_scheduler, build_searcher, build_stopper
-from tuner.progress import Progress
 from tuner.recording.defaults import split_callbacks
 from tuner.schedulers import ASHAScheduler, FIFOScheduler
 from tuner.search import BasicVariantGenerator
+from tuner.trial_progress import Progress
 
 
 def train(config: dict[str, Any]) -> dict[str, Any]:

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tuner import codec
 from tuner.errors import TrialError
-from tuner.experiment import codec
 from tuner.experiment.events import (
     CheckpointSaved,
     Fact,

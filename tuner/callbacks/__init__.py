@@ -1,4 +1,4 @@
-"""Callbacks, loggers and what a person sees; names are imported when they are first used."""
+"""Callbacks, loggers and reporters; names are imported when they are first used."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tuner.callbacks.callback import Callback
-    from tuner.callbacks.cli_reporter import CLIReporter
     from tuner.callbacks.logger import LoggerCallback
-    from tuner.callbacks.notebook_reporter import JupyterNotebookReporter
-    from tuner.callbacks.progress import ProgressReporter
+    from tuner.console.cli_reporter import CLIReporter
+    from tuner.console.notebook_reporter import JupyterNotebookReporter
+    from tuner.console.progress_reporter import ProgressReporter
     from tuner.integrations.tensorboard import TBXLoggerCallback
     from tuner.recording.csv import CSVLoggerCallback
     from tuner.recording.json import JsonLoggerCallback
 
 _HOMES = {
-    "CLIReporter": "tuner.callbacks.cli_reporter",
+    "CLIReporter": "tuner.console.cli_reporter",
     "CSVLoggerCallback": "tuner.recording.csv",
     "Callback": "tuner.callbacks.callback",
     "JsonLoggerCallback": "tuner.recording.json",
-    "JupyterNotebookReporter": "tuner.callbacks.notebook_reporter",
+    "JupyterNotebookReporter": "tuner.console.notebook_reporter",
     "LoggerCallback": "tuner.callbacks.logger",
-    "ProgressReporter": "tuner.callbacks.progress",
+    "ProgressReporter": "tuner.console.progress_reporter",
     "TBXLoggerCallback": "tuner.integrations.tensorboard",
 }
 

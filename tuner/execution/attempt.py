@@ -9,10 +9,10 @@ import traceback
 from collections.abc import Callable, Generator
 from typing import Any, Protocol
 
+from tuner import codec
 from tuner.checkpoint import Checkpoint
 from tuner.execution.process import flush_c_output
 from tuner.execution.protocol import Assignment
-from tuner.experiment import codec
 from tuner.local_copy import copy_tree
 from tuner.result_fields import ANONYMOUS_METRIC, SHOULD_CHECKPOINT
 from tuner.trainable.autofill import Autofill

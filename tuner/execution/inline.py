@@ -9,13 +9,13 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+from tuner import codec
 from tuner.execution import machine
 from tuner.execution.attempt import AttemptRunner, format_error, pickled_error
 from tuner.execution.executor import Job
 from tuner.execution.protocol import Assignment
 from tuner.execution.seeding import streams_restored
 from tuner.execution.surroundings import Redirection, prepare
-from tuner.experiment import codec
 from tuner.experiment.events import (
     CapacityChanged,
     Failed,

@@ -14,6 +14,8 @@ import time
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from tuner import codec
+from tuner.bundles import sum_bundles
 from tuner.errors import ConfigError, TrainableError
 from tuner.execution import machine
 from tuner.execution.executor import Job
@@ -42,8 +44,6 @@ from tuner.execution.protocol import (
     run_frame,
 )
 from tuner.execution.worker_line import WorkerLine
-from tuner.experiment import codec
-from tuner.experiment.capacity import needed
 from tuner.experiment.events import (
     CapacityChanged,
     Failed,
@@ -216,7 +216,7 @@ class LocalExecutor:
 
     def _new_worker(self, assignment: Assignment) -> _Worker | None:
         """A new worker, None if free GPUs lie in pieces that are too small for it."""
-        amounts = needed(assignment.bundles)
+        amounts = sum_bundles(assignment.bundles)
         shares = self._gpus.take(amounts.get("GPU", 0.0))
         if shares is None:  # idle workers hold what this trial needs: it waits for their ends
             for idle in [worker for worker in self._idle if worker.shares]:

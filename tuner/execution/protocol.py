@@ -12,8 +12,8 @@ import socket
 import struct
 from dataclasses import dataclass, field
 
-from tuner.progress import Progress
-from tuner.trainable.placement import Bundle
+from tuner.bundles import Bundle
+from tuner.trial_progress import Progress
 
 # Worker to controller
 RESULT = 1  # length of the staged checkpoint's name (1 byte), the name, the result as JSON

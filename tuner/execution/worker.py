@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
+from tuner import codec
 from tuner.execution import threads
 from tuner.execution.attempt import AttemptRunner, format_error, pickled_error
 from tuner.execution.process import flush_c_output
@@ -29,7 +30,6 @@ from tuner.execution.protocol import (
     result_frame,
 )
 from tuner.execution.surroundings import Redirection, prepare
-from tuner.experiment import codec
 from tuner.trainable.session import TrialStopped
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from tuner.experiment.events import Bundles
+from tuner.bundles import Bundles, sum_bundles
 
 _EPSILON = 1e-9
 
@@ -30,34 +30,23 @@ class Capacity:
         """Whether the bundles are free now."""
         return all(
             amount <= self.total.get(name, 0.0) - self.used.get(name, 0.0) + _EPSILON
-            for name, amount in needed(bundles).items()
+            for name, amount in sum_bundles(bundles).items()
         )
 
     def missing(self, bundles: Bundles) -> str | None:
         """What the bundles ask for beyond the total, in words; None if they can ever fit."""
-        for name, amount in needed(bundles).items():
+        for name, amount in sum_bundles(bundles).items():
             if amount > self.total.get(name, 0.0) + _EPSILON:
                 return f"{amount:g} {name}, of which there are {self.total.get(name, 0.0):g}"
         return None
 
     def take(self, bundles: Bundles) -> None:
         """Gives the bundles out."""
-        for name, amount in needed(bundles).items():
+        for name, amount in sum_bundles(bundles).items():
             self.used[name] = self.used.get(name, 0.0) + amount
 
     def give_back(self, bundles: Bundles) -> None:
         """Takes the bundles back."""
-        for name, amount in needed(bundles).items():
+        for name, amount in sum_bundles(bundles).items():
             left = self.used.get(name, 0.0) - amount
             self.used[name] = 0.0 if math.isclose(left, 0.0, abs_tol=_EPSILON) else left
-
-
-def needed(bundles: Bundles) -> dict[str, float]:
-    """The sum of the bundles."""
-    if len(bundles) == 1:
-        return bundles[0]
-    total: dict[str, float] = {}
-    for bundle in bundles:
-        for name, amount in bundle.items():
-            total[name] = total.get(name, 0.0) + amount
-    return total

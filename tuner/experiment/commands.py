@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tuner.experiment.trial import Trial
-from tuner.progress import Progress
+from tuner.trial_progress import Progress
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,9 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-Bundles = list[dict[str, float]]
-"""The resources of a trial: one dictionary per bundle, the first for the trainable itself."""
-
+from tuner.bundles import Bundles
 
 # Stimuli
 

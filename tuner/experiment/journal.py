@@ -15,8 +15,8 @@ from typing import Any
 
 import orjson
 
+from tuner import codec
 from tuner.errors import JournalError
-from tuner.experiment import codec
 from tuner.experiment.events import (
     CheckpointSaved,
     ExperimentEnded,

@@ -7,8 +7,9 @@ import re
 from collections.abc import Callable, Container
 from typing import Any
 
+from tuner.bundles import Bundles
 from tuner.errors import ConfigError
-from tuner.experiment.events import Bundles, TrialCreated
+from tuner.experiment.events import TrialCreated
 from tuner.experiment.spec import ExperimentSpec
 from tuner.experiment.trial import Trial
 from tuner.flatten import flatten

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from tuner.experiment.events import Bundles
+from tuner.bundles import Bundles
 from tuner.experiment.trial import Trial
 from tuner.search_space.variants import SearchSpace
 

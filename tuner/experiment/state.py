@@ -45,10 +45,10 @@ from tuner.experiment.events import (
 from tuner.experiment.spec import ExperimentSpec
 from tuner.experiment.trial import ERROR, PAUSED, PENDING, RUNNING, TERMINATED, Trial
 from tuner.experiment.trial_table import TrialTable
-from tuner.progress import Progress
 from tuner.schedulers.scheduler import TrialScheduler
 from tuner.search.searcher import Searcher
 from tuner.stoppers.stopper import Stopper
+from tuner.trial_progress import Progress
 
 logger = logging.getLogger(__name__)
 

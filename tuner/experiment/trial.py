@@ -6,10 +6,10 @@ import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from tuner.experiment.events import Bundles
+from tuner.bundles import Bundles
 from tuner.experiment.metric_summary import MetricSummary, summarize
 from tuner.layout import ERROR_FILE
-from tuner.progress import Progress
+from tuner.trial_progress import Progress
 
 if TYPE_CHECKING:
     from tuner.checkpoint import Checkpoint

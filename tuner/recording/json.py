@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from tuner.experiment.codec import StandIn
+from tuner.codec import StandIn
 from tuner.layout import PARAMS_FILE, PARAMS_PICKLE, RESULT_FILE
 from tuner.recording.file_logger import FileLogger
 from tuner.recording.files import LogFile, write_file

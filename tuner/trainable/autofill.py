@@ -8,7 +8,7 @@ from numbers import Integral, Real
 from typing import Any
 
 from tuner.metrics import as_number
-from tuner.progress import Progress
+from tuner.trial_progress import Progress
 
 
 class Autofill:

@@ -6,9 +6,8 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from tuner.bundles import Bundle, sum_bundles
 from tuner.errors import ConfigError
-
-Bundle = dict[str, float]
 
 
 class PlacementGroupFactory:
@@ -51,11 +50,7 @@ class PlacementGroupFactory:
     @property
     def required_resources(self) -> Bundle:
         """The sum of all bundles."""
-        total: Bundle = {}
-        for bundle in self._bundles:
-            for name, amount in bundle.items():
-                total[name] = total.get(name, 0.0) + amount
-        return total
+        return dict(sum_bundles(self._bundles))
 
     @property
     def head_cpus(self) -> float:

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from tuner import codec
 from tuner.execution.executor import Job, TrialExecutor
 from tuner.execution.protocol import Assignment
-from tuner.experiment import codec
 from tuner.experiment.events import (
     CapacityChanged,
     Failed,
@@ -18,7 +18,7 @@ from tuner.experiment.events import (
     Saved,
     Stimulus,
 )
-from tuner.progress import Progress
+from tuner.trial_progress import Progress
 
 TIMEOUT_S = 30.0
 Decide = Callable[[Reported], str]

@@ -21,7 +21,7 @@ from tuner.errors import TrainableError
 from tuner.execution.executor import TrialExecutor
 from tuner.execution.inline import InlineExecutor
 from tuner.execution.local import LocalExecutor
-from tuner.progress import Progress
+from tuner.trial_progress import Progress
 
 EXECUTORS: dict[str, Callable[[], TrialExecutor]] = {
     "fork": lambda: LocalExecutor(num_cpus=2, start_method="fork"),

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import tuner as tune
-from tuner.experiment import codec
+from tuner import codec
 from tuner.experiment.commands import (
     Answer,
     Command,

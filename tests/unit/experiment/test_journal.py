@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tuner import codec
 from tuner.errors import JournalError
-from tuner.experiment import codec
 from tuner.experiment.events import (
     CheckpointSaved,
     ExperimentEnded,

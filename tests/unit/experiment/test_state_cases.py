@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from tuner import codec
 from tuner.errors import ResourceError, TunerError
-from tuner.experiment import codec
 from tuner.experiment.commands import Answer, Command, EndAttempt, Launch
 from tuner.experiment.events import (
     CapacityChanged,

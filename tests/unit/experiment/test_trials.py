@@ -41,8 +41,8 @@ from tuner.experiment.trial import (
     Trial,
 )
 from tuner.experiment.trial_table import TrialTable
-from tuner.progress import Progress
 from tuner.search_space.variants import SearchSpace
+from tuner.trial_progress import Progress
 
 ALLOWED = {
     PENDING: {RUNNING, TERMINATED, ERROR},

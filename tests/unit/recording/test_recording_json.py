@@ -7,7 +7,7 @@ import pandas as pd
 import torch
 from recording_helpers import json_rows, log, make_trial
 
-from tuner.experiment import codec
+from tuner import codec
 from tuner.recording.json import JsonLoggerCallback
 
 

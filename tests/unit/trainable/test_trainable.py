@@ -12,7 +12,6 @@ import pytest
 
 import tuner as tune
 from tuner.errors import ConfigError, ReportError, TrainableError
-from tuner.progress import Progress
 from tuner.result_fields import AUTOFILLED
 from tuner.trainable import session as session_module
 from tuner.trainable.autofill import Autofill
@@ -21,6 +20,7 @@ from tuner.trainable.placement import as_placement
 from tuner.trainable.registry import get_trainable
 from tuner.trainable.session import Session, TrialStopped
 from tuner.trainable.wrappers import check_trainable, resources_for, resources_vary, trainable_name
+from tuner.trial_progress import Progress
 
 
 def autofill(progress: Progress | None = None) -> Autofill:

@@ -4,8 +4,8 @@ import threading
 import pytest
 from console_helpers import TRACEBACK, Experiment, Terminal, screen
 
-from tuner.callbacks.live_table import LiveTable
-from tuner.callbacks.output import Output
+from tuner.console.live_table import LiveTable
+from tuner.console.output import Output
 
 
 @pytest.fixture(autouse=True)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tuner.callbacks.columns import Column, error_columns, fit, shorten_name
-from tuner.callbacks.text import clean, display_width, listing
+from tuner.console.columns import Column, error_columns, fit, shorten_name
+from tuner.console.text import clean, display_width, listing
 from tuner.experiment.trial import Trial
 
 _GAP = 3

@@ -8,13 +8,13 @@ import threading
 import time
 from typing import TYPE_CHECKING, TextIO, cast
 
-from tuner.callbacks.columns import Column, ColumnChooser, fit
-from tuner.callbacks.memory import memory_line
-from tuner.callbacks.output import Output
-from tuner.callbacks.plain_lines import final_rows
-from tuner.callbacks.rows import Rows, pick_errors, pick_rows
-from tuner.callbacks.status import ExperimentInfo, ExperimentStatus
-from tuner.callbacks.summary import (
+from tuner.console.columns import Column, ColumnChooser, fit
+from tuner.console.memory import memory_line
+from tuner.console.output import Output
+from tuner.console.plain_lines import final_rows
+from tuner.console.rows import Rows, pick_errors, pick_rows
+from tuner.console.status import ExperimentInfo, ExperimentStatus
+from tuner.console.summary import (
     best_line,
     best_values,
     finished,
@@ -22,8 +22,8 @@ from tuner.callbacks.summary import (
     scheduler_name,
     time_left,
 )
-from tuner.callbacks.text import clean, format_seconds, shorten
-from tuner.callbacks.text_table import error_lines, left_out
+from tuner.console.text import clean, format_seconds, shorten
+from tuner.console.text_table import error_lines, left_out
 from tuner.experiment.trial import ERROR, PAUSED, PENDING, RUNNING, TERMINATED, Trial
 
 if TYPE_CHECKING:

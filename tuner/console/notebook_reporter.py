@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from html import escape
 from typing import Any
 
-from tuner.callbacks.columns import Column, error_columns
-from tuner.callbacks.table_reporter import ColumnNames, TableReporter
+from tuner.console.columns import Column, error_columns
+from tuner.console.table_reporter import ColumnNames, TableReporter
 from tuner.experiment.trial import ERROR, RUNNING, Trial
 
 logger = logging.getLogger(__name__)

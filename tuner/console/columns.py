@@ -8,7 +8,7 @@ from functools import partial
 from numbers import Real
 from typing import Any
 
-from tuner.callbacks.text import align_points, display_width, format_value, pad, shorten
+from tuner.console.text import align_points, display_width, format_value, pad, shorten
 from tuner.errors import ConfigError
 from tuner.experiment.trial import Trial
 from tuner.flatten import lookup

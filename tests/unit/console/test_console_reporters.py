@@ -8,9 +8,9 @@ import nbformat
 import pytest
 from console_helpers import TRACEBACK, Experiment, Terminal
 
-from tuner.callbacks.cli_reporter import CLIReporter
-from tuner.callbacks.notebook_reporter import JupyterNotebookReporter, in_notebook
-from tuner.callbacks.progress import ProgressReporter
+from tuner.console.cli_reporter import CLIReporter
+from tuner.console.notebook_reporter import JupyterNotebookReporter, in_notebook
+from tuner.console.progress_reporter import ProgressReporter
 from tuner.errors import ConfigError
 
 
@@ -300,7 +300,7 @@ def test_in_a_notebook_one_display_is_replaced_in_place(tmp_path):
             nbformat.v4.new_code_cell(
                 f"import sys; sys.path.insert(0, {__file__.rpartition('/')[0]!r})\n"
                 "from console_helpers import Experiment\n"
-                "from tuner.callbacks.console import Console\n"
+                "from tuner.console.console import Console\n"
                 "print('before')\n"
                 "experiment = Experiment()\n"
                 "console = Console(1)\n"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from tuner.callbacks.text import clean, strip_escapes
+from tuner.console.text import clean, strip_escapes
 
 _LINE_LIMIT = 64 * 1024
 

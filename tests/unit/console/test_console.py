@@ -7,9 +7,9 @@ import time
 import pytest
 from console_helpers import TRACEBACK, Experiment, Terminal, screen
 
-from tuner.callbacks.cli_reporter import CLIReporter
-from tuner.callbacks.console import Console, error_reason
-from tuner.callbacks.progress import ProgressReporter
+from tuner.console.cli_reporter import CLIReporter
+from tuner.console.console import Console, error_reason
+from tuner.console.progress_reporter import ProgressReporter
 from tuner.errors import ConfigError
 
 
@@ -157,7 +157,7 @@ def test_the_plain_way_needs_no_rich_and_no_thread():
     script = """
 import io, sys, threading
 from console_helpers import Experiment
-from tuner.callbacks.console import Console
+from tuner.console.console import Console
 experiment = Experiment()
 experiment.best = experiment.run(0.5)
 console = Console(3)
@@ -299,7 +299,7 @@ def test_a_reader_that_goes_away_does_not_end_the_experiment():
     script = """
 import sys
 from console_helpers import Experiment
-from tuner.callbacks.console import Console
+from tuner.console.console import Console
 experiment = Experiment()
 experiment.run(0.5)
 console = Console(1)

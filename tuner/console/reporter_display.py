@@ -6,10 +6,10 @@ import contextlib
 import sys
 import time
 
-from tuner.callbacks.output import Output
-from tuner.callbacks.progress import ProgressReporter
-from tuner.callbacks.status import ExperimentInfo, ExperimentStatus
-from tuner.callbacks.summary import system_lines
+from tuner.console.output import Output
+from tuner.console.progress_reporter import ProgressReporter
+from tuner.console.status import ExperimentInfo, ExperimentStatus
+from tuner.console.summary import system_lines
 
 _POLL_S = 0.5
 _AFTER_NOTICE_S = 0.1

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import time
 
-from tuner.callbacks.columns import ColumnChooser, shorten_name
-from tuner.callbacks.output import Output
-from tuner.callbacks.rows import Rows, pick_best_rows, pick_errors
-from tuner.callbacks.status import ExperimentInfo, ExperimentStatus
-from tuner.callbacks.summary import (
+from tuner.console.columns import ColumnChooser, shorten_name
+from tuner.console.output import Output
+from tuner.console.rows import Rows, pick_best_rows, pick_errors
+from tuner.console.status import ExperimentInfo, ExperimentStatus
+from tuner.console.summary import (
     best_line,
     finished,
     number_line,
@@ -16,8 +16,8 @@ from tuner.callbacks.summary import (
     scheduler_name,
     time_left,
 )
-from tuner.callbacks.text import clean, format_seconds, format_value
-from tuner.callbacks.text_table import error_lines, text_table
+from tuner.console.text import clean, format_seconds, format_value
+from tuner.console.text_table import error_lines, text_table
 from tuner.experiment.trial import ERROR, PAUSED, RUNNING
 from tuner.flatten import lookup
 

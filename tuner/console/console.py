@@ -8,13 +8,13 @@ from collections import Counter
 from numbers import Real
 from typing import Any, TextIO
 
-from tuner.callbacks.columns import shorten_name
-from tuner.callbacks.display import Display, NoDisplay
-from tuner.callbacks.output import Output
-from tuner.callbacks.progress import ProgressReporter
-from tuner.callbacks.status import ExperimentInfo, ExperimentStatus
-from tuner.callbacks.text import clean, format_seconds, format_value, shorten
-from tuner.callbacks.trial_output import TrialOutput
+from tuner.console.columns import shorten_name
+from tuner.console.display import Display, NoDisplay
+from tuner.console.output import Output
+from tuner.console.progress_reporter import ProgressReporter
+from tuner.console.status import ExperimentInfo, ExperimentStatus
+from tuner.console.text import clean, format_seconds, format_value, shorten
+from tuner.console.trial_output import TrialOutput
 from tuner.errors import ConfigError
 from tuner.experiment.trial import ERROR, TERMINATED, Trial
 from tuner.flatten import lookup
@@ -155,20 +155,20 @@ class Console:
         self._display.close()
 
     def _choose_display(self) -> Display:
-        from tuner.callbacks.reporter_display import ReporterDisplay
+        from tuner.console.reporter_display import ReporterDisplay
 
         if self._reporter is not None:
             return ReporterDisplay(self._reporter, self._output)
         if self._stream is None and _is_notebook():
-            from tuner.callbacks.notebook_reporter import JupyterNotebookReporter
+            from tuner.console.notebook_reporter import JupyterNotebookReporter
 
             reporter = JupyterNotebookReporter(overwrite=False, max_report_frequency=1)
             return ReporterDisplay(reporter, self._output)
         if self._live and self._output.isatty() and not _is_unattended():
-            from tuner.callbacks.live_table import LiveTable
+            from tuner.console.live_table import LiveTable
 
             return LiveTable(self._output)
-        from tuner.callbacks.plain_lines import PlainLines
+        from tuner.console.plain_lines import PlainLines
 
         return PlainLines(self._output)
 
@@ -228,7 +228,7 @@ def _check_reporter(reporter: object) -> None:
 def _is_notebook() -> bool:
     if "IPython" not in sys.modules:
         return False
-    from tuner.callbacks.notebook_reporter import in_notebook
+    from tuner.console.notebook_reporter import in_notebook
 
     return in_notebook()
 

@@ -3,7 +3,7 @@ import random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tuner.callbacks.trial_output import LineSplitter, TrialOutput
+from tuner.console.trial_output import LineSplitter, TrialOutput
 
 
 def feed_all(splitter, pieces):

@@ -11,7 +11,7 @@ import termios
 import threading
 from typing import Any, TextIO
 
-from tuner.callbacks.status import ExperimentInfo, ExperimentStatus
+from tuner.console.status import ExperimentInfo, ExperimentStatus
 from tuner.experiment.events import Fact, TrialCreated, TrialEnded, TrialLaunched, TrialResult
 from tuner.experiment.trial import RUNNING, Trial
 from tuner.experiment.trial_table import TrialTable

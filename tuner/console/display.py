@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Protocol
 
-from tuner.callbacks.status import ExperimentInfo, ExperimentStatus
+from tuner.console.status import ExperimentInfo, ExperimentStatus
 
 
 class Display(Protocol):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tuner.callbacks.table_reporter import TableReporter
+from tuner.console.table_reporter import TableReporter
 from tuner.experiment.trial import Trial
 
 

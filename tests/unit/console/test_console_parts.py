@@ -9,13 +9,13 @@ from console_helpers import TRACEBACK, Experiment, Terminal
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tuner.callbacks.columns import Column, fit
-from tuner.callbacks.memory import memory_usage
-from tuner.callbacks.output import Output
-from tuner.callbacks.plain_lines import PlainLines
-from tuner.callbacks.rows import count, counts_text, pick_rows
-from tuner.callbacks.summary import best_line, number_line, resources_text, time_left
-from tuner.callbacks.text import (
+from tuner.console.columns import Column, fit
+from tuner.console.memory import memory_usage
+from tuner.console.output import Output
+from tuner.console.plain_lines import PlainLines
+from tuner.console.rows import count, counts_text, pick_rows
+from tuner.console.summary import best_line, number_line, resources_text, time_left
+from tuner.console.text import (
     align_points,
     clean,
     display_width,
@@ -25,7 +25,7 @@ from tuner.callbacks.text import (
     shorten,
     strip_escapes,
 )
-from tuner.callbacks.text_table import error_lines, text_table
+from tuner.console.text_table import error_lines, text_table
 from tuner.experiment.best import find_best
 
 
@@ -283,7 +283,7 @@ def test_an_experiment_without_trials_or_metric_ends_well(experiment):
 
 
 def test_a_path_at_home_is_short_on_a_terminal(monkeypatch):
-    from tuner.callbacks.live_table import _short_path
+    from tuner.console.live_table import _short_path
 
     monkeypatch.setenv("HOME", "/home/ann")
     assert _short_path(os.path.join("/home/ann", "tuner_results", "x")) == "~/tuner_results/x"

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from tuner.callbacks.columns import parameter, shorten_name
-from tuner.callbacks.memory import memory_line
-from tuner.callbacks.rows import counts_text
-from tuner.callbacks.status import ExperimentInfo, ExperimentStatus
-from tuner.callbacks.text import clean, exact, format_value, shorten
+from tuner.console.columns import parameter, shorten_name
+from tuner.console.memory import memory_line
+from tuner.console.rows import counts_text
+from tuner.console.status import ExperimentInfo, ExperimentStatus
+from tuner.console.text import clean, exact, format_value, shorten
 from tuner.experiment.trial import ERROR, TERMINATED, Trial
 from tuner.flatten import lookup
 

@@ -8,19 +8,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tuner.callbacks.columns import ColumnChooser, titles
-from tuner.callbacks.output import Output
-from tuner.callbacks.progress import ProgressReporter
-from tuner.callbacks.rows import (
+from tuner.console.columns import ColumnChooser, titles
+from tuner.console.output import Output
+from tuner.console.progress_reporter import ProgressReporter
+from tuner.console.rows import (
     Rows,
     count,
     pick_best_rows,
     pick_errors,
     pick_rows,
 )
-from tuner.callbacks.summary import best_line, number_line
-from tuner.callbacks.text import clean
-from tuner.callbacks.text_table import error_lines, text_table
+from tuner.console.summary import best_line, number_line
+from tuner.console.text import clean
+from tuner.console.text_table import error_lines, text_table
 from tuner.errors import ConfigError
 from tuner.experiment.best import find_best
 from tuner.experiment.trial import ERROR, Trial

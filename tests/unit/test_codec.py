@@ -16,7 +16,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tuner.experiment import codec
+from tuner import codec
 
 
 class Color(enum.Enum):
@@ -252,7 +252,7 @@ def test_what_cannot_be_pickled_is_its_repr_in_metrics_and_an_error_in_configura
 
 def test_reading_needs_no_module_of_the_user() -> None:
     raw = codec.encode_exact({"class": Local, "object": Local(), "lr": 0.1})
-    script = f"from tuner.experiment import codec\nprint(codec.decode({raw!r}, unpickle=False))"
+    script = f"from tuner import codec\nprint(codec.decode({raw!r}, unpickle=False))"
     printed = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=True
     ).stdout
