@@ -357,3 +357,8 @@ def test_local_checkpoints_import_no_filesystem_library(directory: str) -> None:
         "assert not heavy, heavy\n"
     )
     subprocess.run([sys.executable, "-c", script], check=True)
+
+
+def test_metadata_is_a_dictionary(directory: str) -> None:
+    with pytest.raises(ConfigError, match="metadata=3 must be a dictionary"):
+        Checkpoint(directory).set_metadata(3)  # type: ignore[arg-type]

@@ -8,6 +8,7 @@ import pickle
 import subprocess
 import sys
 import threading
+import uuid
 from typing import Any
 
 import numpy as np
@@ -291,3 +292,18 @@ def shape(value: Any) -> Any:
     if isinstance(value, frozenset):
         return ("frozenset", sorted(map(repr, value)))
     return (type(value).__name__, repr(value))
+
+
+def test_no_member_of_a_set_and_no_key_of_a_metric_can_end_an_experiment() -> None:
+    lock = threading.Lock()  # it cannot be pickled
+    raw = codec.encode_metrics({"set": {lock}, "keys": {(1, lock): 2, 3: 4}})
+    decoded = codec.decode(raw)
+    assert [type(member) for member in decoded["set"]] == [codec.StandIn]
+    ((number, stand_in), three) = decoded["keys"]
+    assert (number, type(stand_in), three) == (1, codec.StandIn, 3)
+
+
+@pytest.mark.parametrize("other", [1.0, math.nan])
+def test_a_uuid_is_text_whatever_else_is_reported(other: float) -> None:
+    value = uuid.UUID(int=1)
+    assert codec.decode(codec.encode_metrics({"id": value, "x": other}))["id"] == str(value)

@@ -344,3 +344,9 @@ def test_in_a_notebook_what_was_shown_before_can_be_cleared():
     texts = [output.text for output in outputs if output.output_type == "stream"]
     assert texts == ["output of a trial\n", "more\n"]
     assert sum(output.output_type == "display_data" for output in outputs) == 1
+
+
+@pytest.mark.parametrize("columns", [3, "loss"])
+def test_columns_are_a_list_or_a_dictionary(columns):
+    with pytest.raises(ConfigError, match="must be a list of names"):
+        CLIReporter(metric_columns=columns)

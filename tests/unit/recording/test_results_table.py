@@ -58,6 +58,16 @@ def test_values_of_any_kind_in_one_column(tmp_path):
     assert columns["large"] == [1e30, 1.0, 2.0, 3.0, math.inf]
 
 
+def test_lists_of_integers_stay_exact_and_nobody_takes_the_place_of_the_trials_id(tmp_path):
+    first, second = reported("a", 1, n=[2**60 + 1], f=[1]), reported("a", 2, n=[], f=[0.5])
+    first.result["trial_id"] = "mine"
+    facts = [created("a"), launched("a"), first, second]
+    table = table_of(tmp_path, facts)
+    assert table["n"].to_pylist() == [[2**60 + 1], []]
+    assert table["f"].to_pylist() == [[1.0], [0.5]]
+    assert table["trial_id"].to_pylist() == ["a", "a"]
+
+
 @pytest.mark.parametrize("row_group", [3, 100])
 def test_row_groups_and_superseded_results(tmp_path, row_group):
     facts = [created("a"), created("b", number=1), launched("a"), launched("b")]
