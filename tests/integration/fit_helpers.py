@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -85,3 +86,25 @@ def marked_processes(mark: str) -> dict[int, str]:
         except OSError:
             continue
     return found
+
+
+def append(name: str, text: str) -> None:
+    """Adds a text to a file, which processes share."""
+    with open(name, "a") as file:
+        file.write(text)
+
+
+def train_with_checkpoints(config: dict[str, Any]) -> None:
+    """Six results, every other one with a checkpoint; calls `config["die"]` once in the middle."""
+    checkpoint, start = tune.get_checkpoint(), 0
+    if checkpoint is not None:
+        with checkpoint.as_directory() as folder:
+            start = json.loads(Path(folder, "i").read_text()) + 1
+    for i in range(start, 6):
+        Path("folder").mkdir(exist_ok=True)
+        Path("folder", "i").write_text(json.dumps(i))
+        append("runs", f"{i}\n")
+        kept = tune.Checkpoint.from_directory("folder") if i % 2 == 0 else None
+        tune.report({"i": i, "score": -i}, checkpoint=kept)
+        if i == 3 and start == 0:
+            config["die"]()

@@ -9,6 +9,8 @@ from typing import Any
 
 from tuner import codec
 from tuner.execution.executor import Job, TrialExecutor
+from tuner.execution.inline import InlineExecutor
+from tuner.execution.local import LocalExecutor
 from tuner.execution.protocol import Assignment
 from tuner.experiment.events import (
     CapacityChanged,
@@ -19,6 +21,12 @@ from tuner.experiment.events import (
     Stimulus,
 )
 from tuner.trial_progress import Progress
+
+EXECUTORS: dict[str, Callable[[], TrialExecutor]] = {
+    "fork": lambda: LocalExecutor(num_cpus=2, start_method="fork"),
+    "spawn": lambda: LocalExecutor(num_cpus=2, start_method="spawn"),
+    "inline": InlineExecutor,
+}
 
 TIMEOUT_S = 30.0
 Decide = Callable[[Reported], str]
