@@ -295,12 +295,12 @@ def _pickled(value: Any, *, exact: bool) -> dict[str, Any]:
     return tagged
 
 
-def _plain_scalar(value: Any) -> bool | int | float | str | None:
+def _plain_scalar(value: Any) -> Any:
     """The Python number, truth value or string that a numpy scalar stands for, if it is one."""
     if type(value).__module__ == "numpy" and getattr(value, "ndim", None) == 0:
         plain = _listed(value)
         if type(plain) in (bool, int, float, str):
-            return plain  # type: ignore[no-any-return]
+            return plain
     return None
 
 
