@@ -8,10 +8,11 @@ import math
 import os
 import shutil
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from tuner import failpoints
 from tuner.assignments import AssignmentFactory
 from tuner.callbacks.dispatch import CallbackDispatch
 from tuner.console.console import Console
@@ -38,6 +39,7 @@ from tuner.experiment.events import (
     TrialResult,
 )
 from tuner.experiment.journal import JournalWriter
+from tuner.experiment.snapshots import SnapshotWriter
 from tuner.experiment.state import ExperimentState
 from tuner.experiment.trial import PAUSED, TERMINATED, Trial
 from tuner.flatten import flatten, lookup
@@ -63,6 +65,7 @@ class Parts:
         console: Shows what happens.
         assignments: Turns launches into assignments.
         info: What the console shows of the experiment.
+        snapshots: Writes down the whole state now and then.
     """
 
     state: ExperimentState
@@ -72,6 +75,7 @@ class Parts:
     console: Console
     assignments: AssignmentFactory
     info: ExperimentInfo
+    snapshots: SnapshotWriter
 
 
 class Controller:
@@ -90,13 +94,17 @@ class Controller:
         self._console = parts.console
         self._assignments = parts.assignments
         self._info = parts.info
+        self._snapshots = parts.snapshots
         self._trainable = trainable
         self._stuck_since = math.inf
         self._reported_unseen = False
         self._interruption = Interruption(parts.executor.wake)
 
-    def run(self, version: str) -> None:
+    def run(self, opening: Callable[[float], tuple[list[Fact], list[Command]]]) -> None:
         """Runs the experiment to its end; nothing is left running, however it ends.
+
+        Args:
+            opening: Begins the experiment, or goes on with it, at a Unix time.
 
         Raises:
             Whatever a policy, a callback or the executor raises; the journal is complete then.
@@ -105,7 +113,7 @@ class Controller:
         self._console.start(self._info)
         try:
             with self._interruption:
-                self._carry_out(*state.start(time.time(), version))
+                self._carry_out(*opening(time.time()))
                 self._executor.start(
                     Job(
                         trainable=self._trainable,
@@ -120,7 +128,10 @@ class Controller:
                 finally:
                     self._executor.shutdown()
             self._callbacks.end_experiment()
+            self._snapshots.finish(self._journal.num_bytes)
             self._console.finish(self._status())
+            if self._interruption.reason is not None:
+                self._console.message(f'Tuner.restore("{self._info.path}").fit() goes on from here')
         finally:
             self._callbacks.close()
             self._console.close()
@@ -132,6 +143,7 @@ class Controller:
         self._callbacks.end_step()
         if time.monotonic() >= self._console.due():
             self._console.refresh(self._status())
+        self._snapshots.step(self._journal.num_bytes)
         self._check_progress()
 
     def _step(self, stimuli: list[Stimulus]) -> None:
@@ -144,6 +156,7 @@ class Controller:
     def _carry_out(self, facts: Sequence[Fact], commands: Iterable[Command]) -> None:
         """Nothing is done, and nobody is told, before it is in the journal."""
         self._journal.append(facts)
+        failpoints.reach(failpoints.JOURNALED)
         self._callbacks.dispatch(facts)
         self._show(facts)
         for command in commands:
@@ -159,6 +172,7 @@ class Controller:
         elif isinstance(command, CommitCheckpoint):
             path = command.trial.path
             staged = staged_path(path, command.name, command.attempt)
+            failpoints.reach(failpoints.CHECKPOINT_RENAME)
             os.rename(staged, os.path.join(path, command.name))
         elif isinstance(command, DeleteCheckpoint):
             _remove(os.path.join(command.trial.path, command.name))

@@ -9,10 +9,13 @@ from typing import Any
 
 from tuner.config import RunConfig, TuneConfig
 from tuner.errors import ConfigError, TrainableError
+from tuner.experiment.snapshots import random_state
 
 logger = logging.getLogger(__name__)
 
 MAX_STORED_TRAINABLE_BYTES = 64 * 1024 * 1024
+DISPENSABLE = frozenset({"callbacks", "progress_reporter", "executor", "storage_filesystem"})
+"""Fields of the configs that a restore can do without."""
 
 
 def describe(
@@ -51,8 +54,9 @@ def pickled(
     parts = {
         "trainable": _pickled_trainable(trainable),
         "param_space": _pickled_space(param_space),
-        "tune_config": _pickled_or_none("tune_config", tune_config),
-        "run_config": _pickled_or_none("run_config", run_config),
+        "tune_config": _pickled_config(tune_config),
+        "run_config": _pickled_config(run_config),
+        "random_state": random_state(),
     }
     return pickle.dumps(parts)
 
@@ -84,13 +88,33 @@ def _pickled_space(param_space: dict[str, Any]) -> bytes:
     return content
 
 
-def _pickled_or_none(name: str, value: object) -> bytes | None:
+def _pickled_config(config: Any) -> bytes | dict[str, bytes | None]:
+    """The config, or each of its fields where one cannot be pickled, which is None then."""
     import cloudpickle
 
     try:
-        content: bytes = cloudpickle.dumps(value)
+        content: bytes = cloudpickle.dumps(config)
+    except Exception:
+        return {
+            field.name: _pickled_field(config, field.name) for field in dataclasses.fields(config)
+        }
+    return content
+
+
+def _pickled_field(config: Any, name: str) -> bytes | None:
+    import cloudpickle
+
+    try:
+        content: bytes = cloudpickle.dumps(getattr(config, name))
     except Exception as error:
-        logger.debug("%s cannot be pickled, a restore needs it again: %s", name, error)
+        consequence = "goes on without it" if name in DISPENSABLE else "is not possible"
+        logger.warning(
+            "%s: %s cannot be pickled (%s), a restore of this experiment %s",
+            type(config).__name__,
+            name,
+            error,
+            consequence,
+        )
         return None
     return content
 

@@ -16,11 +16,11 @@ from tuner.errors import ConfigError
 from tuner.execution.executor import TrialExecutor
 from tuner.experiment.retention import Retention
 from tuner.experiment.spec import ExperimentSpec
-from tuner.policies import build_scheduler, build_searcher, build_stopper
+from tuner.policies import build_scheduler, build_searcher
 from tuner.schedulers.scheduler import TrialScheduler
 from tuner.search.searcher import Searcher
 from tuner.search_space.variants import SearchSpace
-from tuner.stoppers.stopper import Stopper
+from tuner.stoppers.limits import Limits
 from tuner.trainable.trainable import Trainable, is_trainable_class
 from tuner.trainable.wrappers import resources_for, resources_vary
 from tuner.version import __version__
@@ -54,7 +54,7 @@ class Plan:
     id_prefix: str
     searcher: Searcher
     scheduler: TrialScheduler
-    stopper: Stopper
+    stopper: Limits
     executor: TrialExecutor
     content: bytes
 
@@ -89,6 +89,7 @@ class Plan:
             max_running=self._max_running(),
             max_failures=failure_config.max_failures,
             fail_fast=bool(failure_config.fail_fast),
+            checkpoint_at_end=bool(self.run_config.checkpoint_config.checkpoint_at_end),
             bundles_for=lambda config: resources_for(self.trainable, config).bundles,
             bundles_vary=resources_vary(self.trainable),
             name_creator=self.tune_config.trial_name_creator,
@@ -96,13 +97,16 @@ class Plan:
             taken_dirnames=taken_dirnames,
         )
 
-    def info(self, name: str, path: str, start_time: float) -> ExperimentInfo:
+    def info(
+        self, name: str, path: str, start_time: float, total_trials: int | None
+    ) -> ExperimentInfo:
         """What the console shows of the experiment.
 
         Args:
             name: The experiment's name.
             path: Its folder.
             start_time: Unix time in seconds.
+            total_trials: How many trials there will be, None if there is no limit.
         """
         metric = self.tune_config.metric or self.scheduler.metric
         mode = self.tune_config.mode or self.scheduler.mode
@@ -111,7 +115,7 @@ class Plan:
             path=path,
             metric=metric if isinstance(metric, str) else None,
             mode=mode if isinstance(mode, str) else None,
-            total_trials=self.total_trials,
+            total_trials=total_trials,
             scheduler_name=type(self.scheduler).__name__,
             searcher_name=type(self.searcher).__name__,
             start_time=start_time,
@@ -145,15 +149,19 @@ def make_plan(
     param_space: dict[str, Any],
     tune_config: TuneConfig,
     run_config: RunConfig,
+    *,
+    seed: int | None = None,
+    id_prefix: str | None = None,
 ) -> Plan:
-    """The plan for a new run.
+    """The plan for a run, a new one or, with the seed and the prefix that it had, an old one.
 
     Raises:
         ConfigError, TrainableError, SearchSpaceError: something in it cannot work.
     """
     content = pickled(trainable, param_space, tune_config, run_config)  # before they are told more
     run_config = _with_final_checkpoint(trainable, run_config)
-    seed = _fresh_seed() if tune_config.seed is None else tune_config.seed
+    if seed is None:
+        seed = _fresh_seed() if tune_config.seed is None else tune_config.seed
     return Plan(
         trainable=trainable,
         trainable_name=trainable_name,
@@ -161,10 +169,10 @@ def make_plan(
         tune_config=tune_config,
         run_config=run_config,
         seed=seed,
-        id_prefix=secrets.token_hex(3)[:5],
+        id_prefix=id_prefix or secrets.token_hex(3)[:5],
         searcher=build_searcher(tune_config, param_space, seed),
         scheduler=build_scheduler(tune_config, seed),
-        stopper=build_stopper(run_config.stop, tune_config.time_budget_seconds),
+        stopper=Limits(run_config.stop, tune_config.time_budget_seconds),
         executor=_executor(run_config.executor),
         content=content,
     )

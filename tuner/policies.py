@@ -1,11 +1,10 @@
-"""From the user's configs to the policies of one run: searcher, scheduler and stopper."""
+"""From the user's configs to the policies of one run: searcher and scheduler."""
 
 from __future__ import annotations
 
 import inspect
 import os
 from collections.abc import Callable
-from datetime import timedelta
 from typing import Any
 
 from tuner.config import TuneConfig
@@ -16,10 +15,6 @@ from tuner.schedulers.scheduler import TrialScheduler
 from tuner.search.basic_variant import BasicVariantGenerator
 from tuner.search.searcher import Searcher
 from tuner.search_space.variants import SearchSpace
-from tuner.stoppers.coercion import coerce
-from tuner.stoppers.combined import CombinedStopper
-from tuner.stoppers.stopper import Stopper
-from tuner.stoppers.timeout import TimeoutStopper
 
 LENIENT_VARIABLE = "TUNE_DISABLE_STRICT_METRIC_CHECKING"
 
@@ -82,14 +77,6 @@ def build_scheduler(config: TuneConfig, seed: int) -> TrialScheduler:
         )
     assert isinstance(scheduler, TrialScheduler)
     return scheduler
-
-
-def build_stopper(stop: Any, time_budget_s: float | timedelta | None) -> Stopper:
-    """What ends trials and the experiment: the user's criteria and the time budget."""
-    stopper = coerce(stop)
-    if time_budget_s is None:
-        return stopper
-    return CombinedStopper(stopper, TimeoutStopper(time_budget_s))
 
 
 def _understood(function: Callable[..., Any], arguments: dict[str, Any]) -> dict[str, Any]:

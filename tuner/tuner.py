@@ -2,38 +2,26 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import time
+from datetime import timedelta
 from typing import Any
 
-from tuner.assignments import AssignmentFactory, log_files
-from tuner.callbacks.dispatch import CallbackDispatch
-from tuner.config import RunConfig, TuneConfig
-from tuner.console.console import Console
-from tuner.controller import Controller, Parts
+from tuner.config import ResumeConfig, RunConfig, TuneConfig
 from tuner.errors import ConfigError, StorageError, TunerError
 from tuner.execution.loading import is_loading
 from tuner.execution.process import open_standard_descriptors
 from tuner.experiment.folder import ExperimentFolder, default_storage_path, new_folder
-from tuner.experiment.journal import JournalWriter
-from tuner.experiment.state import ExperimentState
-from tuner.experiment.trial_table import TrialTable
-from tuner.gathering import gather
+from tuner.flatten import flatten
 from tuner.plan import Plan, make_plan
-from tuner.policies import build_stopper
-from tuner.recording.defaults import split_callbacks
-from tuner.recording.process import RecorderProcess
 from tuner.result_grid import ResultGrid
+from tuner.running import Changes, run_new, run_restored, stored_results
 from tuner.search_space.variants import SearchSpace
+from tuner.stoppers.limits import Limits
+from tuner.stored_run import StoredRun, has_stored_run, load_stored_run
 from tuner.trainable.registry import get_trainable
 from tuner.trainable.trainable import is_trainable_class
 from tuner.trainable.wrappers import trainable_name
-from tuner.version import __version__
-
-logger = logging.getLogger(__name__)
-
-RECORDING_TIMEOUT_S = 600.0
 
 
 class Tuner:
@@ -81,8 +69,78 @@ class Tuner:
         self._run_config = run_config or RunConfig()
         self._check_checkpoint_config()
         SearchSpace(self._space)
-        build_stopper(self._run_config.stop, None)
+        Limits(self._run_config.stop)
         self._results: ResultGrid | None = None
+        self._stored: StoredRun | None = None
+        self._resume_config = ResumeConfig()
+        self._changes = Changes()
+
+    @classmethod
+    def restore(
+        cls,
+        path: str | os.PathLike[str],
+        trainable: Any = None,
+        resume_unfinished: bool = True,
+        resume_errored: bool = False,
+        restart_errored: bool = False,
+        param_space: dict[str, Any] | None = None,
+        storage_filesystem: Any = None,
+        *,
+        resume_config: ResumeConfig | None = None,
+        num_samples: int | None = None,
+        stop: Any = None,
+        time_budget_s: float | timedelta | None = None,
+    ) -> Tuner:
+        """The tuner of an experiment that was interrupted or is to be extended; then call `fit`.
+
+        Trials that had ended are not run again; the others go on from their last checkpoint, or
+        start again without one. Searcher, scheduler and stoppers decide as if nothing had
+        happened.
+
+        The folder holds pickles, which can run any code: restore only from folders that nobody
+        else can write to.
+
+        Args:
+            path: The experiment's folder, `<storage_path>/<name>`.
+            trainable: What was trained; needed only if it was too large to be stored, or cannot be
+                loaded here.
+            resume_unfinished: Whether trials that had not ended go on; otherwise they are ended.
+            resume_errored: Whether trials that had failed go on from their last checkpoint.
+            restart_errored: Whether trials that had failed start again, without their checkpoints.
+            param_space: The same search space, with fresh references to objects.
+            storage_filesystem: A filesystem object to which `path` belongs.
+            resume_config: All of this for trials of each kind, in place of the three flags.
+            num_samples: The `num_samples` from now on, those done before included.
+            stop: When trials end, from now on. A trial that had been stopped, and is not by this,
+                goes on.
+            time_budget_s: The time budget from now on, the time used before included.
+
+        Raises:
+            StorageError: There is no experiment, or it cannot be read.
+            ConfigError: An argument cannot work.
+        """
+        stored = load_stored_run(os.path.abspath(os.path.expanduser(os.fspath(path))))
+        tuner = cls(
+            stored.trainable if trainable is None else trainable,
+            param_space=stored.param_space if param_space is None else param_space,
+            tune_config=stored.tune_config,
+            run_config=stored.run_config,
+        )
+        if trainable is not None:
+            _check_same_trainable(tuner._label(), stored)
+        if param_space is not None:
+            _check_same_keys(param_space, stored.param_space)
+        tuner._stored = stored
+        tuner._resume_config = _resume_config(
+            resume_config, resume_unfinished, resume_errored, restart_errored
+        )
+        tuner._changes = _changes(num_samples, stop, time_budget_s)
+        return tuner
+
+    @classmethod
+    def can_restore(cls, path: str | os.PathLike[str], storage_filesystem: Any = None) -> bool:
+        """Whether there is an experiment that `restore` can go on with."""
+        return has_stored_run(os.path.abspath(os.path.expanduser(os.fspath(path))))
 
     def fit(self) -> ResultGrid:
         """Runs all trials and returns their results.
@@ -93,19 +151,23 @@ class Tuner:
         Raises:
             TunerError: the experiment as a whole cannot go on.
         """
-        trainable_label = self._name or trainable_name(self._trainable)
+        trainable_label = self._label()
         if is_loading():
             raise TunerError(
                 f"fit() was called by the import of a module that {trainable_label!r} needs, in a "
                 "worker: put the call below `if __name__ == '__main__':` or into a function"
             )
         open_standard_descriptors()
-        plan = make_plan(
-            self._trainable, trainable_label, self._space, self._tune_config, self._run_config
-        )
+        plan = self._plan(trainable_label)
         folder = self._folder(trainable_label)
         try:
-            self._results = _run(plan, folder)
+            if self._stored is None:
+                self._results = run_new(plan, folder)
+            else:
+                changes, self._changes = self._changes, Changes()
+                self._results = run_restored(
+                    plan, folder, self._stored, self._resume_config, changes
+                )
         finally:
             folder.release()
         if self._run_config.failure_config.fail_fast == "raise" and self._results.errors:
@@ -113,16 +175,38 @@ class Tuner:
         return self._results
 
     def get_results(self) -> ResultGrid:
-        """The results of the last `fit()`.
+        """The results of the last `fit()`, or of the experiment that was restored.
 
         Raises:
             TunerError: `fit()` was not called.
         """
+        if self._results is None and self._stored is not None:
+            return stored_results(self._plan(self._stored.trainable_name), self._stored)
         if self._results is None:
             raise TunerError("Tuner: get_results() has nothing to return yet; call fit() first")
         return self._results
 
+    def _label(self) -> str:
+        """What trials are called after."""
+        if self._stored is not None:
+            return self._stored.trainable_name
+        return self._name or trainable_name(self._trainable)
+
+    def _plan(self, trainable_label: str) -> Plan:
+        stored = self._stored
+        return make_plan(
+            self._trainable,
+            trainable_label,
+            self._space,
+            self._tune_config,
+            self._run_config,
+            seed=stored.seed if stored else None,
+            id_prefix=stored.id_prefix if stored else None,
+        )
+
     def _folder(self, trainable_label: str) -> ExperimentFolder:
+        if self._stored is not None:
+            return ExperimentFolder(self._stored.path)
         storage, name = self._storage_path(), self._run_config.name
         if name is not None:
             return ExperimentFolder(os.path.join(storage, name))
@@ -158,49 +242,47 @@ def _check_type(name: str, value: object, kind: type) -> None:
         raise ConfigError(f"Tuner: {name}={value!r:.100} must be a {kind.__name__}")
 
 
-def _run(plan: Plan, folder: ExperimentFolder) -> ResultGrid:
-    """Runs an experiment to its end, and waits for its files to be complete."""
-    config, name = plan.run_config, os.path.basename(folder.path)
-    started = time.time()
-    table = TrialTable(folder.path, plan.retention)
-    spec = plan.spec(folder.path, folder.entries())
-    state = ExperimentState(spec, table, plan.searcher, plan.scheduler, plan.stopper)
-    moved = folder.begin(plan.description(name), plan.content)
-    callbacks, loggers = split_callbacks(config.callbacks or [])
-    for callback in callbacks:
-        callback.setup(
-            stop=config.stop,
-            num_samples=plan.tune_config.num_samples,
-            total_num_samples=plan.total_trials,
+def _check_same_trainable(label: str, stored: StoredRun) -> None:
+    if label != stored.trainable_name:
+        raise ConfigError(
+            f"Tuner.restore: trainable={label!r} is another one than {stored.trainable_name!r}, of "
+            f"which {stored.path} holds trials; give that one, or begin anew with Tuner(…)"
         )
-    verbose = 1 if config.verbose is None else config.verbose
-    console = Console(verbose, config.progress_reporter, live=plan.executor.max_running != 1)
-    journal = JournalWriter(folder.path)
-    recorder = RecorderProcess(folder.path, loggers)
-    recorder.start()
-    controller = Controller(
-        Parts(
-            state=state,
-            executor=plan.executor,
-            journal=journal,
-            callbacks=CallbackDispatch(callbacks, table),
-            console=console,
-            assignments=AssignmentFactory(
-                experiment_name=name,
-                seed=plan.seed,
-                checkpoint_config=config.checkpoint_config,
-                log_to_file=log_files(config.log_to_file),
-                keep_workers=plan.tune_config.reuse_actors,
-            ),
-            info=plan.info(name, folder.path, started),
-        ),
-        plan.trainable,
-    )
-    if moved is not None:
-        console.message(f"An earlier run of this name is kept in {moved}")
-    try:
-        controller.run(__version__)
-    finally:
-        for message in recorder.finish(RECORDING_TIMEOUT_S):
-            logger.error("%s", message)
-    return gather(table, plan.tune_config.metric, plan.tune_config.mode)
+
+
+def _check_same_keys(param_space: dict[str, Any], before: dict[str, Any]) -> None:
+    given, known = flatten(param_space).keys(), flatten(before).keys()
+    for key in (*(given - known), *(known - given)):
+        has = "has" if key in given else "lacks"
+        raise ConfigError(
+            f"Tuner.restore: param_space {has} the key {key!r}, unlike that of the run; give the "
+            "same search space, in which only references to objects may be others"
+        )
+
+
+def _resume_config(
+    given: ResumeConfig | None, resume_unfinished: bool, resume_errored: bool, restart_errored: bool
+) -> ResumeConfig:
+    if given is not None:
+        _check_type("resume_config", given, ResumeConfig)
+        return given
+    if resume_errored and restart_errored:
+        raise ConfigError(
+            "Tuner.restore: resume_errored=True and restart_errored=True exclude each other; "
+            "give one of them"
+        )
+    errored = "resume" if resume_errored else "restart" if restart_errored else "skip"
+    return ResumeConfig(unfinished="resume" if resume_unfinished else "skip", errored=errored)
+
+
+def _changes(
+    num_samples: int | None, stop: Any, time_budget_s: float | timedelta | None
+) -> Changes:
+    """The changes, checked as the configs check them."""
+    if num_samples is not None:
+        TuneConfig(num_samples=num_samples)
+    config = TuneConfig(time_budget_s=time_budget_s)
+    Limits(stop, config.time_budget_s)
+    budget = config.time_budget_s
+    seconds = budget.total_seconds() if isinstance(budget, timedelta) else budget
+    return Changes(num_samples=num_samples, stop=stop, time_budget_s=seconds)

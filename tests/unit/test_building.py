@@ -17,10 +17,11 @@ from tuner.errors import ConfigError, StorageError, TrainableError, TunerError
 from tuner.experiment.commands import Launch
 from tuner.experiment.trial import Trial
 from tuner.flatten import flatten, lookup
-from tuner.policies import build_scheduler, build_searcher, build_stopper
+from tuner.policies import build_scheduler, build_searcher
 from tuner.recording.defaults import split_callbacks
 from tuner.schedulers import ASHAScheduler, FIFOScheduler
 from tuner.search import BasicVariantGenerator
+from tuner.stoppers.limits import Limits
 from tuner.trial_progress import Progress
 
 
@@ -59,11 +60,11 @@ def test_policies_that_cannot_be(config: dict[str, Any], words: str, tmp_path: P
 
 
 def test_a_time_budget_has_a_deadline() -> None:
-    stopper = build_stopper({"a": 1}, 10.0)
+    stopper = Limits({"a": 1}, 10.0)
     stopper.on_time(100.0)
     assert stopper.deadline() == 110.0
     assert stopper("t", {"a": 2})
-    assert build_stopper(None, None).deadline() is None
+    assert Limits(None).deadline() is None
 
 
 def test_default_loggers_unless_the_user_has_his_own(monkeypatch: pytest.MonkeyPatch) -> None:

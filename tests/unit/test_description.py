@@ -8,6 +8,8 @@ import threading
 from datetime import timedelta
 from typing import Any
 
+import pytest
+
 from tuner.config import CheckpointConfig, RunConfig, TuneConfig
 from tuner.description import describe, pickled
 from tuner.schedulers import ASHAScheduler
@@ -44,9 +46,13 @@ def test_everything_in_the_configs_is_readable_whatever_it_is() -> None:
     assert "3600" in str(budget["tune_config"]["time_budget_s"])
 
 
-def test_a_config_that_cannot_be_pickled_is_left_out_and_does_no_harm() -> None:
+def test_a_field_that_cannot_be_pickled_is_left_out_and_named(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     lock = threading.Lock()
-    run_config = RunConfig(stop=lambda trial_id, result: lock.locked())
+    run_config = RunConfig(name="n", stop=lambda trial_id, result: lock.locked())
     parts = pickle.loads(pickled(print, {}, TuneConfig(num_samples=2), run_config))
-    assert parts["run_config"] is None
+    assert parts["run_config"]["stop"] is None
+    assert pickle.loads(parts["run_config"]["name"]) == "n"
     assert pickle.loads(parts["tune_config"]) == TuneConfig(num_samples=2)
+    assert "RunConfig: stop cannot be pickled" in caplog.text

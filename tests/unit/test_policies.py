@@ -8,9 +8,10 @@ import pytest
 
 import tuner as tune
 from tuner.errors import ConfigError
-from tuner.policies import build_scheduler, build_searcher, build_stopper
+from tuner.policies import build_scheduler, build_searcher
 from tuner.schedulers import ASHAScheduler, FIFOScheduler
 from tuner.search import BasicVariantGenerator, Searcher
+from tuner.stoppers.limits import Limits
 
 SPACE = {"x": tune.uniform(0, 1)}
 
@@ -67,7 +68,7 @@ def test_metrics_that_are_not_reported_are_an_error_unless_the_user_is_lenient(
 
 
 def test_a_time_budget_may_be_a_timedelta_and_leaves_other_criteria_as_they_are() -> None:
-    stopper = build_stopper(lambda trial_id, result: result["n"] > 3, timedelta(minutes=1))
+    stopper = Limits(lambda trial_id, result: result["n"] > 3, timedelta(minutes=1))
     stopper.on_time(1000.0)
     assert stopper.deadline() == 1060.0
     assert (stopper("t", {"n": 4}), stopper("t", {"n": 3}), stopper.stop_all()) == (

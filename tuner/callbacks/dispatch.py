@@ -32,6 +32,21 @@ class CallbackDispatch:
         self._table = table
         self._iteration = 0
 
+    @property
+    def keeps_state(self) -> bool:
+        """Whether a callback has something to be kept for a restore."""
+        return any(type(each).get_state is not Callback.get_state for each in self._callbacks)
+
+    def get_states(self) -> list[Any]:
+        """What each callback wants to be given back after a restore."""
+        return [callback.get_state() for callback in self._callbacks]
+
+    def set_states(self, states: Sequence[Any]) -> None:
+        """Gives the callbacks back what `get_states` returned in the run before."""
+        for callback, state in zip(self._callbacks, states, strict=False):
+            if state is not None:
+                callback.set_state(state)
+
     def begin_step(self) -> None:
         """Called before the controller waits for news."""
         self._iteration += 1

@@ -9,8 +9,9 @@ import traceback
 from collections.abc import Callable, Generator
 from typing import Any, Protocol
 
-from tuner import codec
+from tuner import codec, failpoints
 from tuner.checkpoint import Checkpoint
+from tuner.durable import sync_tree
 from tuner.execution.process import flush_c_output
 from tuner.execution.protocol import Assignment
 from tuner.local_copy import copy_tree
@@ -91,8 +92,11 @@ class AttemptRunner:
         )
 
         def stage(checkpoint: Checkpoint, name: str) -> None:
+            staged = staged_path(assignment.path, name, assignment.attempt)
             with checkpoint.as_directory() as source:
-                copy_tree(source, staged_path(assignment.path, name, assignment.attempt))
+                copy_tree(source, staged)
+            failpoints.reach(failpoints.CHECKPOINT_COPY)
+            sync_tree(staged)
 
         return Session(
             context=context,
@@ -225,7 +229,9 @@ def _must_save(assignment: Assignment, session: Session) -> bool:
 def _save(training: Trainable, assignment: Assignment, session: Session) -> str:
     """Saves a training object where a staged checkpoint lies, and returns the checkpoint's name."""
     name = session.next_checkpoint_name()
-    training.save(staged_path(assignment.path, name, assignment.attempt))
+    staged = staged_path(assignment.path, name, assignment.attempt)
+    training.save(staged)
+    sync_tree(staged)
     session.last_saved_iteration = training.iteration
     return name
 

@@ -105,6 +105,20 @@ class ExperimentStarted:
 
 
 @dataclass(frozen=True, slots=True)
+class ExperimentChanged:
+    """A restore gave the experiment other limits; None leaves one as it is.
+
+    `stop` is what `RunConfig(stop=…)` takes, `time_budget_s` counts the time used before.
+    """
+
+    event: ClassVar[str] = "experiment_changed"
+    time: float
+    num_samples: int | None
+    stop: Any
+    time_budget_s: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class TrialCreated:
     """The searcher proposed a configuration."""
 
@@ -178,6 +192,19 @@ class TrialEnded:
 
 
 @dataclass(frozen=True, slots=True)
+class TrialRequeued:
+    """A restore lets a trial go on from its last checkpoint, or `anew`, without its checkpoints.
+
+    It was running when the controller died, or it was held or ended by what no longer holds.
+    """
+
+    event: ClassVar[str] = "trial_requeued"
+    time: float
+    trial_id: str
+    anew: bool
+
+
+@dataclass(frozen=True, slots=True)
 class ExperimentStopping:
     """Nothing new begins; running trials are told `decision` at their next report."""
 
@@ -206,11 +233,13 @@ def settled(fact: TrialResult) -> dict[str, Any]:
 
 Fact = (
     ExperimentStarted
+    | ExperimentChanged
     | TrialCreated
     | TrialLaunched
     | TrialResult
     | CheckpointSaved
     | TrialEnded
+    | TrialRequeued
     | ExperimentStopping
     | ExperimentEnded
 )

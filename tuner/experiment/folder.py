@@ -69,6 +69,12 @@ class ExperimentFolder:
         self.write(DESCRIPTION_FILE, text.encode())
         return moved
 
+    def resume(self) -> None:
+        """Makes ready for going on with the run that the folder holds."""
+        self._await_recorder()
+        with contextlib.suppress(FileNotFoundError):
+            os.remove(os.path.join(self.path, RESULTS_FILE))  # it is written anew at the end
+
     def entries(self) -> frozenset[str]:
         """The names of what lies in the folder."""
         return frozenset(os.listdir(self.path))

@@ -1,118 +1,191 @@
-"""The experiment's append-only log: one JSON object per line, in numbered segments.
+"""The experiment's append-only log: one fact per line, in numbered segments.
 
-A line is `{"seq": …, "time": …, "event": …, fields …, "crc": "…"}`; `crc` is the CRC-32 of all
-that precedes it on the line. A closed segment is never touched again.
+A closed segment is never touched again. A writer that was killed may leave a torn last line, which
+readers drop, and which the next writer cuts off before it begins a new segment.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import os
-import zlib
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from dataclasses import dataclass
 
-import orjson
-
-from tuner import codec
+from tuner import failpoints
+from tuner.durable import sync_folder
 from tuner.errors import JournalError
-from tuner.experiment.events import (
-    CheckpointSaved,
-    ExperimentEnded,
-    ExperimentStarted,
-    ExperimentStopping,
-    Fact,
-    TrialCreated,
-    TrialEnded,
-    TrialLaunched,
-    TrialResult,
-)
+from tuner.experiment import journal_format
+from tuner.experiment.events import CheckpointSaved, Fact, TrialResult
+from tuner.experiment.periodic_sync import PeriodicSync
 from tuner.layout import JOURNAL_FOLDER
-from tuner.result_fields import without_config
 
 logger = logging.getLogger(__name__)
 
 SEGMENT_BYTES = 16 * 1024 * 1024
 
-_CRC_TAIL = len(',"crc":"00000000"}')
 _READ_BYTES = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """A place in a journal, between two facts.
+
+    Attributes:
+        segment: Number of the segment, from 1.
+        offset: Bytes of it that lie before.
+        line: Lines of it that lie before.
+        seq: Number of the fact before, 0 at the start.
+    """
+
+    segment: int = 1
+    offset: int = 0
+    line: int = 0
+    seq: int = 0
 
 
 class JournalWriter:
     """Appends facts to the journal of an experiment on a local filesystem.
 
+    What `append` has written survives the death of this process at once, and a loss of power
+    within a second; facts that tell of a checkpoint survive that at once, too.
+
     Args:
         experiment_path: The experiment's folder; its `journal/` is made if it does not exist.
+        after: Where a journal ends that is to be continued, None for a new one.
         segment_bytes: A segment is closed by the first write that brings it to this size.
     """
 
-    def __init__(self, experiment_path: str, *, segment_bytes: int = SEGMENT_BYTES) -> None:
+    def __init__(
+        self,
+        experiment_path: str,
+        after: Position | None = None,
+        *,
+        segment_bytes: int = SEGMENT_BYTES,
+    ) -> None:
         self._folder = os.path.join(experiment_path, JOURNAL_FOLDER)
         os.makedirs(self._folder, exist_ok=True)
         self._segment_bytes = segment_bytes
         self._segment = 0
         self._seq = 0
         self._written = 0
+        self._lines = 0
+        self._total = 0
         self._fd = -1
+        self._sync = PeriodicSync()
+        if after is not None:
+            self._segment, self._seq = after.segment, after.seq
+            os.truncate(segment_path(self._folder, after.segment), after.offset)
         self._next_segment()
 
+    @property
+    def position(self) -> Position:
+        """Where the next fact will be written."""
+        return Position(self._segment, self._written, self._lines, self._seq)
+
+    @property
+    def num_bytes(self) -> int:
+        """How much this writer has written so far."""
+        return self._total
+
     def append(self, facts: Iterable[Fact]) -> None:
-        """Writes all `facts` with one system call; they survive the death of this process."""
+        """Writes all `facts` with one system call."""
         lines = []
+        has_checkpoint = False
         for fact in facts:
             self._seq += 1
-            lines.append(_encode(self._seq, fact))
+            lines.append(journal_format.encode(self._seq, fact))
+            if type(fact) is TrialResult:
+                has_checkpoint |= fact.checkpoint is not None
+            elif type(fact) is CheckpointSaved:
+                has_checkpoint = True
         if not lines:
             return
         block = b"".join(lines)
+        if failpoints.is_due(failpoints.JOURNAL_WRITE):
+            os.write(self._fd, block[: -len(lines[-1]) // 2])
+            failpoints.die()
         _write_all(self._fd, block)
         self._written += len(block)
+        self._lines += len(lines)
+        self._total += len(block)
         if self._written >= self._segment_bytes:
             self._next_segment()
+        elif has_checkpoint:
+            self._sync.now()
+        else:
+            self._sync.soon()
 
     def close(self) -> None:
         """Brings the journal to the disk and closes it."""
+        self._sync.close()
+        self._close_segment()
+
+    def _close_segment(self) -> None:
         if self._fd >= 0:
-            os.fsync(self._fd)
+            self._sync.watch(None)
             os.close(self._fd)
             self._fd = -1
 
     def _next_segment(self) -> None:
-        self.close()
+        self._close_segment()
         self._segment += 1
+        self._written = 0
+        self._lines = 0
         path = segment_path(self._folder, self._segment)
         try:
             self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o644)
         except FileExistsError as error:
             raise JournalError(f"{path} exists already: another run is writing here") from error
-        self._written = 0
+        sync_folder(self._folder)
+        self._sync.watch(self._fd)
 
 
 class JournalReader:
-    """Reads a journal from the start and follows it while it grows.
+    """Reads a journal and follows it while it grows.
 
     Args:
         experiment_path: The experiment's folder.
+        after: Where to begin; at the start, without it.
         unpickle: Whether arbitrary objects in configurations are unpickled; otherwise their
             `repr` stands for them, which needs none of the user's modules.
     """
 
-    def __init__(self, experiment_path: str, *, unpickle: bool = True) -> None:
+    def __init__(
+        self, experiment_path: str, after: Position | None = None, *, unpickle: bool = True
+    ) -> None:
         self._folder = os.path.join(experiment_path, JOURNAL_FOLDER)
         self._unpickle = unpickle
-        self._segment = 1
+        after = after or Position()
+        self._segment = after.segment
+        self._offset = after.offset
+        self._line = after.line
+        self._seq = after.seq
+        self._total = 0
         self._fd = -1
         self._rest = b""
-        self._line = 0
+
+    @property
+    def position(self) -> Position:
+        """Behind the last fact that was read."""
+        return Position(self._segment, self._offset, self._line, self._seq)
+
+    @property
+    def num_bytes(self) -> int:
+        """How much of the journal was read."""
+        return self._total
 
     def read(self) -> list[Fact]:
-        """The facts that are complete by now and were not read before; at most about 1 MiB."""
+        """The facts that are complete by now and were not read before; at most about 1 MiB.
+
+        Raises:
+            JournalError: A line is damaged, or something is missing.
+        """
         while True:
             if self._fd < 0 and not self._open():
                 return []
             block = os.read(self._fd, _READ_BYTES)
             if block:
+                self._total += len(block)
                 facts = self._parse(block)
                 if facts:
                     return facts
@@ -120,13 +193,20 @@ class JournalReader:
                 return []
 
     def read_all(self) -> Iterator[Fact]:
-        """Everything that is in the journal now, then drops a torn last line with a warning."""
+        """Everything that is in the journal now, then drops a torn last line with a warning.
+
+        Raises:
+            JournalError: A line is damaged, or something is missing.
+        """
         while facts := self.read():
             yield from facts
         if self._rest:
             path = segment_path(self._folder, self._segment)
             logger.warning("%s: dropped a torn last line of %d bytes", path, len(self._rest))
         self.close()
+        if any(number > self._segment for number in segment_numbers(self._folder)):
+            missing = self._segment + (self._seq > 0)
+            raise JournalError(f"{segment_path(self._folder, missing)} is missing")
 
     def close(self) -> None:
         """Closes the file that is being read."""
@@ -139,6 +219,7 @@ class JournalReader:
             self._fd = os.open(segment_path(self._folder, self._segment), os.O_RDONLY)
         except FileNotFoundError:
             return False
+        os.lseek(self._fd, self._offset, os.SEEK_SET)
         return True
 
     def _advance(self) -> bool:
@@ -152,6 +233,7 @@ class JournalReader:
             raise self._damaged("ends in the middle of a line")
         self.close()
         self._segment += 1
+        self._offset = 0
         self._line = 0
         return True
 
@@ -161,24 +243,42 @@ class JournalReader:
         facts = []
         for line in lines:
             self._line += 1
-            facts.append(self._decode(line))
+            self._offset += len(line) + 1
+            try:
+                seq, fact = journal_format.decode(line, unpickle=self._unpickle)
+            except JournalError as error:
+                raise self._damaged(str(error)) from error
+            if seq != self._seq + 1:
+                raise self._damaged(f"has number {seq}, but follows number {self._seq}")
+            self._seq = seq
+            facts.append(fact)
         return facts
-
-    def _decode(self, line: bytes) -> Fact:
-        body = line[:-_CRC_TAIL]
-        if line[-_CRC_TAIL:] != _crc_tail(body):
-            raise self._damaged("does not match its checksum")
-        fields = orjson.loads(line)
-        kind = _KINDS.get(fields["event"])
-        if kind is None:
-            raise self._damaged(f"holds the unknown event {fields['event']!r}")
-        if b'"$"' in line:
-            fields = codec.untag(fields, unpickle=self._unpickle)
-        return _from_fields(kind, fields)
 
     def _damaged(self, what: str) -> JournalError:
         path = segment_path(self._folder, self._segment)
         return JournalError(f"{path}, line {self._line}: {what}")
+
+
+def holds(experiment_path: str, position: Position) -> bool:
+    """Whether there is such a position in the journal: behind the fact with its number."""
+    if position == Position():
+        return True
+    path = segment_path(os.path.join(experiment_path, JOURNAL_FOLDER), position.segment)
+    try:
+        with open(path, "rb") as file:
+            before = file.read(position.offset)
+    except FileNotFoundError:
+        return False
+    if position.offset == 0:
+        return True
+    if len(before) < position.offset or not before.endswith(b"\n"):
+        return False
+    last = before[before.rfind(b"\n", 0, -1) + 1 : -1]
+    try:
+        seq, _ = journal_format.decode(last, unpickle=False)
+    except JournalError:
+        return False
+    return seq == position.seq
 
 
 def segment_path(folder: str, number: int) -> str:
@@ -186,50 +286,10 @@ def segment_path(folder: str, number: int) -> str:
     return os.path.join(folder, f"{number:08d}.jsonl")
 
 
-_KINDS: dict[str, Any] = {
-    kind.event: kind
-    for kind in (
-        ExperimentStarted,
-        TrialCreated,
-        TrialLaunched,
-        TrialResult,
-        CheckpointSaved,
-        TrialEnded,
-        ExperimentStopping,
-        ExperimentEnded,
-    )
-}
-
-
-def _encode(seq: int, fact: Fact) -> bytes:
-    if type(fact) is TrialResult:
-        body = _result_body(seq, fact)
-    else:
-        fields = {f.name: getattr(fact, f.name) for f in dataclasses.fields(fact)}
-        head = f'{{"seq":{seq},"time":{fields.pop("time")!r},"event":"{fact.event}",'
-        body = head.encode() + codec.encode_exact(fields)[1:-1]
-    return body + _crc_tail(body) + b"\n"
-
-
-def _result_body(seq: int, fact: TrialResult) -> bytes:
-    raw = fact.raw if fact.raw is not None else codec.encode_metrics(without_config(fact.result))
-    checkpoint = f'"{fact.checkpoint}"' if fact.checkpoint else "null"
-    head = (
-        f'{{"seq":{seq},"time":{fact.time!r},"event":"result","trial_id":"{fact.trial_id}",'
-        f'"attempt":{fact.attempt},"decision":"{fact.decision}","checkpoint":{checkpoint},'
-        '"result":'
-    )
-    return head.encode() + raw
-
-
-def _crc_tail(body: bytes) -> bytes:
-    return b',"crc":"%08x"}' % zlib.crc32(body)
-
-
-def _from_fields(kind: Any, fields: dict[str, Any]) -> Fact:
-    del fields["seq"], fields["event"], fields["crc"]
-    fact: Fact = kind(**fields)
-    return fact
+def segment_numbers(folder: str) -> list[int]:
+    """The numbers of the segments that are there, in order."""
+    names = os.listdir(folder) if os.path.isdir(folder) else []
+    return sorted(int(name[:8]) for name in names if name.endswith(".jsonl"))
 
 
 def _write_all(fd: int, block: bytes) -> None:

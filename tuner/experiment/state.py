@@ -6,10 +6,12 @@ same code takes them in during a live run and during a replay of the journal.
 
 from __future__ import annotations
 
+import copy
 import logging
 from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar
 
+from tuner.config import ResumeConfig
 from tuner.errors import ResourceError, TunerError
 from tuner.experiment import naming
 from tuner.experiment.capacity import Capacity
@@ -25,6 +27,7 @@ from tuner.experiment.commands import (
 from tuner.experiment.events import (
     CapacityChanged,
     CheckpointSaved,
+    ExperimentChanged,
     ExperimentEnded,
     ExperimentStarted,
     ExperimentStopping,
@@ -39,6 +42,7 @@ from tuner.experiment.events import (
     TrialCreated,
     TrialEnded,
     TrialLaunched,
+    TrialRequeued,
     TrialResult,
     settled,
 )
@@ -47,7 +51,7 @@ from tuner.experiment.trial import ERROR, PAUSED, PENDING, RUNNING, TERMINATED, 
 from tuner.experiment.trial_table import TrialTable
 from tuner.schedulers.scheduler import TrialScheduler
 from tuner.search.searcher import Searcher
-from tuner.stoppers.stopper import Stopper
+from tuner.stoppers.limits import Limits
 from tuner.trial_progress import Progress
 
 logger = logging.getLogger(__name__)
@@ -71,6 +75,8 @@ class ExperimentState:
         searcher: Proposes configurations.
         scheduler: Decides on results.
         stopper: Ends trials and the experiment.
+
+    It can be pickled, but for `spec`, which is to be set again.
     """
 
     def __init__(
@@ -79,7 +85,7 @@ class ExperimentState:
         table: TrialTable,
         searcher: Searcher,
         scheduler: TrialScheduler,
-        stopper: Stopper,
+        stopper: Limits,
     ) -> None:
         self.spec = spec
         self.table = table
@@ -87,12 +93,21 @@ class ExperimentState:
         self.scheduler = scheduler
         self.stopper = stopper
         self.capacity = Capacity()
+        self.num_trials = spec.num_trials
         self.stop_reason: str | None = None
         # Attempts that the executor runs, by trial id. A trial can be in here and no longer
         # RUNNING only while an interrupt waits for its worker to end.
         self._live: dict[str, int] = {}
         # Trials that were told to stop or pause and have not yet come to their end.
         self._told: dict[str, str] = {}
+        # Of those, or of paused trials, the ones that no policy wants paused.
+        self._held: set[str] = set()
+        # Ended trials that the stopper, or the end of the experiment, has ended.
+        self._limited: set[str] = set()
+        # Trials that a restore lets repeat results: how many of them the policies have seen, and
+        # whether the last one ended the trial.
+        self._repeating: dict[str, tuple[int, bool]] = {}
+        self._started = False
         self._resumable_stop = False
         self._ended = False
         self._exhausted = False
@@ -102,6 +117,9 @@ class ExperimentState:
         self._facts: list[Fact] = []
         self._commands: list[Command] = []
         self._searcher_listens = type(searcher).on_trial_result is not Searcher.on_trial_result
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "spec": None}
 
     # What schedulers, callbacks and the console may look at
 
@@ -156,6 +174,39 @@ class ExperimentState:
         self.stopper.on_time(now)
         return self._taken()
 
+    def resume(
+        self,
+        now: float,
+        version: str,
+        resume_config: ResumeConfig,
+        changed: ExperimentChanged | None = None,
+    ) -> tuple[list[Fact], list[Command]]:
+        """Goes on with an experiment that was replayed from its journal.
+
+        Args:
+            now: Unix time in seconds.
+            version: This library's version.
+            resume_config: What becomes of trials that had ended, or not.
+            changed: Limits that differ from now on.
+        """
+        self._emit(ExperimentStarted(time=now, seed=self.spec.seed, version=version))
+        for trial in [*self.running_trials]:
+            self._settle(trial, now)
+        if changed is not None:
+            self._emit(changed)
+        for trial in self.table.trials:
+            how = self._taken_up(trial, resume_config, limits_changed=changed is not None)
+            if how == ResumeConfig.ResumeType.SKIP:
+                self._end_attempt(trial, TERMINATED, None, now)
+            elif how is not None:
+                anew = how == ResumeConfig.ResumeType.RESTART
+                self._emit(TrialRequeued(time=now, trial_id=trial.trial_id, anew=anew))
+        self._delete_removed()
+        if self.stop_reason is not None:  # it was killed while it came to its end
+            self._stop(now, self.stop_reason, STOP)
+        self._end_if_over(now)
+        return self._taken()
+
     def handle(self, stimuli: Iterable[Stimulus]) -> tuple[list[Fact], list[Command]]:
         """Takes in what happened and returns what follows, to be journaled before it is done."""
         now = None
@@ -175,7 +226,7 @@ class ExperimentState:
         self.stopper.on_time(stimulus.time)
         result = dict(stimulus.result)  # `settled` changes it, and a stimulus stays as it is
         self.table.record_result(trial, result, stimulus.checkpoint)
-        decision = self._told.get(trial.trial_id) or self._act_on(trial, self._decide(trial))
+        decision = self._decide(trial)
         fact = TrialResult(
             time=stimulus.time,
             trial_id=trial.trial_id,
@@ -222,8 +273,7 @@ class ExperimentState:
         if trial is None:
             return
         self._commands.append(DiscardStaged(trial, stimulus.attempt))
-        told = self._told.get(trial.trial_id)
-        if told == STOP:
+        if self._is_complete(trial):
             logger.warning("%s failed after it was told to stop:\n%s", trial, stimulus.error)
             self._end_attempt(trial, TERMINATED, None, stimulus.time)
         elif self._resumable_stop:
@@ -271,24 +321,16 @@ class ExperimentState:
     def _replay_result(self, fact: TrialResult) -> None:
         trial = self.table[fact.trial_id]
         self.table.record_result(trial, fact.result, fact.checkpoint)
-        told = self._told.get(trial.trial_id)
-        decision = self._decide(trial) if told is None else told
-        if decision != fact.decision:
-            logger.warning(
-                "%s, iteration %s: a policy now says %s where the journal says %s, which wins",
-                trial,
-                fact.result.get("training_iteration"),
-                decision,
-                fact.decision,
-            )
-        if told is None:
-            self._act_on(trial, fact.decision)
+        self._decide(trial, recorded=fact.decision)
         settled(fact)
 
     # Both
 
     def _take_in(self, fact: Fact) -> None:
         """The consequences of a fact for trials, resources and policies."""
+        if isinstance(fact, TrialRequeued):
+            self._take_in_requeue(fact)
+            return
         trial = self.table.apply(fact)
         if isinstance(fact, TrialCreated):
             self.scheduler.on_trial_add(self, self.table[fact.trial_id])
@@ -299,6 +341,39 @@ class ExperimentState:
             self._after_end(trial, fact)
         elif isinstance(fact, ExperimentStopping):
             self._take_in_stopping(fact)
+        elif isinstance(fact, ExperimentStarted):
+            self._take_in_start(fact)
+        elif isinstance(fact, ExperimentChanged):
+            self._take_in_change(fact)
+
+    def _take_in_start(self, fact: ExperimentStarted) -> None:
+        if not self._started:
+            self._started = True
+            return
+        self.stopper.on_restore(fact.time)
+        self.capacity.used.clear()
+        self._live.clear()
+        if self._ended or self._resumable_stop:
+            self.stop_reason = None
+        self._resumable_stop = self._ended = False
+        for trial in self.table.trials:
+            if trial.status == RUNNING or trial.trial_id in self._held:
+                self._note_repeating(trial)
+
+    def _note_repeating(self, trial: Trial) -> None:
+        """Remembers how far the policies have seen a trial that may go on from further back."""
+        seen, _ = self._repeating.get(trial.trial_id, (-1, False))
+        if trial.num_results > seen:
+            was_stopped = self._told.get(trial.trial_id) == STOP
+            self._repeating[trial.trial_id] = trial.num_results, was_stopped
+
+    def _take_in_change(self, fact: ExperimentChanged) -> None:
+        self.stop_reason = None
+        self.stopper.change(fact.stop, fact.time_budget_s)
+        if fact.num_samples is not None:
+            self.searcher.set_num_samples(fact.num_samples)
+            self.num_trials = self.searcher.total_samples(fact.num_samples)
+            self._exhausted = False
 
     def _take_in_stopping(self, fact: ExperimentStopping) -> None:
         self.stop_reason = fact.reason
@@ -306,33 +381,97 @@ class ExperimentState:
         if self._resumable_stop:
             return
         for trial_id in self._live:
-            if self._told.get(trial_id) != STOP:
-                self._told[trial_id] = STOP
-                self._complete(self.table[trial_id])
+            trial = self.table[trial_id]
+            if not self._is_complete(trial):
+                self._limited.add(trial_id)
+                self._complete(trial)
+            self._told[trial_id] = STOP
 
     def _after_end(self, trial: Trial, fact: TrialEnded) -> None:
         was_live = self._live.pop(trial.trial_id, None) is not None
         if was_live:
             self.capacity.give_back(trial.bundles)
+        was_complete = self._is_complete(trial)
         told = self._told.pop(trial.trial_id, None)
+        if fact.status == PAUSED:
+            if told is None:
+                self._held.add(trial.trial_id)
+            return
+        self._repeating.pop(trial.trial_id, None)
+        self._held.discard(trial.trial_id)
         if fact.status == PENDING:
             self.scheduler.on_trial_error(self, trial)
             self.scheduler.on_trial_add(self, trial)
         elif fact.status == ERROR:
             self.scheduler.on_trial_error(self, trial)
             self.searcher.on_trial_complete(trial.trial_id, error=True)
-        elif fact.status == TERMINATED and told != STOP:
+        elif fact.status == TERMINATED and not was_complete:
             trial.last_result = {**trial.last_result, "done": True} if trial.last_result else {}
             if was_live:
                 self._complete(trial)
             else:
+                if self.stop_reason is not None:
+                    self._limited.add(trial.trial_id)
                 self.scheduler.on_trial_remove(self, trial)
                 self.searcher.on_trial_complete(trial.trial_id, trial.last_result or None)
 
-    def _decide(self, trial: Trial) -> str:
-        """Asks stopper and scheduler what becomes of the trial after its last result."""
+    def _take_in_requeue(self, fact: TrialRequeued) -> None:
+        trial = self.table[fact.trial_id]
+        was_finished = trial.is_finished()
+        self.table.apply(fact)
+        self._told.pop(fact.trial_id, None)
+        self._held.discard(fact.trial_id)
+        self._limited.discard(fact.trial_id)
+        if fact.anew:
+            self._repeating.pop(fact.trial_id, None)
+        if was_finished:
+            self.scheduler.on_trial_add(self, trial)
+
+    def _is_complete(self, trial: Trial) -> bool:
+        """Whether a decision has ended the trial, and the policies know."""
+        _, was_stopped = self._repeating.get(trial.trial_id, (0, False))
+        return was_stopped or self._told.get(trial.trial_id) == STOP
+
+    def _decide(self, trial: Trial, recorded: str | None = None) -> str:
+        """What becomes of the trial after its last result; what is `recorded` wins."""
+        told = self._told.get(trial.trial_id)
+        if told is not None:
+            return told
+        before = self._decided_before(trial)
+        decision = self._ask_policies(trial) if before is None else before
+        if decision == CONTINUE and self._resumable_stop:
+            decision = PAUSE
+            self._held.add(trial.trial_id)
+        if recorded is not None and decision != recorded:
+            logger.warning(
+                "%s, iteration %s: a policy now says %s where the journal says %s, which wins",
+                trial,
+                trial.last_result.get("training_iteration"),
+                decision,
+                recorded,
+            )
+            decision = recorded
+        if before is None:
+            self._tell_policies(trial, decision)
+        if decision != CONTINUE:
+            self._told[trial.trial_id] = decision
+        return decision
+
+    def _decided_before(self, trial: Trial) -> str | None:
+        """The decision on a result that the trial repeats after a restore, None for a new one."""
+        seen, was_stopped = self._repeating.get(trial.trial_id, (0, False))
+        if trial.num_results > seen:
+            self._repeating.pop(trial.trial_id, None)
+            return None
+        return STOP if was_stopped and trial.num_results == seen else CONTINUE
+
+    def _ask_policies(self, trial: Trial) -> str:
         result = trial.last_result
-        if self.stopper(trial.trial_id, result) or self.stopper.stop_all() or result.get("done"):
+        if self.stopper(trial.trial_id, result) or self.stopper.stop_all():
+            if not result.get("done"):
+                self._limited.add(trial.trial_id)
+            return STOP
+        if result.get("done"):
             return STOP
         decision = self.scheduler.on_trial_result(self, trial, result)
         if decision not in (CONTINUE, PAUSE, STOP):
@@ -340,23 +479,52 @@ class ExperimentState:
                 f"{type(self.scheduler).__name__}.on_trial_result returned {decision!r}; it "
                 f"must return {CONTINUE!r}, {PAUSE!r} or {STOP!r}"
             )
-        return PAUSE if decision == CONTINUE and self._resumable_stop else decision
+        return decision
 
-    def _act_on(self, trial: Trial, decision: str) -> str:
-        """Tells the policies what was decided after the trial's last result."""
+    def _tell_policies(self, trial: Trial, decision: str) -> None:
         if decision == STOP:
             self._complete(trial)
         elif self._searcher_listens:
             self.searcher.on_trial_result(trial.trial_id, trial.last_result)
-        if decision != CONTINUE:
-            self._told[trial.trial_id] = decision
-        return decision
 
     def _complete(self, trial: Trial) -> None:
         self.scheduler.on_trial_complete(self, trial, trial.last_result)
         self.searcher.on_trial_complete(trial.trial_id, trial.last_result or None)
 
     # Small steps of the live run
+
+    def _settle(self, trial: Trial, now: float) -> None:
+        """Ends what a trial was told to do when the controller died, if nothing is missing."""
+        told = self._told.get(trial.trial_id)
+        if told == PAUSE and trial.trial_id not in self._held:
+            self._end_attempt(trial, PAUSED, None, now)
+        elif told == STOP and not (self.spec.checkpoint_at_end and not trial.is_saved):
+            self._end_attempt(trial, TERMINATED, None, now)
+
+    def _taken_up(
+        self, trial: Trial, resume_config: ResumeConfig, *, limits_changed: bool
+    ) -> str | None:
+        """How a restore has a trial go on, SKIP to end it; None to leave it as it is."""
+        resume_type = ResumeConfig.ResumeType
+        if trial.status == ERROR:
+            return None if resume_config.errored == resume_type.SKIP else resume_config.errored
+        if trial.status == TERMINATED:
+            if resume_config.finished != resume_type.SKIP:
+                return resume_config.finished
+            return resume_type.RESUME if limits_changed and self._may_go_on(trial) else None
+        if resume_config.unfinished == resume_type.SKIP:
+            return resume_type.SKIP
+        if resume_config.unfinished == resume_type.RESTART:
+            return resume_type.RESTART if trial.attempt else None
+        was_cut_off = trial.status == RUNNING or trial.trial_id in self._held
+        return resume_type.RESUME if was_cut_off else None
+
+    def _may_go_on(self, trial: Trial) -> bool:
+        """Whether a trial was ended by limits that are wider now."""
+        if trial.trial_id not in self._limited:
+            return False
+        asked = copy.deepcopy(self.stopper)  # it may count what it is asked
+        return not (trial.last_result and asked(trial.trial_id, trial.last_result))
 
     def _live_trial(self, stimulus: Reported | Saved | Finished | Failed) -> Trial | None:
         """The trial that a worker speaks of, None if it was relaunched since."""
@@ -424,7 +592,7 @@ class ExperimentState:
         if self._exhausted:
             return False
         number = len(self.table.trials)
-        if self.spec.num_trials is not None and number >= self.spec.num_trials:
+        if self.num_trials is not None and number >= self.num_trials:
             self._exhausted = True
             return False
         config = self.searcher.suggest(naming.trial_id(self.spec, number))
@@ -461,7 +629,7 @@ class ExperimentState:
     def _reject(self, trial: Trial, missing: str, now: float) -> None:
         """Has a trial fail that can never be launched."""
         self._rejected_in_a_row += 1
-        if self.spec.num_trials is None and self._rejected_in_a_row >= _MOST_REJECTED:
+        if self.num_trials is None and self._rejected_in_a_row >= _MOST_REJECTED:
             raise ResourceError(
                 f"the last {_MOST_REJECTED} trials all asked for more than there is (the last one "
                 f"for {missing}), and num_samples=-1 sets no end to it; ask for less"
@@ -532,7 +700,7 @@ class ExperimentState:
         self._emit(ExperimentEnded(time=now, reason=reason, complete=not self._resumable_stop))
 
     def _is_exhausted(self) -> bool:
-        limit = self.spec.num_trials
+        limit = self.num_trials
         return self._exhausted or (limit is not None and len(self.table.trials) >= limit)
 
     def _emit(self, fact: Fact) -> None:

@@ -195,6 +195,11 @@ class Trial:
             return None
         return Checkpoint(os.path.join(self.path, self.checkpoints[-1].name))
 
+    @property
+    def is_saved(self) -> bool:
+        """Whether its latest checkpoint is as of its last result."""
+        return bool(self.checkpoints) and self.checkpoints[-1].num_results == self.num_results
+
     def has_checkpoint(self) -> bool:
         """Whether the trial could resume rather than start again."""
         return bool(self.checkpoints)

@@ -15,11 +15,13 @@ from tuner.experiment.events import (
     TrialCreated,
     TrialEnded,
     TrialLaunched,
+    TrialRequeued,
     TrialResult,
     settled,
 )
 from tuner.experiment.retention import Retention
 from tuner.experiment.trial import (
+    ERROR,
     PAUSED,
     PENDING,
     RUNNING,
@@ -47,6 +49,14 @@ class TrialTable:
         self._by_id: dict[str, Trial] = {}
         self._retention = retention or Retention()
 
+    def relocate(self, experiment_path: str) -> None:
+        """Notes that the experiment's folder lies elsewhere now."""
+        if experiment_path == self.experiment_path:
+            return
+        self.experiment_path = experiment_path
+        for trial in self.trials:
+            trial.path = os.path.join(experiment_path, os.path.basename(trial.path))
+
     def get(self, trial_id: str) -> Trial | None:
         """The trial with this id, None if there is none."""
         return self._by_id.get(trial_id)
@@ -69,6 +79,8 @@ class TrialTable:
             return self._on_launched(fact)
         if type(fact) is TrialEnded:
             return self._on_ended(fact)
+        if type(fact) is TrialRequeued:
+            return self._on_requeued(fact)
         if type(fact) is CheckpointSaved:
             trial = self._by_id[fact.trial_id]
             self._add_checkpoint(trial, fact.checkpoint)
@@ -122,14 +134,30 @@ class TrialTable:
     def _on_ended(self, fact: TrialEnded) -> Trial:
         trial = self._by_id[fact.trial_id]
         self._set_status(trial, fact.status)
-        if trial.in_use is not None:
-            trial.in_use = None
-            self._prune(trial)
+        self._release(trial)
         if fact.error is not None:
             trial.error = fact.error
             trial.cause = fact.cause
             trial.num_failures += 1
         return trial
+
+    def _on_requeued(self, fact: TrialRequeued) -> Trial:
+        trial = self._by_id[fact.trial_id]
+        if trial.status == ERROR:
+            trial.num_failures = 0
+        if trial.status != PENDING:
+            self._set_status(trial, PENDING)
+        self._release(trial)
+        if fact.anew:
+            self.removed_checkpoints += ((trial, each) for each in trial.checkpoints)
+            trial.checkpoints.clear()
+        return trial
+
+    def _release(self, trial: Trial) -> None:
+        """Notes that no attempt runs, which may have kept a checkpoint from being removed."""
+        if trial.in_use is not None:
+            trial.in_use = None
+            self._prune(trial)
 
     def _add_checkpoint(self, trial: Trial, name: str) -> None:
         score = self._retention.score(trial.last_result)

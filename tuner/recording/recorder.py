@@ -21,6 +21,7 @@ from typing import Any
 
 import orjson
 
+from tuner import failpoints
 from tuner.callbacks.callback import Callback
 from tuner.callbacks.logger import LoggerCallback
 from tuner.experiment.events import (
@@ -157,6 +158,7 @@ class Recorder:
                 self._on_other(fact)
         self._facts += len(facts)
         self._call("flush")
+        failpoints.reach(failpoints.RECORDING)
         self._keep_bookmark()
 
     def _on_result(self, fact: TrialResult) -> None:

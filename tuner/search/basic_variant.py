@@ -139,6 +139,10 @@ class BasicVariantGenerator(Searcher):
         samples_left = max(0, num_samples - len(self._points))
         return self._from_points() + samples_left * self._searched_space().size
 
+    def set_num_samples(self, num_samples: int) -> None:
+        """Goes on after the last variant, or ends earlier."""
+        self._num_samples = num_samples
+
     def set_max_concurrency(self, max_concurrent: int) -> bool:
         """Sets `max_concurrent`, which this searcher keeps to by itself."""
         self.max_concurrent = max_concurrent

@@ -97,6 +97,10 @@ class ConcurrencyLimiter(Searcher):
         """Returns how many trials the searcher will propose."""
         return self.searcher.total_samples(num_samples)
 
+    def set_num_samples(self, num_samples: int) -> None:
+        """Passes it on."""
+        self.searcher.set_num_samples(num_samples)
+
     def get_state(self) -> dict[str, Any]:
         """Returns the unfinished trials, and the searcher's state."""
         return {

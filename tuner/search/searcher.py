@@ -135,6 +135,13 @@ class Searcher:
         """
         return None if num_samples == -1 else num_samples
 
+    def set_num_samples(self, num_samples: int) -> None:
+        """Tells that a restore has changed the experiment's `num_samples`.
+
+        Args:
+            num_samples: How many it is from now on, those done before included; -1 for no limit.
+        """
+
     def set_max_concurrency(self, max_concurrent: int) -> bool:
         """Asks the searcher to keep to a limit by itself, as a `ConcurrencyLimiter` does.
 

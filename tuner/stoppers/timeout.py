@@ -33,12 +33,16 @@ class TimeoutStopper(Stopper):
     """
 
     def __init__(self, timeout: float | timedelta) -> None:
+        self._used = 0.0
+        self._last: float | None = None
+        self.set_timeout(timeout)
+
+    def set_timeout(self, timeout: float | timedelta) -> None:
+        """Allow another length of time; what is used so far counts."""
         seconds = timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
         fix = "use seconds >= 0 or a timedelta"
         check_number("TimeoutStopper", "timeout", seconds, fix, least=0)
         self._timeout = float(seconds)
-        self._used = 0.0
-        self._last: float | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_last": None}

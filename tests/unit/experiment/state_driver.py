@@ -39,14 +39,8 @@ from tuner.experiment.trial_table import TrialTable
 from tuner.schedulers import AsyncHyperBandScheduler, FIFOScheduler, TrialScheduler
 from tuner.search import BasicVariantGenerator, ConcurrencyLimiter, Searcher
 from tuner.search_space.variants import SearchSpace
-from tuner.stoppers import (
-    CombinedStopper,
-    ExperimentPlateauStopper,
-    Stopper,
-    TimeoutStopper,
-    TrialPlateauStopper,
-    coerce,
-)
+from tuner.stoppers import ExperimentPlateauStopper, Stopper, TrialPlateauStopper, coerce
+from tuner.stoppers.limits import Limits
 
 START = 1_000_000.0
 LARGEST = 100.0  # CPUs that no machine has
@@ -153,7 +147,7 @@ def lucky(trial_id: str, result: dict[str, Any]) -> bool:
     return bool(result["score"] > 0.9)
 
 
-def build_state(seed: int, path: str) -> ExperimentState:
+def build_state(seed: int, path: str, *, time_budget: bool = True) -> ExperimentState:
     """One of many kinds of experiment; the same seed always builds the same one."""
     rng = random.Random(seed)
     space: dict[str, Any] = {
@@ -168,7 +162,7 @@ def build_state(seed: int, path: str) -> ExperimentState:
     searcher.set_search_properties("score", "max", space, num_samples=num_samples, seed=seed)
     scheduler = _scheduler(rng)
     scheduler.set_search_properties("score", "max", seed=seed)
-    stopper = _stopper(rng)
+    stopper = _stopper(rng, time_budget=time_budget)
     total = searcher.total_samples(num_samples)
     vary = rng.random() < 0.3
     impossible = rng.random() < 0.5
@@ -218,7 +212,7 @@ def _scheduler(rng: random.Random) -> TrialScheduler:
     )
 
 
-def _stopper(rng: random.Random) -> Stopper:
+def _stopper(rng: random.Random, *, time_budget: bool) -> Limits:
     stoppers = [
         coerce(None),
         coerce({"training_iteration": rng.randint(1, 8)}),
@@ -228,9 +222,8 @@ def _stopper(rng: random.Random) -> Stopper:
         ExperimentPlateauStopper("score", std=0.005, top=3, mode="max", patience=3),
     ]
     stopper = rng.choice(stoppers)
-    if rng.random() < 0.2:
-        return CombinedStopper(stopper, TimeoutStopper(rng.uniform(1, 60)))
-    return stopper
+    budget = rng.uniform(1, 60) if rng.random() < 0.2 else None
+    return Limits(stopper, budget if time_budget else None)
 
 
 @dataclass(frozen=True)

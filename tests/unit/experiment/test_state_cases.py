@@ -34,7 +34,8 @@ from tuner.experiment.trial_table import TrialTable
 from tuner.schedulers import AsyncHyperBandScheduler, FIFOScheduler, TrialScheduler
 from tuner.search import Searcher
 from tuner.search_space.variants import SearchSpace
-from tuner.stoppers import NoopStopper, Stopper, TimeoutStopper, coerce
+from tuner.stoppers import Stopper, TimeoutStopper, coerce
+from tuner.stoppers.limits import Limits
 
 NOW = 50.0
 
@@ -113,9 +114,9 @@ class Play:
         self.spec = ExperimentSpec(**spec)
         self.searcher: Any = Counting() if searcher is None else searcher
         self.scheduler: Any = Recording() if scheduler is None else scheduler
-        stopper = NoopStopper() if stopper is None else stopper
         table = TrialTable("/exp")
-        self.state = ExperimentState(self.spec, table, self.searcher, self.scheduler, stopper)
+        limits = Limits(stopper)
+        self.state = ExperimentState(self.spec, table, self.searcher, self.scheduler, limits)
         self.facts, _ = self.state.start(NOW, "test")
         self.commands: list[Command] = []
         self.give(CapacityChanged(NOW, {"CPU": cpus}))
@@ -160,7 +161,7 @@ class Play:
     def replayed(self, searcher: Searcher, scheduler: TrialScheduler) -> ExperimentState:
         """Other policies after a replay of all facts, as the journal has them."""
         table = TrialTable("/exp")
-        state = ExperimentState(self.spec, table, searcher, scheduler, NoopStopper())
+        state = ExperimentState(self.spec, table, searcher, scheduler, Limits(None))
         for fact in self.facts:
             if isinstance(fact, TrialResult):
                 assert fact.raw is not None

@@ -1,0 +1,312 @@
+"""Experiments that are interrupted, killed, extended and changed, as a user would do it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fit_helpers import fit, wait_until
+
+import tuner as tune
+from tuner.errors import ConfigError, ExperimentLockedError, StorageError
+
+SCRIPT = """
+import os, sys, tempfile
+import tuner as tune
+from tuner.schedulers import ASHAScheduler
+
+LEDGER = sys.argv[2]
+
+def write(line):
+    fd = os.open(LEDGER, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    os.write(fd, line.encode() + b"\\n")
+    os.close(fd)
+
+def train(config):
+    trial = tune.get_context().get_trial_id()
+    checkpoint = tune.get_checkpoint()
+    start = 0
+    if checkpoint:
+        with checkpoint.as_directory() as folder:
+            start = int(open(os.path.join(folder, "n")).read())
+    for n in range(start + 1, 10):
+        metrics = {"loss": (config["x"] - 0.3) ** 2 + 1 / n, "n": n}
+        if n % 3:
+            tune.report(metrics)
+        else:
+            with tempfile.TemporaryDirectory() as folder:
+                open(os.path.join(folder, "n"), "w").write(str(n))
+                tune.report(metrics, checkpoint=tune.Checkpoint.from_directory(folder))
+        write(f"{trial} {n}")
+
+if sys.argv[1] == "fit":
+    tuner = tune.Tuner(
+        train,
+        param_space={"x": tune.uniform(0, 1)},
+        tune_config=tune.TuneConfig(
+            metric="loss", mode="min", num_samples=40, seed=1, max_concurrent_trials=1,
+            scheduler=ASHAScheduler(max_t=9, grace_period=2, reduction_factor=3),
+        ),
+        run_config=tune.RunConfig(
+            name=sys.argv[4], storage_path=sys.argv[3], verbose=0,
+            checkpoint_config=tune.CheckpointConfig(num_to_keep=1),
+        ),
+    )
+else:
+    tuner = tune.Tuner.restore(os.path.join(sys.argv[3], sys.argv[4]))
+tuner.fit()
+write("end")
+"""
+
+
+def run_script(tmp_path: Path, how: str, name: str) -> subprocess.Popen[bytes]:
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT)
+    ledger = tmp_path / f"{name}.ledger"
+    command = [sys.executable, str(script), how, str(ledger), str(tmp_path / "results"), name]
+    return subprocess.Popen(command, start_new_session=True)
+
+
+def ledger(tmp_path: Path, name: str) -> list[str]:
+    path = tmp_path / f"{name}.ledger"
+    return path.read_text().splitlines() if path.exists() else []
+
+
+def picture(path: Path) -> list[Any]:
+    """What must not depend on kills."""
+    return [
+        (
+            result.config,
+            result.status,
+            [(row["n"], row["loss"]) for row in result.history()],
+            result.metrics_dataframe["n"].tolist(),
+            result.checkpoint is not None,
+        )
+        for result in tune.Tuner.restore(path).get_results()
+    ]
+
+
+def test_a_killed_run_ends_like_one_that_was_not(tmp_path: Path) -> None:
+    assert run_script(tmp_path, "fit", "whole").wait(60) == 0
+    whole = ledger(tmp_path, "whole")
+    process = run_script(tmp_path, "fit", "killed")
+    for at in (0, 1, 17, 40, 41, 90):
+        wait_until(lambda at=at: len(ledger(tmp_path, "killed")) >= at)  # type: ignore[misc]
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        how = "restore" if tune.Tuner.can_restore(tmp_path / "results" / "killed") else "fit"
+        process = run_script(tmp_path, how, "killed")
+    assert process.wait(60) == 0
+    killed = ledger(tmp_path, "killed")
+    prefix = len(killed[0].partition("_")[0])
+    assert {line[prefix:] for line in killed} <= {line[prefix:] for line in whole}
+    repeated = len(killed) - len(set(killed))
+    assert repeated <= 6 * 3, "only what came after a checkpoint is done again"
+    results = tmp_path / "results"
+    assert picture(results / "killed") == picture(results / "whole")
+
+
+def train(config: dict[str, Any]) -> None:
+    """Saves at every second step, and notes every step."""
+    start = 0
+    checkpoint = tune.get_checkpoint()
+    if checkpoint is not None:
+        with checkpoint.as_directory() as folder:
+            start = int(Path(folder, "n").read_text())
+    for n in range(start + 1, config.get("steps", 5) + 1):
+        with open("steps", "a") as steps:
+            steps.write(f"{n} ")
+        if os.path.exists(config.get("broken", "")) and n == 4:
+            raise ValueError("broken")
+        with tempfile.TemporaryDirectory() as folder:
+            Path(folder, "n").write_text(str(n))
+            checkpoint = tune.Checkpoint.from_directory(folder)
+            tune.report({"n": n}, checkpoint=checkpoint if n % 2 == 0 else None)
+
+
+def steps(result: tune.Result) -> list[int]:
+    return [int(n) for n in Path(result.path, "steps").read_text().split()]
+
+
+def experiment(folder: Path) -> str:
+    (path,) = folder.iterdir()
+    return str(path)
+
+
+def test_a_finished_experiment_is_left_as_it_is(tmp_path: Path) -> None:
+    before = fit(train, tmp_path, num_samples=2)
+    after = tune.Tuner.restore(experiment(tmp_path)).fit()
+    assert [steps(result) for result in after] == [[1, 2, 3, 4, 5]] * 2
+    assert [result.metrics for result in after] == [result.metrics for result in before]
+    assert len(after.to_arrow()) == 10
+
+
+def test_results_can_be_had_without_running(tmp_path: Path) -> None:
+    before = fit(train, tmp_path, num_samples=2, metric="n", mode="max")
+    files = {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*")}
+    after = tune.Tuner.restore(experiment(tmp_path)).get_results()
+    assert [result.metrics for result in after] == [result.metrics for result in before]
+    assert after.get_best_result().metrics["n"] == 5
+    assert {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*")} == files
+
+
+def test_errored_trials_go_on_or_start_again_only_if_asked(tmp_path: Path) -> None:
+    broken = tmp_path / "broken"
+    broken.touch()
+    results = tmp_path / "results"
+    grid = fit(train, results, space={"broken": str(broken)})
+    assert grid.num_errors == 1
+    broken.unlink()
+    path = experiment(results)
+    assert tune.Tuner.restore(path).fit().num_errors == 1
+    (result,) = tune.Tuner.restore(path, resume_errored=True).fit()
+    assert steps(result) == [1, 2, 3, 4, 3, 4, 5]
+    assert result.metrics_dataframe["n"].tolist() == [1, 2, 3, 4, 5]
+    assert (result.error, result.status) == (None, "TERMINATED")
+
+
+def test_errored_trials_start_again_without_their_checkpoints(tmp_path: Path) -> None:
+    broken = tmp_path / "broken"
+    broken.touch()
+    results = tmp_path / "results"
+    fit(train, results, space={"broken": str(broken)})
+    broken.unlink()
+    (result,) = tune.Tuner.restore(experiment(results), restart_errored=True).fit()
+    assert steps(result) == [1, 2, 3, 4, 1, 2, 3, 4, 5]
+    assert result.metrics_dataframe["n"].tolist() == [1, 2, 3, 4, 5]
+    rows = Path(result.path, "result.json").read_text().splitlines()
+    assert [json.loads(row)["n"] for row in rows] == [1, 2, 3, 4, 5]
+    with pytest.raises(ConfigError, match="exclude each other"):
+        tune.Tuner.restore(experiment(results), resume_errored=True, restart_errored=True)
+
+
+def test_more_samples(tmp_path: Path) -> None:
+    space = {"steps": tune.randint(1, 9)}
+    whole = fit(train, tmp_path / "whole", space=space, num_samples=6, seed=3)
+    fit(train, tmp_path / "part", space=space, num_samples=2, seed=3)
+    path = experiment(tmp_path / "part")
+    grid = tune.Tuner.restore(path, num_samples=6).fit()
+    assert [result.config for result in grid] == [result.config for result in whole]
+    assert len(tune.Tuner.restore(path).fit()) == 6, "it is remembered"
+
+
+def test_another_stop_criterion_lets_those_go_on_that_the_old_one_had_stopped(
+    tmp_path: Path,
+) -> None:
+    space = {"steps": tune.grid_search([2, 7])}
+    fit(train, tmp_path, space=space, run={"stop": {"n": 4}})
+    path = experiment(tmp_path)
+    grid = tune.Tuner.restore(path, stop={"n": 6}).fit()
+    assert [steps(result) for result in grid] == [[1, 2], [1, 2, 3, 4, 5, 6]]
+    assert [result.metrics["n"] for result in grid] == [2, 6]
+    grid = tune.Tuner.restore(path, stop={"n": 5}).fit()
+    assert [result.metrics["n"] for result in grid] == [2, 6]
+
+
+def test_a_larger_time_budget_counts_the_time_used_before(tmp_path: Path) -> None:
+    def slow(config: dict[str, Any]) -> None:
+        done = tmp_path / "done"
+        for n in range(1, 100):
+            tune.report({"n": n})
+            if not done.exists():
+                time.sleep(0.05)
+
+    results = tmp_path / "results"
+    grid = fit(slow, results, num_samples=3, max_concurrent_trials=1, time_budget_s=0.5)
+    assert len(grid) < 3 or any(result.metrics["n"] < 99 for result in grid)
+    path = experiment(results)
+    assert len(tune.Tuner.restore(path).fit()) == len(grid), "its time is up"
+    (tmp_path / "done").touch()
+    grid = tune.Tuner.restore(path, time_budget_s=100).fit()
+    assert [result.metrics["n"] for result in grid] == [99, 99, 99]
+
+
+def test_a_moved_folder(tmp_path: Path) -> None:
+    fit(train, tmp_path / "old", space={"steps": 3}, run={"stop": {"n": 2}, "name": "mine"})
+    (tmp_path / "old" / "mine").rename(tmp_path / "new")
+    (result,) = tune.Tuner.restore(tmp_path / "new", stop={"n": 3}).fit()
+    assert result.path.startswith(str(tmp_path / "new"))
+    assert steps(result) == [1, 2, 3]
+
+
+def test_a_trainable_given_again_is_used(tmp_path: Path) -> None:
+    fit(train, tmp_path, run={"stop": {"n": 2}})
+
+    def better(config: dict[str, Any]) -> None:
+        tune.report({"n": 3, "better": True})
+
+    better.__name__ = "train"
+    (result,) = tune.Tuner.restore(experiment(tmp_path), trainable=better, stop={"n": 3}).fit()
+    assert result.metrics["better"]
+    with pytest.raises(ConfigError, match="trainable='lambda'"):
+        tune.Tuner.restore(experiment(tmp_path), trainable=lambda config: None)
+
+
+def test_what_cannot_be_restored(tmp_path: Path) -> None:
+    assert not tune.Tuner.can_restore(tmp_path)
+    with pytest.raises(StorageError, match="there is no experiment"):
+        tune.Tuner.restore(tmp_path)
+    fit(train, tmp_path / "results")
+    path = experiment(tmp_path / "results")
+    with pytest.raises(ConfigError, match="num_samples"):
+        tune.Tuner.restore(path, num_samples=-3)
+    with pytest.raises(ConfigError, match="param_space has the key 'other'"):
+        tune.Tuner.restore(path, param_space={"other": 1})
+
+
+def test_a_live_experiment_is_not_restored(tmp_path: Path) -> None:
+    process = run_script(tmp_path, "fit", "live")
+    try:
+        wait_until(lambda: len(ledger(tmp_path, "live")) > 3)
+        with pytest.raises(ExperimentLockedError, match=f"process {process.pid} on .* since"):
+            tune.Tuner.restore(tmp_path / "results" / "live").fit()
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+class Counting(tune.Callback):
+    def __init__(self) -> None:
+        self.results = 0
+
+    def on_trial_result(self, iteration: int, trials: Any, trial: Any, result: Any, **info: Any):
+        self.results += 1
+        result_file = Path(trial.path, "counted")
+        result_file.write_text(str(self.results))
+
+    def get_state(self) -> dict[str, Any]:
+        return {"results": self.results}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        self.results = state["results"]
+
+
+def test_callbacks_get_their_state_back(tmp_path: Path) -> None:
+    fit(train, tmp_path, space={"steps": 6}, run={"stop": {"n": 4}, "callbacks": [Counting()]})
+    (result,) = tune.Tuner.restore(experiment(tmp_path), stop={"n": 6}).fit()
+    assert Path(result.path, "counted").read_text() == "6"
+
+
+def test_ctrl_c_says_how_to_go_on(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT.replace("verbose=0", "verbose=1"))
+    arguments = ["fit", str(tmp_path / "live.ledger"), str(tmp_path / "results"), "live"]
+    process = subprocess.Popen(
+        [sys.executable, str(script), *arguments], stdout=subprocess.PIPE, text=True
+    )
+    wait_until(lambda: len(ledger(tmp_path, "live")) > 3)
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=60)
+    path = tmp_path / "results" / "live"
+    assert f'Tuner.restore("{path}").fit() goes on from here' in output
+    before = len(tune.Tuner.restore(path).get_results())
+    assert before < 40
+    assert len(tune.Tuner.restore(path).fit()) == 40

@@ -1,0 +1,98 @@
+"""How a fact is written down: one line of JSON with a number and a checksum.
+
+A line is `{"seq": …, "time": …, "event": …, fields …, "crc": "…"}`; `crc` is the CRC-32 of all
+that precedes it on the line.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import zlib
+from typing import Any
+
+import orjson
+
+from tuner import codec
+from tuner.errors import JournalError
+from tuner.experiment.events import (
+    CheckpointSaved,
+    ExperimentChanged,
+    ExperimentEnded,
+    ExperimentStarted,
+    ExperimentStopping,
+    Fact,
+    TrialCreated,
+    TrialEnded,
+    TrialLaunched,
+    TrialRequeued,
+    TrialResult,
+)
+from tuner.result_fields import without_config
+
+_CRC_TAIL = len(',"crc":"00000000"}')
+
+_KINDS: dict[str, Any] = {
+    kind.event: kind
+    for kind in (
+        ExperimentStarted,
+        ExperimentChanged,
+        TrialCreated,
+        TrialLaunched,
+        TrialResult,
+        CheckpointSaved,
+        TrialEnded,
+        TrialRequeued,
+        ExperimentStopping,
+        ExperimentEnded,
+    )
+}
+
+
+def encode(seq: int, fact: Fact) -> bytes:
+    """The line for a fact, with its line break."""
+    if type(fact) is TrialResult:
+        body = _result_body(seq, fact)
+    else:
+        fields = {f.name: getattr(fact, f.name) for f in dataclasses.fields(fact)}
+        head = f'{{"seq":{seq},"time":{fields.pop("time")!r},"event":"{fact.event}",'
+        body = head.encode() + codec.encode_exact(fields)[1:-1]
+    return body + _crc_tail(body) + b"\n"
+
+
+def decode(line: bytes, *, unpickle: bool = True) -> tuple[int, Fact]:
+    """The number and the fact on a line, given without its line break.
+
+    Args:
+        line: The line.
+        unpickle: Whether arbitrary objects are unpickled; otherwise their `repr` stands for them.
+
+    Raises:
+        JournalError: The line is damaged, or of a later version of the format.
+    """
+    body = line[:-_CRC_TAIL]
+    if line[-_CRC_TAIL:] != _crc_tail(body):
+        raise JournalError("does not match its checksum")
+    fields = orjson.loads(line)
+    kind = _KINDS.get(fields["event"])
+    if kind is None:
+        raise JournalError(f"holds the unknown event {fields['event']!r}")
+    if b'"$"' in line:
+        fields = codec.untag(fields, unpickle=unpickle)
+    seq: int = fields.pop("seq")
+    del fields["event"], fields["crc"]
+    return seq, kind(**fields)
+
+
+def _result_body(seq: int, fact: TrialResult) -> bytes:
+    raw = fact.raw if fact.raw is not None else codec.encode_metrics(without_config(fact.result))
+    checkpoint = f'"{fact.checkpoint}"' if fact.checkpoint else "null"
+    head = (
+        f'{{"seq":{seq},"time":{fact.time!r},"event":"result","trial_id":"{fact.trial_id}",'
+        f'"attempt":{fact.attempt},"decision":"{fact.decision}","checkpoint":{checkpoint},'
+        '"result":'
+    )
+    return head.encode() + raw
+
+
+def _crc_tail(body: bytes) -> bytes:
+    return b',"crc":"%08x"}' % zlib.crc32(body)

@@ -1,0 +1,108 @@
+"""An experiment as its folder has it: the last snapshot, and the journal since then."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import shutil
+from dataclasses import dataclass
+from typing import Any
+
+from tuner.execution.attempt import staged_path
+from tuner.experiment.journal import JournalReader, Position
+from tuner.experiment.snapshots import load_latest, random_state, set_random_state
+from tuner.experiment.state import ExperimentState
+from tuner.experiment.trial import Trial
+from tuner.experiment.trial_table import TrialTable
+from tuner.plan import Plan
+
+logger = logging.getLogger(__name__)
+
+_CHECKPOINT = re.compile(r"checkpoint_(\d+)")
+_STAGED = re.compile(r"\.(checkpoint_\d+)\.attempt\d+")
+
+
+@dataclass(frozen=True, slots=True)
+class Rebuilt:
+    """An experiment as it was when the journal ended.
+
+    Attributes:
+        state: Trials and policies.
+        position: Where the journal ends.
+        replayed_bytes: How much of it was not in a snapshot.
+        random_state: The global streams of random numbers.
+        callbacks: The states of the callbacks in the last snapshot, None without one.
+    """
+
+    state: ExperimentState
+    position: Position
+    replayed_bytes: int
+    random_state: dict[str, Any]
+    callbacks: list[Any] | None
+
+
+def rebuild(
+    plan: Plan, path: str, taken_dirnames: frozenset[str], random_at_start: dict[str, Any]
+) -> Rebuilt:
+    """Loads the last snapshot and replays what the journal has beyond it.
+
+    Args:
+        plan: The run as it was planned.
+        path: The experiment's folder.
+        taken_dirnames: What lies in it.
+        random_at_start: The global streams of random numbers when the run began.
+
+    Raises:
+        JournalError: The journal is damaged.
+    """
+    spec = plan.spec(path, taken_dirnames)
+    snapshot = load_latest(path)
+    if snapshot is None:
+        table = TrialTable(path, plan.retention)
+        state = ExperimentState(spec, table, plan.searcher, plan.scheduler, plan.stopper)
+    else:
+        state = snapshot.state
+        state.spec = spec
+        state.table.relocate(path)
+    reader = JournalReader(path, snapshot.position if snapshot else None)
+    undisturbed = random_state()
+    set_random_state(snapshot.random_state if snapshot else random_at_start)
+    try:
+        for fact in reader.read_all():
+            state.replay(fact)
+        reached = random_state()
+    finally:
+        set_random_state(undisturbed)
+    return Rebuilt(
+        state=state,
+        position=reader.position,
+        replayed_bytes=reader.num_bytes,
+        random_state=reached,
+        callbacks=snapshot.callbacks if snapshot else None,
+    )
+
+
+def complete_checkpoints(table: TrialTable) -> None:
+    """Does what the journal says of checkpoints and a killed controller had no time for."""
+    for trial in table.trials:
+        if trial.next_checkpoint and os.path.isdir(trial.path):
+            _complete_checkpoints(trial)
+
+
+def _complete_checkpoints(trial: Trial) -> None:
+    names = set(os.listdir(trial.path))
+    for saved in [*trial.checkpoints]:
+        staged = staged_path(trial.path, saved.name, trial.attempt)
+        if saved.name in names:
+            continue
+        if os.path.basename(staged) in names:
+            os.rename(staged, os.path.join(trial.path, saved.name))
+        else:
+            logger.warning("%s: %s is missing, and is not used", trial.path, saved.name)
+            trial.checkpoints.remove(saved)
+    kept = {saved.name for saved in trial.checkpoints}
+    for name in names - kept:
+        whole = _CHECKPOINT.fullmatch(name)
+        if _STAGED.fullmatch(name) or (whole and int(whole[1]) < trial.next_checkpoint):
+            shutil.rmtree(os.path.join(trial.path, name), ignore_errors=True)
