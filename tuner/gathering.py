@@ -10,7 +10,7 @@ from typing import Any
 
 from tuner.checkpoint import Checkpoint
 from tuner.errors import TrialError
-from tuner.experiment.events import TrialResult, settled
+from tuner.experiment.events import TrialResult, settle
 from tuner.experiment.journal import JournalReader
 from tuner.experiment.trial import ERROR, SavedCheckpoint, Trial
 from tuner.experiment.trial_table import TrialTable
@@ -73,4 +73,5 @@ def _history(experiment_path: str, trial_id: str) -> Iterator[dict[str, Any]]:
     """A trial's results from the journal, for when no logger has written them."""
     for fact in JournalReader(experiment_path, unpickle=False).read_all():
         if isinstance(fact, TrialResult) and fact.trial_id == trial_id:
-            yield settled(fact)
+            settle(fact)
+            yield fact.result

@@ -151,7 +151,7 @@ class TrialLaunched:
 class TrialResult:
     """A report, and what was decided on it: CONTINUE, PAUSE or STOP.
 
-    `result` is what was reported, and what policies decided upon; see `settled`.
+    `result` is what was reported, and what policies decided upon; see `settle`.
     """
 
     event: ClassVar[str] = "result"
@@ -224,11 +224,10 @@ class ExperimentEnded:
     complete: bool
 
 
-def settled(fact: TrialResult) -> dict[str, Any]:
-    """The result as everybody but the policies sees it: `done` if the trial was told to stop."""
+def settle(fact: TrialResult) -> None:
+    """Makes the result what everybody but the policies sees: `done` if the trial was stopped."""
     if fact.decision == "STOP":
         fact.result["done"] = True
-    return fact.result
 
 
 Fact = (

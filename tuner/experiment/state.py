@@ -1,20 +1,18 @@
 """The state machine that owns every decision of an experiment. It does no I/O and has no clock.
 
-Stimuli go in, facts and commands come out. Facts are the only thing that changes a trial, and the
-same code takes them in during a live run and during a replay of the journal.
+Stimuli go in, facts and commands come out. Facts are the only thing that changes a trial: see
+`recorded`, which takes them in during a live run and during a replay of the journal.
 """
 
 from __future__ import annotations
 
-import copy
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any, ClassVar
 
 from tuner.config import ResumeConfig
-from tuner.errors import ResourceError, TunerError
-from tuner.experiment import naming
-from tuner.experiment.capacity import Capacity
+from tuner.errors import ResourceError
+from tuner.experiment import resuming
 from tuner.experiment.commands import (
     Answer,
     Command,
@@ -24,6 +22,7 @@ from tuner.experiment.commands import (
     EndAttempt,
     Launch,
 )
+from tuner.experiment.decisions import PAUSE, STOP
 from tuner.experiment.events import (
     CapacityChanged,
     CheckpointSaved,
@@ -39,15 +38,15 @@ from tuner.experiment.events import (
     Stimulus,
     StopRequested,
     Tick,
-    TrialCreated,
     TrialEnded,
     TrialLaunched,
     TrialRequeued,
     TrialResult,
-    settled,
+    settle,
 )
+from tuner.experiment.recorded import RecordedExperiment
 from tuner.experiment.spec import ExperimentSpec
-from tuner.experiment.trial import ERROR, PAUSED, PENDING, RUNNING, TERMINATED, Trial
+from tuner.experiment.trial import ERROR, PAUSED, PENDING, TERMINATED, Trial
 from tuner.experiment.trial_table import TrialTable
 from tuner.schedulers.scheduler import TrialScheduler
 from tuner.search.searcher import Searcher
@@ -56,27 +55,17 @@ from tuner.trial_progress import Progress
 
 logger = logging.getLogger(__name__)
 
-CONTINUE = TrialScheduler.CONTINUE
-PAUSE = TrialScheduler.PAUSE
-STOP = TrialScheduler.STOP
-
 _MOST_CREATED = 100  # trials at once, so that the experiment can be interrupted in between
-_MOST_REJECTED = 1000
 
 
-class ExperimentState:
-    """Trials and policies of one experiment.
+class ExperimentState(RecordedExperiment):
+    """An experiment that goes on: `start` it, or `replay` its journal and `resume` it.
 
-    Schedulers receive this object as their read-only view of the experiment.
+    Each method returns facts, which it has taken in, and commands, which are to be carried out
+    once the facts are in the journal.
 
-    Args:
-        spec: What the experiment is to do.
-        table: Its trials, empty at the start.
-        searcher: Proposes configurations.
-        scheduler: Decides on results.
-        stopper: Ends trials and the experiment.
-
-    It can be pickled, but for `spec`, which is to be set again.
+    Attributes:
+        is_filling: Whether there is more to be launched than `handle` did at once.
     """
 
     def __init__(
@@ -87,69 +76,11 @@ class ExperimentState:
         scheduler: TrialScheduler,
         stopper: Limits,
     ) -> None:
-        self.spec = spec
-        self.table = table
-        self.searcher = searcher
-        self.scheduler = scheduler
-        self.stopper = stopper
-        self.capacity = Capacity()
-        self.num_trials = spec.num_trials
-        self.stop_reason: str | None = None
-        # Attempts that the executor runs, by trial id. A trial can be in here and no longer
-        # RUNNING only while an interrupt waits for its worker to end.
-        self._live: dict[str, int] = {}
-        # Trials that were told to stop or pause and have not yet come to their end.
-        self._told: dict[str, str] = {}
-        # Of those, or of paused trials, the ones that no policy wants paused.
-        self._held: set[str] = set()
-        # Ended trials that the stopper, or the end of the experiment, has ended.
-        self._limited: set[str] = set()
-        # Trials that a restore lets repeat results: how many of them the policies have seen, and
-        # whether the last one ended the trial.
-        self._repeating: dict[str, tuple[int, bool]] = {}
-        self._started = False
-        self._resumable_stop = False
-        self._ended = False
-        self._exhausted = False
-        self._rejected_in_a_row = 0
-        # Whether there is more to be launched than `handle` did at once.
+        super().__init__(spec, table, searcher, scheduler, stopper)
         self.is_filling = False
+        # What the call in progress will return; empty between calls.
         self._facts: list[Fact] = []
         self._commands: list[Command] = []
-        self._searcher_listens = type(searcher).on_trial_result is not Searcher.on_trial_result
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "spec": None}
-
-    # What schedulers, callbacks and the console may look at
-
-    @property
-    def trials(self) -> Sequence[Trial]:
-        """All trials in order of creation."""
-        return self.table.trials
-
-    @property
-    def pending_trials(self) -> Iterable[Trial]:
-        """Those that wait for resources, in order of arrival."""
-        return self.table.by_status[PENDING].values()
-
-    @property
-    def paused_trials(self) -> Iterable[Trial]:
-        """Those that a scheduler has paused, in order of arrival."""
-        return self.table.by_status[PAUSED].values()
-
-    @property
-    def running_trials(self) -> Iterable[Trial]:
-        """Those that are running."""
-        return self.table.by_status[RUNNING].values()
-
-    def get_trial(self, trial_id: str) -> Trial | None:
-        """The trial with this id."""
-        return self.table.get(trial_id)
-
-    def fits(self, trial: Trial) -> bool:
-        """Whether enough resources are free for the trial."""
-        return self.capacity.fits(trial.bundles)
 
     @property
     def is_over(self) -> bool:
@@ -165,8 +96,6 @@ class ExperimentState:
     def deadline(self) -> float | None:
         """Unix time at which the experiment ends by time alone."""
         return None if self.stop_reason is not None else self.stopper.deadline()
-
-    # Live
 
     def start(self, now: float, version: str) -> tuple[list[Fact], list[Command]]:
         """Begins the experiment; no trial runs before the executor has told its capacity."""
@@ -191,11 +120,17 @@ class ExperimentState:
         """
         self._emit(ExperimentStarted(time=now, seed=self.spec.seed, version=version))
         for trial in [*self.running_trials]:
-            self._settle(trial, now)
+            status = resuming.reached_end(
+                trial, self.decisions, checkpoint_at_end=self.spec.checkpoint_at_end
+            )
+            if status is not None:
+                self._end_attempt(trial, status, None, now)
         if changed is not None:
             self._emit(changed)
         for trial in self.table.trials:
-            how = self._taken_up(trial, resume_config, limits_changed=changed is not None)
+            how = resuming.taken_up(
+                trial, self.decisions, resume_config, limits_changed=changed is not None
+            )
             if how == ResumeConfig.ResumeType.SKIP:
                 self._end_attempt(trial, TERMINATED, None, now)
             elif how is not None:
@@ -224,9 +159,8 @@ class ExperimentState:
         if trial is None:
             return
         self.stopper.on_time(stimulus.time)
-        result = dict(stimulus.result)  # `settled` changes it, and a stimulus stays as it is
-        self.table.record_result(trial, result, stimulus.checkpoint)
-        decision = self._decide(trial)
+        result = dict(stimulus.result)  # `settle` changes it, and a stimulus stays as it is
+        decision = self._decide(trial, result, stimulus.checkpoint)
         fact = TrialResult(
             time=stimulus.time,
             trial_id=trial.trial_id,
@@ -236,7 +170,7 @@ class ExperimentState:
             result=result,
             raw=stimulus.raw,
         )
-        settled(fact)
+        settle(fact)
         self._facts.append(fact)
         if stimulus.checkpoint is not None:
             self._commit_checkpoint(trial, stimulus.attempt, stimulus.checkpoint)
@@ -261,7 +195,7 @@ class ExperimentState:
         trial = self._live_trial(stimulus)
         if trial is None:
             return
-        told = self._told.get(trial.trial_id)
+        told = self.decisions.told(trial)
         if stimulus.interrupted:
             self._commands.append(DiscardStaged(trial, stimulus.attempt))
         if told is None and stimulus.interrupted and self._resumable_stop:
@@ -273,7 +207,7 @@ class ExperimentState:
         if trial is None:
             return
         self._commands.append(DiscardStaged(trial, stimulus.attempt))
-        if self._is_complete(trial):
+        if self.decisions.is_complete(trial):
             logger.warning("%s failed after it was told to stop:\n%s", trial, stimulus.error)
             self._end_attempt(trial, TERMINATED, None, stimulus.time)
         elif self._resumable_stop:
@@ -302,229 +236,6 @@ class ExperimentState:
         Tick: _on_tick,
         StopRequested: _on_stop_requested,
     }
-
-    # Replay
-
-    def replay(self, fact: Fact) -> None:
-        """Takes in a fact from the journal: the record decides, policies are told."""
-        self.stopper.on_time(fact.time)
-        if isinstance(fact, TrialCreated):
-            self.searcher.on_trial_recorded(fact.trial_id, fact.config)
-        if isinstance(fact, TrialResult):
-            self._replay_result(fact)
-        else:
-            self._take_in(fact)
-        self._facts.clear()
-        self._commands.clear()
-        self.table.removed_checkpoints.clear()
-
-    def _replay_result(self, fact: TrialResult) -> None:
-        trial = self.table[fact.trial_id]
-        self.table.record_result(trial, fact.result, fact.checkpoint)
-        self._decide(trial, recorded=fact.decision)
-        settled(fact)
-
-    # Both
-
-    def _take_in(self, fact: Fact) -> None:
-        """The consequences of a fact for trials, resources and policies."""
-        if isinstance(fact, TrialRequeued):
-            self._take_in_requeue(fact)
-            return
-        trial = self.table.apply(fact)
-        if isinstance(fact, TrialCreated):
-            self.scheduler.on_trial_add(self, self.table[fact.trial_id])
-        elif isinstance(fact, TrialLaunched):
-            self.capacity.take(self.table[fact.trial_id].bundles)
-            self._live[fact.trial_id] = fact.attempt
-        elif isinstance(fact, TrialEnded) and trial is not None:
-            self._after_end(trial, fact)
-        elif isinstance(fact, ExperimentStopping):
-            self._take_in_stopping(fact)
-        elif isinstance(fact, ExperimentStarted):
-            self._take_in_start(fact)
-        elif isinstance(fact, ExperimentChanged):
-            self._take_in_change(fact)
-
-    def _take_in_start(self, fact: ExperimentStarted) -> None:
-        if not self._started:
-            self._started = True
-            return
-        self.stopper.on_restore(fact.time)
-        self.capacity.used.clear()
-        self._live.clear()
-        if self._ended or self._resumable_stop:
-            self.stop_reason = None
-        self._resumable_stop = self._ended = False
-        for trial in self.table.trials:
-            if trial.status == RUNNING or trial.trial_id in self._held:
-                self._note_repeating(trial)
-
-    def _note_repeating(self, trial: Trial) -> None:
-        """Remembers how far the policies have seen a trial that may go on from further back."""
-        seen, _ = self._repeating.get(trial.trial_id, (-1, False))
-        if trial.num_results > seen:
-            was_stopped = self._told.get(trial.trial_id) == STOP
-            self._repeating[trial.trial_id] = trial.num_results, was_stopped
-
-    def _take_in_change(self, fact: ExperimentChanged) -> None:
-        self.stop_reason = None
-        self.stopper.change(fact.stop, fact.time_budget_s)
-        if fact.num_samples is not None:
-            self.searcher.set_num_samples(fact.num_samples)
-            self.num_trials = self.searcher.total_samples(fact.num_samples)
-            self._exhausted = False
-
-    def _take_in_stopping(self, fact: ExperimentStopping) -> None:
-        self.stop_reason = fact.reason
-        self._resumable_stop = fact.decision == PAUSE
-        if self._resumable_stop:
-            return
-        for trial_id in self._live:
-            trial = self.table[trial_id]
-            if not self._is_complete(trial):
-                self._limited.add(trial_id)
-                self._complete(trial)
-            self._told[trial_id] = STOP
-
-    def _after_end(self, trial: Trial, fact: TrialEnded) -> None:
-        was_live = self._live.pop(trial.trial_id, None) is not None
-        if was_live:
-            self.capacity.give_back(trial.bundles)
-        was_complete = self._is_complete(trial)
-        told = self._told.pop(trial.trial_id, None)
-        if fact.status == PAUSED:
-            if told is None:
-                self._held.add(trial.trial_id)
-            return
-        self._repeating.pop(trial.trial_id, None)
-        self._held.discard(trial.trial_id)
-        if fact.status == PENDING:
-            self.scheduler.on_trial_error(self, trial)
-            self.scheduler.on_trial_add(self, trial)
-        elif fact.status == ERROR:
-            self.scheduler.on_trial_error(self, trial)
-            self.searcher.on_trial_complete(trial.trial_id, error=True)
-        elif fact.status == TERMINATED and not was_complete:
-            trial.last_result = {**trial.last_result, "done": True} if trial.last_result else {}
-            if was_live:
-                self._complete(trial)
-            else:
-                if self.stop_reason is not None:
-                    self._limited.add(trial.trial_id)
-                self.scheduler.on_trial_remove(self, trial)
-                self.searcher.on_trial_complete(trial.trial_id, trial.last_result or None)
-
-    def _take_in_requeue(self, fact: TrialRequeued) -> None:
-        trial = self.table[fact.trial_id]
-        was_finished = trial.is_finished()
-        self.table.apply(fact)
-        self._told.pop(fact.trial_id, None)
-        self._held.discard(fact.trial_id)
-        self._limited.discard(fact.trial_id)
-        if fact.anew:
-            self._repeating.pop(fact.trial_id, None)
-        if was_finished:
-            self.scheduler.on_trial_add(self, trial)
-
-    def _is_complete(self, trial: Trial) -> bool:
-        """Whether a decision has ended the trial, and the policies know."""
-        _, was_stopped = self._repeating.get(trial.trial_id, (0, False))
-        return was_stopped or self._told.get(trial.trial_id) == STOP
-
-    def _decide(self, trial: Trial, recorded: str | None = None) -> str:
-        """What becomes of the trial after its last result; what is `recorded` wins."""
-        told = self._told.get(trial.trial_id)
-        if told is not None:
-            return told
-        before = self._decided_before(trial)
-        decision = self._ask_policies(trial) if before is None else before
-        if decision == CONTINUE and self._resumable_stop:
-            decision = PAUSE
-            self._held.add(trial.trial_id)
-        if recorded is not None and decision != recorded:
-            logger.warning(
-                "%s, iteration %s: a policy now says %s where the journal says %s, which wins",
-                trial,
-                trial.last_result.get("training_iteration"),
-                decision,
-                recorded,
-            )
-            decision = recorded
-        if before is None:
-            self._tell_policies(trial, decision)
-        if decision != CONTINUE:
-            self._told[trial.trial_id] = decision
-        return decision
-
-    def _decided_before(self, trial: Trial) -> str | None:
-        """The decision on a result that the trial repeats after a restore, None for a new one."""
-        seen, was_stopped = self._repeating.get(trial.trial_id, (0, False))
-        if trial.num_results > seen:
-            self._repeating.pop(trial.trial_id, None)
-            return None
-        return STOP if was_stopped and trial.num_results == seen else CONTINUE
-
-    def _ask_policies(self, trial: Trial) -> str:
-        result = trial.last_result
-        if self.stopper(trial.trial_id, result) or self.stopper.stop_all():
-            if not result.get("done"):
-                self._limited.add(trial.trial_id)
-            return STOP
-        if result.get("done"):
-            return STOP
-        decision = self.scheduler.on_trial_result(self, trial, result)
-        if decision not in (CONTINUE, PAUSE, STOP):
-            raise TunerError(
-                f"{type(self.scheduler).__name__}.on_trial_result returned {decision!r}; it "
-                f"must return {CONTINUE!r}, {PAUSE!r} or {STOP!r}"
-            )
-        return decision
-
-    def _tell_policies(self, trial: Trial, decision: str) -> None:
-        if decision == STOP:
-            self._complete(trial)
-        elif self._searcher_listens:
-            self.searcher.on_trial_result(trial.trial_id, trial.last_result)
-
-    def _complete(self, trial: Trial) -> None:
-        self.scheduler.on_trial_complete(self, trial, trial.last_result)
-        self.searcher.on_trial_complete(trial.trial_id, trial.last_result or None)
-
-    # Small steps of the live run
-
-    def _settle(self, trial: Trial, now: float) -> None:
-        """Ends what a trial was told to do when the controller died, if nothing is missing."""
-        told = self._told.get(trial.trial_id)
-        if told == PAUSE and trial.trial_id not in self._held:
-            self._end_attempt(trial, PAUSED, None, now)
-        elif told == STOP and not (self.spec.checkpoint_at_end and not trial.is_saved):
-            self._end_attempt(trial, TERMINATED, None, now)
-
-    def _taken_up(
-        self, trial: Trial, resume_config: ResumeConfig, *, limits_changed: bool
-    ) -> str | None:
-        """How a restore has a trial go on, SKIP to end it; None to leave it as it is."""
-        resume_type = ResumeConfig.ResumeType
-        if trial.status == ERROR:
-            return None if resume_config.errored == resume_type.SKIP else resume_config.errored
-        if trial.status == TERMINATED:
-            if resume_config.finished != resume_type.SKIP:
-                return resume_config.finished
-            return resume_type.RESUME if limits_changed and self._may_go_on(trial) else None
-        if resume_config.unfinished == resume_type.SKIP:
-            return resume_type.SKIP
-        if resume_config.unfinished == resume_type.RESTART:
-            return resume_type.RESTART if trial.attempt else None
-        was_cut_off = trial.status == RUNNING or trial.trial_id in self._held
-        return resume_type.RESUME if was_cut_off else None
-
-    def _may_go_on(self, trial: Trial) -> bool:
-        """Whether a trial was ended by limits that are wider now."""
-        if trial.trial_id not in self._limited:
-            return False
-        asked = copy.deepcopy(self.stopper)  # it may count what it is asked
-        return not (trial.last_result and asked(trial.trial_id, trial.last_result))
 
     def _live_trial(self, stimulus: Reported | Saved | Finished | Failed) -> Trial | None:
         """The trial that a worker speaks of, None if it was relaunched since."""
@@ -588,53 +299,16 @@ class ExperimentState:
                 return
 
     def _create(self, now: float) -> bool:
-        """Asks the searcher for one more trial; False if there is none to be had now."""
-        if self._exhausted:
+        """Adds one more trial; False if there is none to be had now."""
+        created = self.proposals.next(self.spec, self.table, now)
+        if created is None:
             return False
-        number = len(self.table.trials)
-        if self.num_trials is not None and number >= self.num_trials:
-            self._exhausted = True
-            return False
-        config = self.searcher.suggest(naming.trial_id(self.spec, number))
-        if config is None:
-            return False
-        if config == Searcher.FINISHED:
-            self._exhausted = True
-            return False
-        if not isinstance(config, dict):
-            raise TunerError(
-                f"{type(self.searcher).__name__}.suggest returned {config!r:.100}; it must return "
-                "a dictionary, None, or Searcher.FINISHED"
-            )
-        suggestion = None
-        if not self.searcher.fills_space:
-            suggestion, seed = config, [self.spec.seed, number]
-            config = self.spec.param_space.completed(suggestion, seed=seed)
-        bundles = self.spec.bundles_for(config)
-        missing = self.capacity.missing(bundles)
-        if missing is not None and not self.spec.bundles_vary:
-            raise ResourceError(
-                f"every trial asks for {missing}: ask for less by with_resources, or run where "
-                "there is more"
-            )
-        taken = self.table.dirnames
-        created = naming.new_trial(self.spec, number, config, bundles, now, taken, suggestion)
+        missing = self.proposals.check_resources(self.spec, created, self.capacity)
         self._emit(created)
         if missing is not None:
-            self._reject(self.table[created.trial_id], missing, now)
-        else:
-            self._rejected_in_a_row = 0
+            error = f"{ResourceError.__name__}: the trial asks for {missing}"
+            self._fail(self.table[created.trial_id], error, now)
         return True
-
-    def _reject(self, trial: Trial, missing: str, now: float) -> None:
-        """Has a trial fail that can never be launched."""
-        self._rejected_in_a_row += 1
-        if self.num_trials is None and self._rejected_in_a_row >= _MOST_REJECTED:
-            raise ResourceError(
-                f"the last {_MOST_REJECTED} trials all asked for more than there is (the last one "
-                f"for {missing}), and num_samples=-1 sets no end to it; ask for less"
-            )
-        self._fail(trial, f"{ResourceError.__name__}: the trial asks for {missing}", now)
 
     def _full(self) -> bool:
         """Whether as many trials run as may, or every resource that one could ask for is taken."""
@@ -693,15 +367,12 @@ class ExperimentState:
         if self._ended or self._live:
             return
         waiting = self.table.by_status[PENDING] or self.table.by_status[PAUSED]
-        if self.stop_reason is None and (waiting or not self._is_exhausted()):
+        is_exhausted = self.proposals.is_exhausted(len(self.trials))
+        if self.stop_reason is None and (waiting or not is_exhausted):
             return
         self._ended = True
         reason = self.stop_reason or "all trials have ended"
         self._emit(ExperimentEnded(time=now, reason=reason, complete=not self._resumable_stop))
-
-    def _is_exhausted(self) -> bool:
-        limit = self.num_trials
-        return self._exhausted or (limit is not None and len(self.table.trials) >= limit)
 
     def _emit(self, fact: Fact) -> None:
         self._facts.append(fact)

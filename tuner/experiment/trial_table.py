@@ -17,7 +17,7 @@ from tuner.experiment.events import (
     TrialLaunched,
     TrialRequeued,
     TrialResult,
-    settled,
+    settle,
 )
 from tuner.experiment.retention import Retention
 from tuner.experiment.trial import (
@@ -71,7 +71,8 @@ class TrialTable:
         """
         if type(fact) is TrialResult:
             trial = self._by_id[fact.trial_id]
-            self.record_result(trial, settled(fact), fact.checkpoint)
+            settle(fact)
+            self.record_result(trial, fact.result, fact.checkpoint)
             return trial
         if type(fact) is TrialCreated:
             return self._on_created(fact)

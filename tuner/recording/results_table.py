@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from importlib.abc import MetaPathFinder
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from tuner.experiment.events import TrialCreated, TrialLaunched, TrialResult, settled
+from tuner.experiment.events import TrialCreated, TrialLaunched, TrialResult, settle
 from tuner.experiment.journal import JournalReader
 from tuner.flatten import flatten
 from tuner.layout import RESULTS_FILE
@@ -110,7 +110,8 @@ class _History:
         reader = JournalReader(self._path, unpickle=False)
         for place, fact in enumerate(reader.read_all()):
             if isinstance(fact, TrialResult):
-                yield _Row(place, {**flatten(settled(fact)), **configs[fact.trial_id]})
+                settle(fact)
+                yield _Row(place, {**flatten(fact.result), **configs[fact.trial_id]})
             elif isinstance(fact, TrialLaunched) and fact.attempt > 1:
                 self._rewinds[fact.trial_id][place] = fact.iteration
             elif isinstance(fact, TrialCreated):

@@ -1,0 +1,97 @@
+"""New trials: the searcher proposes a configuration, which is completed, checked and named."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tuner.errors import ResourceError, TunerError
+from tuner.experiment import naming
+from tuner.experiment.capacity import Capacity
+from tuner.experiment.events import TrialCreated
+from tuner.experiment.spec import ExperimentSpec
+from tuner.experiment.trial_table import TrialTable
+from tuner.search.searcher import Searcher
+
+_MOST_REJECTED = 1000
+
+
+class Proposals:
+    """Asks the searcher for trials, up to a number of them.
+
+    Args:
+        searcher: Proposes configurations.
+        num_trials: How many trials there are to be, None for no limit.
+
+    Attributes:
+        num_trials: The same; a restore may change it.
+    """
+
+    def __init__(self, searcher: Searcher, num_trials: int | None) -> None:
+        self.num_trials = num_trials
+        self._searcher = searcher
+        # Whether the searcher has said that it has no more.
+        self._exhausted = False
+        self._rejected_in_a_row = 0
+
+    def is_exhausted(self, num_created: int) -> bool:
+        """Whether there will be no more trials than those."""
+        return self._exhausted or (self.num_trials is not None and num_created >= self.num_trials)
+
+    def set_num_samples(self, num_samples: int) -> None:
+        """Changes how often the search space is sampled."""
+        self._searcher.set_num_samples(num_samples)
+        self.num_trials = self._searcher.total_samples(num_samples)
+        self._exhausted = False
+
+    def next(self, spec: ExperimentSpec, table: TrialTable, now: float) -> TrialCreated | None:
+        """The fact that there is one more trial; None if there is none to be had now.
+
+        Raises:
+            TunerError: The searcher breaks its contract.
+            ConfigError: A creator of names does.
+        """
+        number = len(table.trials)
+        if self.is_exhausted(number):
+            return None
+        config = self._searcher.suggest(naming.trial_id(spec, number))
+        if config is None:
+            return None
+        if config == Searcher.FINISHED:
+            self._exhausted = True
+            return None
+        if not isinstance(config, dict):
+            raise TunerError(
+                f"{type(self._searcher).__name__}.suggest returned {config!r:.100}; it must return "
+                "a dictionary, None, or Searcher.FINISHED"
+            )
+        suggestion: dict[str, Any] | None = None
+        if not self._searcher.fills_space:
+            suggestion = config
+            config = spec.param_space.completed(suggestion, seed=[spec.seed, number])
+        bundles = spec.bundles_for(config)
+        return naming.new_trial(spec, number, config, bundles, now, table.dirnames, suggestion)
+
+    def check_resources(
+        self, spec: ExperimentSpec, created: TrialCreated, capacity: Capacity
+    ) -> str | None:
+        """What a new trial asks for beyond all that there is, in words; None if it can be launched.
+
+        Raises:
+            ResourceError: Trials would go on to ask for too much, without an end.
+        """
+        missing = capacity.missing(created.bundles)
+        if missing is None:
+            self._rejected_in_a_row = 0
+            return None
+        if not spec.bundles_vary:
+            raise ResourceError(
+                f"every trial asks for {missing}: ask for less by with_resources, or run where "
+                "there is more"
+            )
+        self._rejected_in_a_row += 1
+        if self.num_trials is None and self._rejected_in_a_row >= _MOST_REJECTED:
+            raise ResourceError(
+                f"the last {_MOST_REJECTED} trials all asked for more than there is (the last one "
+                f"for {missing}), and num_samples=-1 sets no end to it; ask for less"
+            )
+        return missing
