@@ -173,6 +173,39 @@ def test_errored_trials_go_on_or_start_again_only_if_asked(tmp_path: Path) -> No
     assert (result.error, result.status) == (None, "TERMINATED")
 
 
+class Stateful(tune.Callback):
+    """Has a snapshot written at the end of every run."""
+
+    def get_state(self) -> str:
+        return "kept"
+
+
+@pytest.mark.parametrize("callbacks", [[], [Stateful()]], ids=["replayed", "from a snapshot"])
+def test_what_fail_fast_has_ended_goes_on_only_if_its_errors_do(
+    callbacks: list[tune.Callback], tmp_path: Path
+) -> None:
+    broken = tmp_path / "broken"
+    broken.touch()
+    results = tmp_path / "results"
+    fail_fast = tune.FailureConfig(fail_fast=True)
+    fit(
+        train,
+        results,
+        space={"broken": tune.grid_search(["", str(broken), ""])},
+        max_concurrent_trials=1,
+        run={"failure_config": fail_fast, "callbacks": callbacks},
+    )
+    broken.unlink()
+    path = experiment(results)
+    assert [result.status for result in tune.Tuner.restore(path).fit()] == ["TERMINATED", "ERROR"]
+    grid = tune.Tuner.restore(path, resume_errored=True).fit()
+    assert [steps(result) for result in grid] == [
+        [1, 2, 3, 4, 5],
+        [1, 2, 3, 4, 3, 4, 5],
+        [1, 2, 3, 4, 5],
+    ]
+
+
 def test_errored_trials_start_again_without_their_checkpoints(tmp_path: Path) -> None:
     broken = tmp_path / "broken"
     broken.touch()

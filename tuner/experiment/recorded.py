@@ -9,6 +9,7 @@ from tuner.experiment.capacity import Capacity
 from tuner.experiment.decisions import PAUSE, Decisions
 from tuner.experiment.events import (
     ExperimentChanged,
+    ExperimentEnded,
     ExperimentStarted,
     ExperimentStopping,
     Fact,
@@ -154,6 +155,8 @@ class RecordedExperiment:
             self._take_in_start(fact)
         elif isinstance(fact, ExperimentChanged):
             self._take_in_change(fact)
+        elif isinstance(fact, ExperimentEnded):
+            self._ended = True
 
     def _take_in_start(self, fact: ExperimentStarted) -> None:
         if not self._started:
@@ -162,7 +165,7 @@ class RecordedExperiment:
         self.stopper.on_restore(fact.time)
         self.capacity.used.clear()
         self._live.clear()
-        if self._ended or self._resumable_stop:
+        if self._resumable_stop:
             self.stop_reason = None
         self._resumable_stop = self._ended = False
         for trial in self.table.trials:
@@ -193,4 +196,6 @@ class RecordedExperiment:
         trial = self.table[fact.trial_id]
         was_finished = trial.is_finished()
         self.table.apply(fact)
+        if was_finished:
+            self.stop_reason = None  # it was asked for, so the experiment goes on
         self.decisions.on_requeue(trial, anew=fact.anew, was_finished=was_finished)

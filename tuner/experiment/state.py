@@ -370,7 +370,6 @@ class ExperimentState(RecordedExperiment):
         is_exhausted = self.proposals.is_exhausted(len(self.trials))
         if self.stop_reason is None and (waiting or not is_exhausted):
             return
-        self._ended = True
         reason = self.stop_reason or "all trials have ended"
         self._emit(ExperimentEnded(time=now, reason=reason, complete=not self._resumable_stop))
 
