@@ -10,8 +10,11 @@ BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check \
 	--constraint constraints.txt --config-settings editable_mode=compat
 
+# The Azure-compatible server of the tests; those that need it skip where it is not installed.
+AZURITE := 3.37.0
+
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench lint setup clean
+.PHONY: help demo test check bench lint setup azurite clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s%s\n", $$1, $$2}' Makefile
@@ -35,6 +38,8 @@ bench: setup ## Measure this library beside ray.tune; writes table and plot in b
 
 setup: .venv/dev.stamp ## Install everything that development needs into .venv
 
+azurite: .venv/azurite-$(AZURITE).stamp ## Install a server into .venv that some tests need (needs npm)
+
 clean: ## Remove what builds, tests and linters left; .venv stays
 	@rm -rf build dist tuner.egg-info benchmarks/out .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	@find . -name .venv -prune -o -type d -name __pycache__ -exec rm -rf {} +
@@ -53,3 +58,9 @@ clean: ## Remove what builds, tests and linters left; .venv stays
 	@echo "Installing the library and its development tools into .venv; this can take minutes"
 	@$(INSTALL) --editable '.[dev,bench]'
 	@touch .venv/demo.stamp $@
+
+.venv/azurite-$(AZURITE).stamp: | .venv/bin/python
+	@command -v npm >/dev/null || { echo "npm is not installed (Debian: nodejs and npm)" >&2; exit 1; }
+	@echo "Installing azurite into .venv"
+	@npm install --silent --no-audit --no-fund --global --prefix .venv azurite@$(AZURITE)
+	@touch $@

@@ -1,0 +1,205 @@
+"""Storage servers on this machine, which tests reach as users reach the ones of a cloud.
+
+The environment leads to them, so that every process of a test finds them by a plain URL.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http.client import HTTPConnection
+from pathlib import Path
+from typing import Any
+
+import fsspec
+import pytest
+from flaky_proxy import FlakyProxy
+
+from tuner.execution.process import die_with_parent
+
+START_TIMEOUT_S = 60.0
+S3_KEY, S3_SECRET = "test-key", "test-secret"
+AZURE_ACCOUNT = "devstoreaccount1"  # azurite knows this one, and its key is the same everywhere
+AZURE_KEY = (
+    "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
+)
+
+
+@dataclass(frozen=True)
+class Bucket:
+    """A fresh bucket (or container, as Azure calls it) for one test.
+
+    Attributes:
+        url: What a user gives as `storage_path`: `s3://…` or `az://…`.
+        port: Where the server listens on 127.0.0.1.
+        options: What a filesystem takes instead of the environment.
+    """
+
+    url: str
+    port: int
+    options: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        """The bucket's name, with which paths on a filesystem begin."""
+        return self.url.partition("://")[2]
+
+    def filesystem(self) -> fsspec.AbstractFileSystem:
+        """A filesystem past all proxies that sees what a new process would see."""
+        return fsspec.filesystem(
+            self.url.partition("://")[0],
+            skip_instance_cache=True,
+            use_listings_cache=False,
+            **self.options,
+        )
+
+
+@pytest.fixture(scope="session")
+def moto_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    """The port of a running `moto_server`, which speaks S3."""
+    pytest.importorskip("moto")
+    pytest.importorskip("s3fs")
+    port = _free_port()
+    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    with _running(command, port, tmp_path_factory.mktemp("moto")):
+        yield port
+
+
+@pytest.fixture(scope="session")
+def azurite_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    """The port of a running azurite, which speaks Azure's blob storage."""
+    pytest.importorskip("adlfs")
+    azurite = shutil.which("azurite-blob", path=f"{sys.prefix}/bin:{os.environ['PATH']}")
+    if azurite is None or shutil.which("node") is None:
+        pytest.skip("azurite is not installed: make azurite")
+    port = _free_port()
+    command = [azurite, "--blobHost", "127.0.0.1", "--blobPort", str(port)]
+    command += ["--inMemoryPersistence", "--skipApiVersionCheck", "--disableTelemetry", "--silent"]
+    with _running(command, port, tmp_path_factory.mktemp("azurite")):
+        yield port
+
+
+@pytest.fixture
+def s3_server(moto_port: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bucket]:
+    """An empty S3 bucket, to which the environment leads."""
+    _lead_to_s3(moto_port, monkeypatch)
+    endpoint = f"http://127.0.0.1:{moto_port}"
+    options = {"endpoint_url": endpoint, "key": S3_KEY, "secret": S3_SECRET}
+    yield from _fresh_bucket("s3", moto_port, options)
+
+
+@pytest.fixture
+def azure_server(azurite_port: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bucket]:
+    """An empty container of Azure's blob storage, to which the environment leads."""
+    _lead_to_azure(azurite_port, monkeypatch)
+    options = {"connection_string": _connection_string(azurite_port)}
+    yield from _fresh_bucket("az", azurite_port, options)
+
+
+@pytest.fixture
+def s3_proxy(s3_server: Bucket, monkeypatch: pytest.MonkeyPatch) -> Iterator[FlakyProxy]:
+    """A proxy in front of `s3_server`, to which the environment leads from here on."""
+    with FlakyProxy(s3_server.port) as proxy:
+        _lead_to_s3(proxy.port, monkeypatch)
+        _forget_filesystems("s3")
+        yield proxy
+
+
+@pytest.fixture
+def azure_proxy(azure_server: Bucket, monkeypatch: pytest.MonkeyPatch) -> Iterator[FlakyProxy]:
+    """A proxy in front of `azure_server`, to which the environment leads from here on."""
+    with FlakyProxy(azure_server.port) as proxy:
+        _lead_to_azure(proxy.port, monkeypatch)
+        _forget_filesystems("az")
+        yield proxy
+
+
+def _lead_to_s3(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{port}")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", S3_KEY)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", S3_SECRET)
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    monkeypatch.setenv("AWS_CONFIG_FILE", os.devnull)
+
+
+def _lead_to_azure(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith("AZURE_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AZURE_STORAGE_CONNECTION_STRING", _connection_string(port))
+
+
+def _connection_string(port: int) -> str:
+    return (
+        f"DefaultEndpointsProtocol=http;AccountName={AZURE_ACCOUNT};AccountKey={AZURE_KEY};"
+        f"BlobEndpoint=http://127.0.0.1:{port}/{AZURE_ACCOUNT};"
+    )
+
+
+def _fresh_bucket(protocol: str, port: int, options: dict[str, Any]) -> Iterator[Bucket]:
+    bucket = Bucket(f"{protocol}://test-{uuid.uuid4().hex[:12]}", port, options)
+    bucket.filesystem().mkdir(bucket.name)
+    _forget_filesystems(protocol)
+    yield bucket
+    _forget_filesystems(protocol)
+
+
+def _forget_filesystems(protocol: str) -> None:
+    """fsspec keeps filesystems by their arguments, and the environment is not among them."""
+    fsspec.get_filesystem_class(protocol).clear_instance_cache()
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port: int = server.getsockname()[1]
+        return port
+
+
+@contextmanager
+def _running(command: list[str], port: int, folder: Path) -> Iterator[None]:
+    """A server that runs within the block, and writes nowhere but in its folder."""
+    with open(folder / "output", "wb") as output:
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            cwd=folder,
+            env={**os.environ, "TMPDIR": str(folder)},
+            preexec_fn=functools.partial(die_with_parent, os.getpid(), signal.SIGTERM),
+        )
+    try:
+        _wait_until_it_answers(process, port, folder / "output")
+        yield
+    finally:
+        process.kill()
+        process.wait()
+
+
+def _wait_until_it_answers(process: subprocess.Popen[bytes], port: int, output: Path) -> None:
+    deadline = time.monotonic() + START_TIMEOUT_S
+    while True:
+        connection = HTTPConnection("127.0.0.1", port, timeout=5)
+        try:
+            connection.request("GET", "/")
+            connection.getresponse()
+            return
+        except OSError as error:
+            late = time.monotonic() > deadline
+            if late or process.poll() is not None:
+                text = f"{process.args} does not answer: {error}\n{output.read_text()}"
+                raise RuntimeError(text) from error
+        finally:
+            connection.close()
+        time.sleep(0.02)
