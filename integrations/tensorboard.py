@@ -7,7 +7,6 @@ import importlib.util
 import logging
 import os
 import re
-import socket
 import struct
 import sys
 import time
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from tuner.errors import MissingDependencyError
 from tuner.flatten import flatten
+from tuner.layout import EVENTS_PREFIX
 from tuner.recording.file_logger import FileLogger
 from tuner.recording.files import LogFile
 from tuner.result_fields import without_config
@@ -72,7 +72,7 @@ class TBXLoggerCallback(FileLogger):
 
     def log_trial_start(self, trial: Trial) -> None:
         began = trial.start_time or 0.0
-        name = f"events.out.tfevents.{began:.0f}.{socket.gethostname()}"
+        name = f"{EVENTS_PREFIX}{began:.0f}.{trial.trial_id}"
         file = self.files.open(os.path.join(trial.path, name), fresh=not trial.last_result)
         self._runs[trial.trial_id] = _Run(file, trial)
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tuner import codec
-from tuner.config import CheckpointConfig
+from tuner.config import CheckpointConfig, SyncConfig
 from tuner.execution.protocol import Assignment
 from tuner.execution.seeding import derive_seed
 from tuner.experiment.commands import Launch
@@ -26,6 +26,7 @@ class AssignmentFactory:
         checkpoint_config: When class trainables are saved.
         log_to_file: Names of the files for standard output and error; None for the console.
         keep_workers: Whether a worker takes further trials.
+        upload_timeout_s: Seconds that one upload of a checkpoint may take.
     """
 
     experiment_name: str
@@ -33,12 +34,15 @@ class AssignmentFactory:
     checkpoint_config: CheckpointConfig
     log_to_file: tuple[str, str] | None
     keep_workers: bool
+    upload_timeout_s: float = SyncConfig.sync_timeout
 
     def make(self, launch: Launch) -> Assignment:
         """The assignment for one launch."""
         trial = launch.trial
+        storage = trial.storage
+        if storage is not None:
+            storage = storage.child(trial.dirname) if storage.is_shared else None
         stdout, stderr = self.log_to_file or (None, None)
-        checkpoint = launch.checkpoint
         return Assignment(
             trial_id=trial.trial_id,
             trial_name=trial.trial_name,
@@ -46,12 +50,14 @@ class AssignmentFactory:
             attempt=launch.attempt,
             config=codec.encode_exact(trial.config),
             path=trial.path,
-            checkpoint=os.path.join(trial.path, checkpoint) if checkpoint else None,
+            checkpoint=trial.checkpoint_named(launch.checkpoint) if launch.checkpoint else None,
             next_checkpoint=trial.next_checkpoint,
             progress=launch.progress,
             bundles=trial.bundles,
             seed=derive_seed(self.seed, trial.number, launch.attempt),
             num_threads=max(1, math.floor(trial.bundles[0].get("CPU", 1))),
+            storage=storage,
+            upload_timeout_s=self.upload_timeout_s,
             checkpoint_frequency=self.checkpoint_config.checkpoint_frequency,
             checkpoint_at_end=bool(self.checkpoint_config.checkpoint_at_end),
             stdout=os.path.join(trial.path, stdout) if stdout else None,

@@ -18,7 +18,7 @@ from tuner.callbacks.dispatch import CallbackDispatch
 from tuner.console.console import Console
 from tuner.console.status import ExperimentInfo, ExperimentStatus
 from tuner.errors import TunerError
-from tuner.execution.attempt import staged_path
+from tuner.execution.checkpoint_store import staged_path
 from tuner.execution.executor import Job, TrialExecutor
 from tuner.experiment.best import find_best
 from tuner.experiment.commands import (
@@ -143,6 +143,7 @@ class Controller:
         self._callbacks.end_step()
         if time.monotonic() >= self._console.due():
             self._console.refresh(self._status())
+        self._journal.step()
         self._snapshots.step(self._journal.num_bytes)
         self._check_progress()
 
@@ -170,12 +171,11 @@ class Controller:
         elif isinstance(command, EndAttempt):
             self._executor.end(command.trial_id, command.attempt)
         elif isinstance(command, CommitCheckpoint):
-            path = command.trial.path
-            staged = staged_path(path, command.name, command.attempt)
-            failpoints.reach(failpoints.CHECKPOINT_RENAME)
-            os.rename(staged, os.path.join(path, command.name))
+            _commit(command.trial, command.name, command.attempt)
         elif isinstance(command, DeleteCheckpoint):
-            _remove(os.path.join(command.trial.path, command.name))
+            path = os.path.join(command.trial.path, command.name)
+            if command.trial.storage is None or os.path.exists(path):
+                _remove(path)
         elif isinstance(command, DiscardStaged):
             staged = staged_path(glob.escape(command.trial.path), "*", command.attempt)
             for path in glob.glob(staged):
@@ -222,6 +222,8 @@ class Controller:
         due = self._console.due()
         if due != math.inf:
             waits.append(due - time.monotonic())
+        if self._journal.due != math.inf:
+            waits.append(self._journal.due - time.monotonic())
         deadline = self._state.deadline
         if deadline is not None:
             waits.append(deadline - time.time())
@@ -264,6 +266,14 @@ class Controller:
             running=[*state.running_trials],
             scheduler_debug=state.scheduler.debug_string(),
         )
+
+
+def _commit(trial: Trial, name: str, attempt: int) -> None:
+    """Gives a staged checkpoint its name, unless the worker has brought it to remote storage."""
+    staged = staged_path(trial.path, name, attempt)
+    failpoints.reach(failpoints.CHECKPOINT_RENAME)
+    if trial.storage is None or os.path.exists(staged):
+        os.rename(staged, os.path.join(trial.path, name))
 
 
 def _remove(path: str) -> None:

@@ -14,7 +14,7 @@ from tuner.experiment.snapshots import random_state
 logger = logging.getLogger(__name__)
 
 MAX_STORED_TRAINABLE_BYTES = 64 * 1024 * 1024
-DISPENSABLE = frozenset({"callbacks", "progress_reporter", "executor", "storage_filesystem"})
+DISPENSABLE = frozenset({"callbacks", "progress_reporter", "executor"})
 """Fields of the configs that a restore can do without."""
 
 
@@ -55,7 +55,8 @@ def pickled(
         "trainable": _pickled_trainable(trainable),
         "param_space": _pickled_space(param_space),
         "tune_config": _pickled_config(tune_config),
-        "run_config": _pickled_config(run_config),
+        # Where it lies is known to whoever restores it; a filesystem may hold credentials.
+        "run_config": _pickled_config(dataclasses.replace(run_config, storage_filesystem=None)),
         "random_state": random_state(),
     }
     return pickle.dumps(parts)

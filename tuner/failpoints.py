@@ -22,6 +22,7 @@ SNAPSHOT = "in the middle of a snapshot"
 RECORDING = "in the middle of recording"
 REBUILT = "in the middle of a restore"
 RESUMED = "at the end of a restore"
+UPLOAD = "before the upload of a segment"
 
 _name, _, _times = os.environ.get(VARIABLE, "").partition(":")
 _left = int(_times or 1)

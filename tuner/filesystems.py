@@ -181,3 +181,24 @@ def _from_url(url: str) -> tuple[Any, str]:
             "pass a local path, or a URL whose protocol fsspec knows, such as s3:// or gs://"
         ) from error
     return filesystem, path
+
+
+def upload_files(filesystem: AbstractFileSystem, sources: list[str], targets: list[str]) -> None:
+    """Copies local files, several at a time where the filesystem can."""
+    if sources:
+        filesystem.put(sources, targets)
+
+
+def upload_tree(filesystem: AbstractFileSystem, source: str, path: str) -> None:
+    """Copies all files below the local directory `source` to below `path`."""
+    sources = [os.path.join(root, name) for root, _, names in os.walk(source) for name in names]
+    targets = [join(path, os.path.relpath(each, source)) for each in sources]
+    upload_files(filesystem, sources, targets)
+
+
+def remove_tree(filesystem: AbstractFileSystem, path: str) -> None:
+    """Removes a file, or a directory with all that is below it; nothing is no error."""
+    try:
+        filesystem.rm(path, recursive=True)
+    except FileNotFoundError:
+        return

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import functools
-import os
 import pickle
-from collections.abc import Iterator
+from contextlib import nullcontext
 from typing import Any
 
 from tuner.checkpoint import Checkpoint
@@ -16,36 +15,49 @@ from tuner.experiment.trial import ERROR, SavedCheckpoint, Trial
 from tuner.experiment.trial_table import TrialTable
 from tuner.result import Result
 from tuner.result_grid import ResultGrid
+from tuner.storage.staging import viewed
+from tuner.storage.storage import Storage
 
 
-def gather(table: TrialTable, metric: Any, mode: Any) -> ResultGrid:
-    """The results of all trials, in order of creation."""
+def gather(table: TrialTable, metric: Any, mode: Any, storage: Storage | None = None) -> ResultGrid:
+    """The results of all trials, in order of creation.
+
+    Args:
+        table: The trials.
+        metric: What the best result is chosen by.
+        mode: `"min"` or `"max"`.
+        storage: The experiment's folder on remote storage if all of it is there, None for the
+            folder on this machine.
+    """
     return ResultGrid(
-        [_result(trial, table.ranked_checkpoints(trial)) for trial in table.trials],
-        experiment_path=table.experiment_path,
+        [_result(trial, table.ranked_checkpoints(trial), storage) for trial in table.trials],
+        experiment_path=table.experiment_path if storage is None else storage.path,
+        filesystem=None if storage is None else storage.filesystem,
         metric=metric,
         mode=mode,
     )
 
 
-def _result(trial: Trial, checkpoints: list[SavedCheckpoint]) -> Result:
-    saved = [
-        (Checkpoint(os.path.join(trial.path, kept.name)), kept.progress.iteration)
-        for kept in checkpoints
-    ]
+def _result(trial: Trial, checkpoints: list[SavedCheckpoint], storage: Storage | None) -> Result:
+    folder = None if storage is None else storage.child(trial.dirname)
+
+    def checkpoint(name: str) -> Checkpoint:
+        return trial.checkpoint_named(name) if folder is None else folder.checkpoint(name)
+
     metrics = trial.last_result
     if metrics:
         metrics = {**metrics, "experiment_tag": trial.experiment_tag}
     return Result(
         metrics=metrics,
         config=trial.config,
-        path=trial.path,
-        checkpoint=trial.checkpoint,
+        path=trial.path if folder is None else folder.path,
+        filesystem=None if folder is None else folder.filesystem,
+        checkpoint=checkpoint(trial.checkpoints[-1].name) if trial.checkpoints else None,
         error=_trial_error(trial),
         status=trial.status,
         metric_analysis=trial.metric_analysis,
-        checkpoints=saved,
-        history=functools.partial(_history, trial.experiment_path, trial.trial_id),
+        checkpoints=[(checkpoint(each.name), each.progress.iteration) for each in checkpoints],
+        history=functools.partial(_history, storage or trial.experiment_path, trial.trial_id),
     )
 
 
@@ -69,9 +81,12 @@ def _exception(pickled: bytes | None) -> BaseException | None:
     return cause if isinstance(cause, BaseException) else None
 
 
-def _history(experiment_path: str, trial_id: str) -> Iterator[dict[str, Any]]:
+def _history(experiment: Storage | str, trial_id: str) -> list[dict[str, Any]]:
     """A trial's results from the journal, for when no logger has written them."""
-    for fact in JournalReader(experiment_path, unpickle=False).read_all():
-        if isinstance(fact, TrialResult) and fact.trial_id == trial_id:
-            settle(fact)
-            yield fact.result
+    rows = []
+    with nullcontext(experiment) if isinstance(experiment, str) else viewed(experiment) as path:
+        for fact in JournalReader(path, unpickle=False).read_all():
+            if isinstance(fact, TrialResult) and fact.trial_id == trial_id:
+                settle(fact)
+                rows.append(fact.result)
+    return rows

@@ -15,3 +15,13 @@ PARAMS_PICKLE = "params.pkl"
 ERROR_FILE = "error.txt"
 
 FILES_OF_A_TRIAL = (RESULT_FILE, PROGRESS_FILE, PARAMS_FILE, PARAMS_PICKLE, ERROR_FILE)
+
+UPLOADS_FILE = "uploads.json"
+"""In the journal's folder: how much of the experiment is on the remote storage."""
+
+EVENTS_PREFIX = "events.out.tfevents."
+
+
+def is_written_by_loggers(name: str) -> bool:
+    """Whether a file in a trial's folder can be written anew from the journal."""
+    return name in FILES_OF_A_TRIAL or name.startswith(EVENTS_PREFIX)

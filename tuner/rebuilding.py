@@ -9,13 +9,15 @@ import shutil
 from dataclasses import dataclass
 from typing import Any
 
-from tuner.execution.attempt import staged_path
+from tuner.execution.checkpoint_store import staged_path
 from tuner.experiment.journal import JournalReader, Position
 from tuner.experiment.snapshots import load_latest, random_state, set_random_state
 from tuner.experiment.state import ExperimentState
 from tuner.experiment.trial import Trial
 from tuner.experiment.trial_table import TrialTable
 from tuner.plan import Plan
+from tuner.storage.storage import Storage
+from tuner.trial_folder import TrialFolder
 
 logger = logging.getLogger(__name__)
 
@@ -43,13 +45,18 @@ class Rebuilt:
 
 
 def rebuild(
-    plan: Plan, path: str, taken_dirnames: frozenset[str], random_at_start: dict[str, Any]
+    plan: Plan,
+    path: str,
+    storage: Storage | None,
+    taken_dirnames: frozenset[str],
+    random_at_start: dict[str, Any],
 ) -> Rebuilt:
     """Loads the last snapshot and replays what the journal has beyond it.
 
     Args:
         plan: The run as it was planned.
-        path: The experiment's folder.
+        path: The experiment's folder on this machine.
+        storage: Its folder on remote storage, None without one.
         taken_dirnames: What lies in it.
         random_at_start: The global streams of random numbers when the run began.
 
@@ -59,12 +66,12 @@ def rebuild(
     spec = plan.spec(path, taken_dirnames)
     snapshot = load_latest(path)
     if snapshot is None:
-        table = TrialTable(path, plan.retention)
+        table = TrialTable(path, plan.retention, storage)
         state = ExperimentState(spec, table, plan.searcher, plan.scheduler, plan.stopper)
     else:
         state = snapshot.state
         state.spec = spec
-        state.table.relocate(path)
+        state.table.relocate(path, storage)
     reader = JournalReader(path, snapshot.position if snapshot else None)
     undisturbed = random_state()
     set_random_state(snapshot.random_state if snapshot else random_at_start)
@@ -86,23 +93,31 @@ def rebuild(
 def complete_checkpoints(table: TrialTable) -> None:
     """Does what the journal says of checkpoints and a killed controller had no time for."""
     for trial in table.trials:
-        if trial.next_checkpoint and os.path.isdir(trial.path):
-            _complete_checkpoints(trial)
+        if not trial.next_checkpoint or (trial.storage and trial.is_finished()):
+            continue
+        here = set(os.listdir(trial.path)) if os.path.isdir(trial.path) else set()
+        _complete_checkpoints(trial, here, _names_on_storage(trial))
 
 
-def _complete_checkpoints(trial: Trial) -> None:
-    names = set(os.listdir(trial.path))
+def _complete_checkpoints(trial: Trial, here: set[str], elsewhere: set[str]) -> None:
     for saved in [*trial.checkpoints]:
         staged = staged_path(trial.path, saved.name, trial.attempt)
-        if saved.name in names:
+        if saved.name in here | elsewhere:
             continue
-        if os.path.basename(staged) in names:
+        if os.path.basename(staged) in here:
             os.rename(staged, os.path.join(trial.path, saved.name))
         else:
             logger.warning("%s: %s is missing, and is not used", trial.path, saved.name)
             trial.checkpoints.remove(saved)
     kept = {saved.name for saved in trial.checkpoints}
-    for name in names - kept:
+    for name in here - kept:
         whole = _CHECKPOINT.fullmatch(name)
         if _STAGED.fullmatch(name) or (whole and int(whole[1]) < trial.next_checkpoint):
             shutil.rmtree(os.path.join(trial.path, name), ignore_errors=True)
+
+
+def _names_on_storage(trial: Trial) -> set[str]:
+    if trial.storage is None or not trial.storage.is_shared:
+        return set()
+    folder = trial.storage.child(trial.dirname)
+    return set(TrialFolder(folder.path, folder.fs).checkpoint_names())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import time
 from collections.abc import Callable
@@ -17,7 +18,6 @@ from tuner.console.console import Console
 from tuner.controller import Controller, Parts
 from tuner.experiment.commands import Command
 from tuner.experiment.events import ExperimentChanged, Fact
-from tuner.experiment.folder import ExperimentFolder
 from tuner.experiment.journal import JournalWriter
 from tuner.experiment.snapshots import (
     Snapshot,
@@ -33,6 +33,8 @@ from tuner.rebuilding import complete_checkpoints, rebuild
 from tuner.recording.defaults import split_callbacks
 from tuner.recording.process import RecorderProcess
 from tuner.result_grid import ResultGrid
+from tuner.storage.home import Home
+from tuner.storage.storage import Storage
 from tuner.stored_run import StoredRun
 from tuner.version import __version__
 
@@ -67,43 +69,49 @@ class Changes:
         )
 
 
-def run_new(plan: Plan, folder: ExperimentFolder) -> ResultGrid:
+def run_new(plan: Plan, home: Home) -> ResultGrid:
     """Runs a new experiment to its end, and waits for its files to be complete."""
-    spec = plan.spec(folder.path, folder.entries())
-    table = TrialTable(folder.path, plan.retention)
+    path = home.path
+    spec = plan.spec(path, home.entries())
+    table = TrialTable(path, plan.retention, home.storage)
     state = ExperimentState(spec, table, plan.searcher, plan.scheduler, plan.stopper)
-    moved = folder.begin(plan.description(os.path.basename(folder.path)), plan.content)
-    run = _Run(plan, folder.path, state, JournalWriter(folder.path))
-    if moved is not None:
-        run.console.message(f"An earlier run of this name is kept in {moved}")
+    moved = home.begin(plan.description(os.path.basename(path)), plan.content)
+    run = _Run(
+        plan, home, state, JournalWriter(path, segment_period_s=_segment_period_s(plan, home))
+    )
+    for each in moved:
+        run.console.message(f"An earlier run of this name is kept in {each}")
     return run.to_end(lambda now: state.start(now, __version__))
 
 
 def run_restored(
     plan: Plan,
-    folder: ExperimentFolder,
+    home: Home,
     stored: StoredRun,
     resume_config: ResumeConfig,
     changes: Changes,
 ) -> ResultGrid:
     """Goes on with an experiment to its end, and waits for its files to be complete."""
-    folder.resume()
-    rebuilt = rebuild(plan, folder.path, folder.entries(), stored.random_state)
+    home.resume()
+    rebuilt = rebuild(plan, home.path, home.storage, home.entries(), stored.random_state)
     state = rebuilt.state
     failpoints.reach(failpoints.REBUILT)
+    home.fetch_files(trial.dirname for trial in state.trials if not trial.is_finished())
     complete_checkpoints(state.table)
     set_random_state(rebuilt.random_state)
-    journal = JournalWriter(folder.path, rebuilt.position)
-    run = _Run(plan, folder.path, state, journal, replayed_bytes=rebuilt.replayed_bytes)
+    journal = JournalWriter(
+        home.path, rebuilt.position, segment_period_s=_segment_period_s(plan, home)
+    )
+    run = _Run(plan, home, state, journal, replayed_bytes=rebuilt.replayed_bytes)
     run.callbacks.set_states(rebuilt.callbacks or [])
     failpoints.reach(failpoints.RESUMED)
     return run.to_end(lambda now: state.resume(now, __version__, resume_config, changes.fact(now)))
 
 
-def stored_results(plan: Plan, stored: StoredRun) -> ResultGrid:
+def stored_results(plan: Plan, stored: StoredRun, storage: Storage | None) -> ResultGrid:
     """The results in an experiment's folder as they are; nothing is run or changed."""
-    rebuilt = rebuild(plan, stored.path, frozenset(), stored.random_state)
-    return _gathered(plan, rebuilt.state)
+    rebuilt = rebuild(plan, stored.path, storage, frozenset(), stored.random_state)
+    return _gathered(plan, rebuilt.state, storage)
 
 
 class _Run:
@@ -112,13 +120,15 @@ class _Run:
     def __init__(
         self,
         plan: Plan,
-        path: str,
+        home: Home,
         state: ExperimentState,
         journal: JournalWriter,
         *,
         replayed_bytes: int = 0,
     ) -> None:
-        config, name = plan.run_config, os.path.basename(path)
+        config, path = plan.run_config, home.path
+        name = os.path.basename(path)
+        outputs = log_files(config.log_to_file)
         here, loggers = split_callbacks(config.callbacks or [])
         for callback in here:
             callback.setup(
@@ -132,9 +142,11 @@ class _Run:
             verbose, config.progress_reporter, live=plan.executor.max_running != 1
         )
         self._plan = plan
+        self._home = home
+        self._uploads = home.upload_plan(config.sync_config, outputs or (), plan.retention)
         self._state = state
         self._journal = journal
-        self._recorder = RecorderProcess(path, loggers)
+        self._recorder = RecorderProcess(path, loggers, self._uploads)
         snapshots = SnapshotWriter(
             path,
             self._snapshot,
@@ -152,23 +164,28 @@ class _Run:
                     experiment_name=name,
                     seed=plan.seed,
                     checkpoint_config=config.checkpoint_config,
-                    log_to_file=log_files(config.log_to_file),
+                    log_to_file=outputs,
                     keep_workers=plan.tune_config.reuse_actors,
+                    upload_timeout_s=config.sync_config.sync_timeout,
                 ),
-                info=plan.info(name, path, time.time(), state.num_trials),
+                info=plan.info(name, home.url, time.time(), state.num_trials),
                 snapshots=snapshots,
             ),
             plan.trainable,
         )
 
     def to_end(self, opening: Callable[[float], tuple[list[Fact], list[Command]]]) -> ResultGrid:
+        timeout_s = RECORDING_TIMEOUT_S
+        if self._uploads is not None:
+            timeout_s += 2 * self._uploads.config.sync_timeout
         self._recorder.start()
         try:
             self._controller.run(opening)
         finally:
-            for message in self._recorder.finish(RECORDING_TIMEOUT_S):
+            for message in self._recorder.finish(timeout_s):
                 logger.error("%s", message)
-        return _gathered(self._plan, self._state)
+            storage = self._home.complete(self._uploads, self._journal.position.seq)
+        return _gathered(self._plan, self._state, storage)
 
     def _snapshot(self) -> Snapshot:
         return Snapshot(
@@ -179,5 +196,10 @@ class _Run:
         )
 
 
-def _gathered(plan: Plan, state: ExperimentState) -> ResultGrid:
-    return gather(state.table, plan.tune_config.metric, plan.tune_config.mode)
+def _segment_period_s(plan: Plan, home: Home) -> float:
+    """How old a segment of the journal gets: an upload needs it closed."""
+    return plan.run_config.sync_config.sync_period / 2 if home.storage else math.inf
+
+
+def _gathered(plan: Plan, state: ExperimentState, storage: Storage | None) -> ResultGrid:
+    return gather(state.table, plan.tune_config.metric, plan.tune_config.mode, storage)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _CHECKPOINT_NAME = re.compile(r"checkpoint_\d+")
+_UPLOADING = re.compile(r"\.(checkpoint_\d+)\.attempt\d+")
 
 
 class TrialFolder:
@@ -68,8 +69,10 @@ class TrialFolder:
         return None if content is None else content.decode(errors="replace")
 
     def checkpoint_names(self) -> list[str]:
-        """The names of the checkpoints' directories, oldest first."""
-        names = [name for name in self._names if _CHECKPOINT_NAME.fullmatch(name)]
+        """The names of the checkpoints' directories, oldest first, without incomplete ones."""
+        names = {name for name in self._names if _CHECKPOINT_NAME.fullmatch(name)}
+        if self._fs is not None:
+            names -= {match[1] for match in map(_UPLOADING.fullmatch, self._names) if match}
         return sorted(names, key=lambda name: int(name.rpartition("_")[2]))
 
     def exists(self) -> bool:
@@ -82,7 +85,10 @@ class TrialFolder:
 
     @cached_property
     def _names(self) -> list[str]:
-        return list_names(self._fs, self._path)
+        try:
+            return list_names(self._fs, self._path)
+        except FileNotFoundError:
+            return []
 
     def _read(self, name: str) -> bytes | None:
         return read_bytes(self._fs, join(self._path, name))

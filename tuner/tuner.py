@@ -8,16 +8,19 @@ from datetime import timedelta
 from typing import Any
 
 from tuner.config import ResumeConfig, RunConfig, TuneConfig
-from tuner.errors import ConfigError, StorageError, TunerError
+from tuner.errors import ConfigError, TunerError
 from tuner.execution.loading import is_loading
 from tuner.execution.process import open_standard_descriptors
-from tuner.experiment.folder import ExperimentFolder, default_storage_path, new_folder
+from tuner.experiment.folder import default_storage_path, new_folder
 from tuner.flatten import flatten
 from tuner.plan import Plan, make_plan
 from tuner.result_grid import ResultGrid
 from tuner.running import Changes, run_new, run_restored, stored_results
 from tuner.search_space.variants import SearchSpace
 from tuner.stoppers.limits import Limits
+from tuner.storage.home import Home
+from tuner.storage.staging import exists, stage
+from tuner.storage.storage import Storage, locate, new_child
 from tuner.stored_run import StoredRun, has_stored_run, load_stored_run
 from tuner.trainable.registry import get_trainable
 from tuner.trainable.trainable import is_trainable_class
@@ -72,6 +75,7 @@ class Tuner:
         Limits(self._run_config.stop)
         self._results: ResultGrid | None = None
         self._stored: StoredRun | None = None
+        self._storage: Storage | None = None
         self._resume_config = ResumeConfig()
         self._changes = Changes()
 
@@ -119,7 +123,8 @@ class Tuner:
             StorageError: There is no experiment, or it cannot be read.
             ConfigError: An argument cannot work.
         """
-        stored = load_stored_run(os.path.abspath(os.path.expanduser(os.fspath(path))))
+        storage, local = locate(path, storage_filesystem)
+        stored = load_stored_run(local if storage is None else stage(storage))
         tuner = cls(
             stored.trainable if trainable is None else trainable,
             param_space=stored.param_space if param_space is None else param_space,
@@ -131,6 +136,7 @@ class Tuner:
         if param_space is not None:
             _check_same_keys(param_space, stored.param_space)
         tuner._stored = stored
+        tuner._storage = storage
         tuner._resume_config = _resume_config(
             resume_config, resume_unfinished, resume_errored, restart_errored
         )
@@ -140,7 +146,8 @@ class Tuner:
     @classmethod
     def can_restore(cls, path: str | os.PathLike[str], storage_filesystem: Any = None) -> bool:
         """Whether there is an experiment that `restore` can go on with."""
-        return has_stored_run(os.path.abspath(os.path.expanduser(os.fspath(path))))
+        storage, local = locate(path, storage_filesystem)
+        return has_stored_run(local) if storage is None else exists(storage)
 
     def fit(self) -> ResultGrid:
         """Runs all trials and returns their results.
@@ -159,17 +166,15 @@ class Tuner:
             )
         open_standard_descriptors()
         plan = self._plan(trainable_label)
-        folder = self._folder(trainable_label)
+        home = self._home(trainable_label)
         try:
             if self._stored is None:
-                self._results = run_new(plan, folder)
+                self._results = run_new(plan, home)
             else:
                 changes, self._changes = self._changes, Changes()
-                self._results = run_restored(
-                    plan, folder, self._stored, self._resume_config, changes
-                )
+                self._results = run_restored(plan, home, self._stored, self._resume_config, changes)
         finally:
-            folder.release()
+            home.release()
         if self._run_config.failure_config.fail_fast == "raise" and self._results.errors:
             raise self._results.errors[0]
         return self._results
@@ -181,7 +186,8 @@ class Tuner:
             TunerError: `fit()` was not called.
         """
         if self._results is None and self._stored is not None:
-            return stored_results(self._plan(self._stored.trainable_name), self._stored)
+            plan = self._plan(self._stored.trainable_name)
+            return stored_results(plan, self._stored, self._storage)
         if self._results is None:
             raise TunerError("Tuner: get_results() has nothing to return yet; call fit() first")
         return self._results
@@ -204,25 +210,21 @@ class Tuner:
             id_prefix=stored.id_prefix if stored else None,
         )
 
-    def _folder(self, trainable_label: str) -> ExperimentFolder:
+    def _home(self, trainable_label: str) -> Home:
         if self._stored is not None:
-            return ExperimentFolder(self._stored.path)
-        storage, name = self._storage_path(), self._run_config.name
-        if name is not None:
-            return ExperimentFolder(os.path.join(storage, name))
-        when = time.strftime("%Y-%m-%d_%H-%M-%S")
-        return ExperimentFolder(new_folder(storage, f"{trainable_label}_{when}"))
-
-    def _storage_path(self) -> str:
-        given = self._run_config.storage_path
-        path = default_storage_path() if given is None else os.fspath(given)
-        path = path.removeprefix("file://")
-        if "://" in path or self._run_config.storage_filesystem is not None:
-            raise StorageError(
-                f"RunConfig: storage_path={path!r}: this version writes to local folders only; "
-                "give a folder"
-            )
-        return os.path.abspath(os.path.expanduser(path))
+            return Home(self._stored.path, self._storage)
+        config = self._run_config
+        given = default_storage_path() if config.storage_path is None else config.storage_path
+        storage, local = locate(given, config.storage_filesystem)
+        name = config.name
+        if name is None:
+            name = f"{trainable_label}_{time.strftime('%Y-%m-%d_%H-%M-%S')}"
+            if storage is None:
+                return Home(new_folder(local, name), None)
+            return Home(None, new_child(storage, name))
+        if storage is None:
+            return Home(os.path.join(local, name), None)
+        return Home(None, storage.child(name))
 
     def _check_checkpoint_config(self) -> None:
         config = self._run_config.checkpoint_config

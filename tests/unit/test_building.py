@@ -102,7 +102,7 @@ def test_an_assignment_says_all_that_a_worker_needs() -> None:
     first = factory.make(Launch(trial, 1, None, Progress()))
     second = factory.make(Launch(trial, 2, "checkpoint_000001", Progress(iteration=5)))
     assert first.checkpoint is None
-    assert second.checkpoint == "/e/t/checkpoint_000001"
+    assert second.checkpoint == tune.Checkpoint("/e/t/checkpoint_000001")
     assert (first.stdout, first.stderr) == ("/e/t/stdout", "/e/t/stderr")
     assert (first.num_threads, first.checkpoint_frequency, first.keep_worker) == (3, 4, True)
     assert first.seed != second.seed
@@ -174,12 +174,13 @@ def test_a_tuner_checks_its_arguments(
 @pytest.mark.parametrize(
     ("run", "error", "words"),
     [
-        ({"storage_path": "s3://bucket/x"}, StorageError, "writes to local folders only"),
+        ({"storage_path": "s4://bucket/x"}, ConfigError, "s4://bucket/x.* cannot be used"),
+        ({"storage_path": "memory://"}, ConfigError, "names no folder"),
         ({"executor": "ray"}, ConfigError, "executor='ray' is not available in this version"),
         ({"storage_path": "/proc/nowhere"}, StorageError, "cannot be made"),
     ],
 )
-def test_what_this_version_cannot_do_is_refused(
+def test_what_cannot_be_done_is_refused(
     run: dict[str, Any], error: type[Exception], words: str, tmp_path: Path
 ) -> None:
     config = tune.RunConfig(**{"storage_path": str(tmp_path), **run})

@@ -9,12 +9,10 @@ import traceback
 from collections.abc import Callable, Generator
 from typing import Any, Protocol
 
-from tuner import codec, failpoints
-from tuner.checkpoint import Checkpoint
-from tuner.durable import sync_tree
+from tuner import codec
+from tuner.execution.checkpoint_store import CheckpointStore
 from tuner.execution.process import flush_c_output
 from tuner.execution.protocol import Assignment
-from tuner.local_copy import copy_tree
 from tuner.result_fields import ANONYMOUS_METRIC, SHOULD_CHECKPOINT
 from tuner.trainable.autofill import Autofill
 from tuner.trainable.context import TuneContext
@@ -91,19 +89,12 @@ class AttemptRunner:
             attempt=assignment.attempt,
         )
 
-        def stage(checkpoint: Checkpoint, name: str) -> None:
-            staged = staged_path(assignment.path, name, assignment.attempt)
-            with checkpoint.as_directory() as source:
-                copy_tree(source, staged)
-            failpoints.reach(failpoints.CHECKPOINT_COPY)
-            sync_tree(staged)
-
         return Session(
             context=context,
             autofill=autofill,
-            checkpoint=Checkpoint(assignment.checkpoint) if assignment.checkpoint else None,
+            checkpoint=assignment.checkpoint,
             next_checkpoint=assignment.next_checkpoint,
-            stage=stage,
+            store=_store(assignment),
             deliver=channel.deliver,
         )
 
@@ -123,7 +114,7 @@ class AttemptRunner:
             while session.decision == CONTINUE:
                 _train_once(training, assignment, session)
             if _must_save(assignment, session):
-                channel.saved(_save(training, assignment, session))
+                channel.saved(_save(training, session))
         except BaseException as error:
             self._object = None
             _cleanup_after(training, error)
@@ -154,11 +145,6 @@ class AttemptRunner:
             self._object = None
 
 
-def staged_path(trial_path: str, name: str, attempt: int) -> str:
-    """Where a worker puts a checkpoint until the controller gives it its name."""
-    return os.path.join(trial_path, f".{name}.attempt{attempt}")
-
-
 def format_error(error: BaseException) -> str:
     """The traceback of an error of the user's code, without the frames of this library."""
     library = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -177,6 +163,17 @@ def pickled_error(error: BaseException) -> bytes | None:
     except Exception:
         return None
     return pickled if len(pickled) <= _LARGEST_ERROR else None
+
+
+def _store(assignment: Assignment) -> CheckpointStore:
+    if assignment.storage is None:
+        return CheckpointStore(assignment.path, assignment.attempt)
+
+    from tuner.execution.remote_checkpoint_store import RemoteCheckpointStore
+
+    return RemoteCheckpointStore(
+        assignment.path, assignment.attempt, assignment.storage, assignment.upload_timeout_s
+    )
 
 
 def _run_function(function: Callable[..., Any], session: Session, config: dict[str, Any]) -> None:
@@ -215,7 +212,7 @@ def _train_once(training: Trainable, assignment: Assignment, session: Session) -
     at_end = assignment.checkpoint_at_end and result.get("done")
     name = None
     if due or at_end or result.get(SHOULD_CHECKPOINT):
-        name = _save(training, assignment, session)
+        name = _save(training, session)
         result["checkpoint_dir_name"] = name
     session.deliver(result, name)
 
@@ -226,12 +223,11 @@ def _must_save(assignment: Assignment, session: Session) -> bool:
     return assignment.checkpoint_at_end or session.decision == PAUSE
 
 
-def _save(training: Trainable, assignment: Assignment, session: Session) -> str:
-    """Saves a training object where a staged checkpoint lies, and returns the checkpoint's name."""
+def _save(training: Trainable, session: Session) -> str:
+    """Saves a training object as a checkpoint and returns the checkpoint's name."""
     name = session.next_checkpoint_name()
-    staged = staged_path(assignment.path, name, assignment.attempt)
-    training.save(staged)
-    sync_tree(staged)
+    training.save(session.store.staged(name))
+    session.store.keep(name)
     session.last_saved_iteration = training.iteration
     return name
 

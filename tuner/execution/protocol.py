@@ -13,6 +13,8 @@ import struct
 from dataclasses import dataclass, field
 
 from tuner.bundles import Bundle
+from tuner.checkpoint import Checkpoint
+from tuner.storage.storage import Storage
 from tuner.trial_progress import Progress
 
 # Worker to controller
@@ -50,12 +52,14 @@ class Assignment:
         attempt: Number of this launch, from 1.
         config: The configuration, in the journal's exact encoding.
         path: The trial's folder.
-        checkpoint: Path of the checkpoint to resume from, None for a new start.
+        checkpoint: The checkpoint to resume from, None for a new start.
         next_checkpoint: Number of the next checkpoint.
         progress: How far the trial had come.
         bundles: Its resources.
         seed: What its random streams derive from.
         num_threads: How many threads numeric libraries may use.
+        storage: The trial's folder on remote storage, None if its own folder is all there is.
+        upload_timeout_s: Seconds that one upload may take.
         environ: Environment variables to set.
         checkpoint_frequency: Save a class trainable every so many iterations; 0 for never.
         checkpoint_at_end: Whether a class trainable is saved at its end.
@@ -72,12 +76,14 @@ class Assignment:
     attempt: int
     config: bytes
     path: str
-    checkpoint: str | None
+    checkpoint: Checkpoint | None
     next_checkpoint: int
     progress: Progress
     bundles: list[Bundle]
     seed: int
     num_threads: int = 1
+    storage: Storage | None = None
+    upload_timeout_s: float = 0.0
     environ: dict[str, str] = field(default_factory=dict)
     checkpoint_frequency: int = 0
     checkpoint_at_end: bool = False

@@ -29,9 +29,11 @@ FORMAT = 1
 RECORDER_LOCK = "recorder.lock"
 """Held by the recorder, in the journal's folder."""
 
-_LOCK = ".lock"
-_PREVIOUS = "previous"
-_OF_ONE_RUN = (DESCRIPTION_FILE, TUNER_FILE, RESULTS_FILE, JOURNAL_FOLDER, SNAPSHOTS_FOLDER)
+LOCK = ".lock"
+PREVIOUS = "previous"
+"""The folder that earlier runs of the same name are moved to."""
+
+OF_ONE_RUN = (DESCRIPTION_FILE, TUNER_FILE, RESULTS_FILE, JOURNAL_FOLDER, SNAPSHOTS_FOLDER)
 
 
 class ExperimentFolder:
@@ -48,7 +50,7 @@ class ExperimentFolder:
     def __init__(self, path: str) -> None:
         self.path = path
         _make(path)
-        self._lock_file: IO[str] = open(os.path.join(path, _LOCK), "a+")  # noqa: SIM115
+        self._lock_file: IO[str] = open(os.path.join(path, LOCK), "a+")  # noqa: SIM115
         self._lock()
 
     def begin(self, description: dict[str, Any], tuner: bytes) -> str | None:
@@ -119,12 +121,12 @@ class ExperimentFolder:
                 fcntl.flock(file, fcntl.LOCK_EX)
 
     def _move_previous(self) -> str | None:
-        present = [name for name in _OF_ONE_RUN if os.path.lexists(os.path.join(self.path, name))]
+        present = [name for name in OF_ONE_RUN if os.path.lexists(os.path.join(self.path, name))]
         if not present:
             return None
         number = 1
         self._await_recorder()
-        while os.path.exists(target := os.path.join(self.path, _PREVIOUS, f"{number:04d}")):
+        while os.path.exists(target := os.path.join(self.path, PREVIOUS, f"{number:04d}")):
             number += 1
         os.makedirs(target)
         for name in present:

@@ -7,7 +7,9 @@ readers drop, and which the next writer cuts off before it begins a new segment.
 from __future__ import annotations
 
 import logging
+import math
 import os
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -53,6 +55,7 @@ class JournalWriter:
         experiment_path: The experiment's folder; its `journal/` is made if it does not exist.
         after: Where a journal ends that is to be continued, None for a new one.
         segment_bytes: A segment is closed by the first write that brings it to this size.
+        segment_period_s: It is due to be closed so many seconds after its first write.
     """
 
     def __init__(
@@ -61,10 +64,13 @@ class JournalWriter:
         after: Position | None = None,
         *,
         segment_bytes: int = SEGMENT_BYTES,
+        segment_period_s: float = math.inf,
     ) -> None:
         self._folder = os.path.join(experiment_path, JOURNAL_FOLDER)
         os.makedirs(self._folder, exist_ok=True)
         self._segment_bytes = segment_bytes
+        self._segment_period_s = segment_period_s
+        self._due = math.inf
         self._segment = 0
         self._seq = 0
         self._written = 0
@@ -108,12 +114,24 @@ class JournalWriter:
         self._written += len(block)
         self._lines += len(lines)
         self._total += len(block)
+        if self._due == math.inf:
+            self._due = time.monotonic() + self._segment_period_s
         if self._written >= self._segment_bytes:
             self._next_segment()
         elif has_checkpoint:
             self._sync.now()
         else:
             self._sync.soon()
+
+    @property
+    def due(self) -> float:
+        """When the segment is to be closed (`time.monotonic()`), infinity if nothing is in it."""
+        return self._due
+
+    def step(self) -> None:
+        """Closes the segment if that is due."""
+        if time.monotonic() >= self._due:
+            self._next_segment()
 
     def close(self) -> None:
         """Brings the journal to the disk and closes it."""
@@ -131,6 +149,7 @@ class JournalWriter:
         self._segment += 1
         self._written = 0
         self._lines = 0
+        self._due = math.inf
         path = segment_path(self._folder, self._segment)
         try:
             self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o644)

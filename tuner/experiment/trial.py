@@ -13,6 +13,7 @@ from tuner.trial_progress import Progress
 
 if TYPE_CHECKING:
     from tuner.checkpoint import Checkpoint
+    from tuner.storage.storage import Storage
 
 PENDING = "PENDING"
 RUNNING = "RUNNING"
@@ -83,6 +84,7 @@ class Trial:
         checkpoints: The checkpoints that are kept, oldest first.
         in_use: Name of the checkpoint that the running attempt resumed from, None without one.
         start_time: Unix time of the first launch in seconds, None before.
+        storage: The experiment's folder on remote storage, None without one. It is not pickled.
     """
 
     PENDING = PENDING
@@ -112,6 +114,7 @@ class Trial:
         "path",
         "start_time",
         "status",
+        "storage",
         "trainable_name",
         "trial_id",
     )
@@ -128,6 +131,7 @@ class Trial:
         experiment_tag: str = "",
         bundles: Bundles | None = None,
         trial_name: str = "",
+        storage: Storage | None = None,
     ) -> None:
         self.trial_id = trial_id
         self.number = number
@@ -137,6 +141,7 @@ class Trial:
         self.experiment_tag = experiment_tag
         self.bundles: Bundles = bundles or [{"CPU": 1}]
         self.path = path
+        self.storage = storage
         self.status = PENDING
         self.attempt = 0
         self.last_result: dict[str, Any] = {}
@@ -150,6 +155,10 @@ class Trial:
         self.start_time: float | None = None
         self._custom_name = trial_name
         self._summaries: dict[str, MetricSummary] = {}
+
+    def __getstate__(self) -> tuple[None, dict[str, Any]]:
+        kept = (name for name in self.__slots__ if name not in ("__weakref__", "storage"))
+        return None, {name: getattr(self, name) for name in kept} | {"storage": None}
 
     def __str__(self) -> str:
         return self.trial_name
@@ -165,6 +174,11 @@ class Trial:
     @trial_name.setter
     def trial_name(self, name: str) -> None:
         self._custom_name = name
+
+    @property
+    def dirname(self) -> str:
+        """The name of its folder."""
+        return os.path.basename(self.path)
 
     @property
     def experiment_path(self) -> str:
@@ -189,11 +203,16 @@ class Trial:
     @property
     def checkpoint(self) -> Checkpoint | None:
         """The latest checkpoint, from which the trial would resume."""
+        return self.checkpoint_named(self.checkpoints[-1].name) if self.checkpoints else None
+
+    def checkpoint_named(self, name: str) -> Checkpoint:
+        """One of its checkpoints: on the storage, unless it could not be brought there so far."""
         from tuner.checkpoint import Checkpoint
 
-        if not self.checkpoints:
-            return None
-        return Checkpoint(os.path.join(self.path, self.checkpoints[-1].name))
+        local = os.path.join(self.path, name)
+        if self.storage is None or not self.storage.is_shared or os.path.isdir(local):
+            return Checkpoint(local)
+        return self.storage.child(self.dirname).checkpoint(name)
 
     @property
     def is_saved(self) -> bool:

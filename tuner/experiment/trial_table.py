@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tuner.experiment.events import (
     CheckpointSaved,
@@ -29,6 +29,9 @@ from tuner.experiment.trial import (
     Trial,
 )
 
+if TYPE_CHECKING:
+    from tuner.storage.storage import Storage
+
 
 class TrialTable:
     """The trials in order of creation, with those that can run or are running at hand.
@@ -36,9 +39,15 @@ class TrialTable:
     Args:
         experiment_path: The experiment's folder; each trial's folder lies in it.
         retention: Which checkpoints are kept; all, without it.
+        storage: The experiment's folder on remote storage, None without one. It is not pickled.
     """
 
-    def __init__(self, experiment_path: str, retention: Retention | None = None) -> None:
+    def __init__(
+        self,
+        experiment_path: str,
+        retention: Retention | None = None,
+        storage: Storage | None = None,
+    ) -> None:
         self.experiment_path = experiment_path
         self.trials: list[Trial] = []
         # Insertion-ordered; a trial is in the one that its status names, or in none.
@@ -47,15 +56,19 @@ class TrialTable:
         self.dirnames: set[str] = set()
         self.removed_checkpoints: list[tuple[Trial, SavedCheckpoint]] = []
         self._by_id: dict[str, Trial] = {}
+        self.storage = storage
         self._retention = retention or Retention()
 
-    def relocate(self, experiment_path: str) -> None:
-        """Notes that the experiment's folder lies elsewhere now."""
-        if experiment_path == self.experiment_path:
-            return
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "storage": None}
+
+    def relocate(self, experiment_path: str, storage: Storage | None) -> None:
+        """Notes where the experiment's folder lies now."""
         self.experiment_path = experiment_path
+        self.storage = storage
         for trial in self.trials:
-            trial.path = os.path.join(experiment_path, os.path.basename(trial.path))
+            trial.path = os.path.join(experiment_path, trial.dirname)
+            trial.storage = storage
 
     def get(self, trial_id: str) -> Trial | None:
         """The trial with this id, None if there is none."""
@@ -112,6 +125,7 @@ class TrialTable:
             evaluated_params=fact.evaluated_params,
             bundles=fact.bundles,
             path=os.path.join(self.experiment_path, fact.dirname),
+            storage=self.storage,
         )
         self.trials.append(trial)
         self.dirnames.add(fact.dirname)

@@ -11,6 +11,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import cloudpickle
 import orjson
@@ -18,6 +19,9 @@ import orjson
 from tuner.callbacks.logger import LoggerCallback
 from tuner.errors import ConfigError
 from tuner.interpreter import python_command
+
+if TYPE_CHECKING:
+    from tuner.storage.upload_plan import UploadPlan
 
 logger = logging.getLogger(__name__)
 
@@ -35,13 +39,20 @@ class RecorderProcess:
     Args:
         experiment_path: The experiment's folder, on a local filesystem, with its `journal/`.
         loggers: What runs in the recorder.
+        upload_plan: How the experiment is brought to remote storage, None if it stays here.
 
     Raises:
         ConfigError: A logger cannot be pickled.
     """
 
-    def __init__(self, experiment_path: str, loggers: Sequence[LoggerCallback]) -> None:
+    def __init__(
+        self,
+        experiment_path: str,
+        loggers: Sequence[LoggerCallback],
+        upload_plan: UploadPlan | None = None,
+    ) -> None:
         self._path = os.path.abspath(experiment_path)
+        self._upload_plan = pickle.dumps(upload_plan)
         self._pickled = [_pickle(each) for each in loggers]
         self._process: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None
@@ -51,6 +62,7 @@ class RecorderProcess:
         task = {
             "experiment_path": self._path,
             "loggers": self._pickled,
+            "upload_plan": self._upload_plan,
             "controller": os.getpid(),
         }
         self._control, remote = socket.socketpair()

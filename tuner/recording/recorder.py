@@ -15,9 +15,9 @@ import socket
 import sys
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
@@ -45,6 +45,10 @@ from tuner.recording.results_table import (
     write_results_table,
 )
 
+if TYPE_CHECKING:
+    from tuner.storage.upload_plan import UploadPlan
+    from tuner.storage.uploader import Uploader
+
 logger = logging.getLogger(__name__)
 
 _BOOKMARK_SHARE = 0.05  # of the time may be spent on bookmarks
@@ -62,6 +66,7 @@ class Recorder:
         experiment_path: The experiment's folder.
         loggers: What to feed.
         bookmark_period_s: Seconds from one bookmark to the next, at least.
+        upload_plan: How the experiment is brought to remote storage, None if it stays here.
 
     Attributes:
         messages: What went wrong so far, for the user.
@@ -73,9 +78,12 @@ class Recorder:
         loggers: Sequence[LoggerCallback],
         *,
         bookmark_period_s: float = 1.0,
+        upload_plan: UploadPlan | None = None,
     ) -> None:
         self.messages: list[str] = []
         self._path = os.path.abspath(experiment_path)
+        self._upload_plan = upload_plan
+        self._uploader = _uploader(self._path, upload_plan) if upload_plan else None
         self._loggers = list(loggers)
         self._bookmarks = Bookmarks(self._path)
         self._errors = LogFiles(self._bookmarks)
@@ -88,15 +96,24 @@ class Recorder:
         self._begin()
 
     def resume(self) -> None:
-        """Takes up the work where an earlier recorder left it, if there was one."""
-        if not self._skip(self._bookmarks.load()):
+        """Takes up the work where an earlier recorder left it, if there was one.
+
+        Files that are missing, as the experiment was fetched from remote storage, are written
+        anew; other loggers saw those facts on the machine where it ran before.
+        """
+        if not self._take(self._bookmarks.load(), self._skip):
             logger.warning("%s: the journal ends before its bookmark: recorded anew", self._path)
             self._bookmarks.reset()
             self._begin()
         self._call("setup")
-        for trial in self._table.trials:
-            if trial.attempt and not trial.is_finished():
-                self._tell("on_trial_start", trial)
+        with self._only(lambda each: isinstance(each, FileLogger)):
+            self._start_unfinished()
+            if self._uploader is not None:
+                self._take(self._uploader.num_facts, self._record)
+        with self._only(lambda each: not isinstance(each, FileLogger)):
+            self._start_unfinished()
+        if self._uploader is not None:
+            self._uploader.start()
 
     def step(self) -> int:
         """Records what is in the journal by now, about 1 MiB at most.
@@ -128,26 +145,52 @@ class Recorder:
             write_results_table(self._path)
         except Exception:
             self._report(f"{RESULTS_FILE} was not written:\n{traceback.format_exc()}")
+        if self._uploader is not None and self._upload_plan is not None:
+            self.messages += self._uploader.finish(self._upload_plan.config.sync_timeout)
 
     def _begin(self) -> None:
         self._reader = JournalReader(self._path, unpickle=False)
-        self._table = TrialTable(self._path)
+        plan = self._upload_plan
+        self._table = TrialTable(
+            self._path, plan.retention if plan else None, plan.storage if plan else None
+        )
         self._unread = []
         self._facts = 0
         self._batches = 0
 
-    def _skip(self, num_facts: int) -> bool:
-        """Takes in facts that are recorded already; whether there were so many."""
+    def _take(self, num_facts: int, handle: Callable[[list[Fact]], None]) -> bool:
+        """Has facts handled until there were so many; whether the journal holds them."""
         while self._facts < num_facts:
-            facts = self._reader.read()
+            facts = self._unread or self._reader.read()
             if not facts:
                 return False
             missing = num_facts - self._facts
-            for fact in facts[:missing]:
-                self._table.apply(fact)
-            self._facts += min(missing, len(facts))
             self._unread = facts[missing:]
+            handle(facts[:missing])
         return True
+
+    def _skip(self, facts: list[Fact]) -> None:
+        """Takes in facts that are recorded already."""
+        for fact in facts:
+            self._table.apply(fact)
+        self._facts += len(facts)
+        self._tell_uploader(facts)
+
+    @contextlib.contextmanager
+    def _only(self, is_chosen: Callable[[LoggerCallback], bool]) -> Iterator[None]:
+        """Has some of the loggers alone be told within the `with` block."""
+        all_of_them = self._loggers
+        chosen = self._loggers = [each for each in all_of_them if is_chosen(each)]
+        try:
+            yield
+        finally:
+            left = [each for each in chosen if each not in self._loggers]
+            self._loggers = [each for each in all_of_them if each not in left]
+
+    def _start_unfinished(self) -> None:
+        for trial in self._table.trials:
+            if trial.attempt and not trial.is_finished():
+                self._tell("on_trial_start", trial)
 
     def _record(self, facts: list[Fact]) -> None:
         self._batches += 1
@@ -160,6 +203,13 @@ class Recorder:
         self._call("flush")
         failpoints.reach(failpoints.RECORDING)
         self._keep_bookmark()
+        self._tell_uploader(facts)
+
+    def _tell_uploader(self, facts: list[Fact]) -> None:
+        removed = [f"{trial.dirname}/{old.name}" for trial, old in self._table.removed_checkpoints]
+        self._table.removed_checkpoints.clear()
+        if self._uploader is not None:
+            self._uploader.recorded(facts, removed, self._facts, self._reader.position)
 
     def _on_result(self, fact: TrialResult) -> None:
         trial = self._table.apply(fact)
@@ -247,6 +297,12 @@ class Recorder:
         self._next_bookmark = now + max(self._bookmark_period_s, (now - began) / _BOOKMARK_SHARE)
 
 
+def _uploader(path: str, plan: UploadPlan) -> Uploader:
+    from tuner.storage.uploader import Uploader
+
+    return Uploader(path, plan)
+
+
 def _needs_no_arrow(each: LoggerCallback) -> bool:
     return isinstance(each, FileLogger) and type(each).__module__.startswith("tuner.")
 
@@ -262,11 +318,14 @@ def main() -> None:
             os.path.join(task["experiment_path"], JOURNAL_FOLDER, RECORDER_LOCK), "w"
         ) as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)  # the recorder of a dead controller finishes first
-            recorder = Recorder(task["experiment_path"], loggers)
+            plan = pickle.loads(task["upload_plan"])
+            recorder = Recorder(task["experiment_path"], loggers, upload_plan=plan)
             messages = recorder.messages
             recorder.resume()
             _follow(recorder, control, controller=task["controller"])
             recorder.finish()
+            if plan is not None and os.getppid() != task["controller"]:
+                plan.lease.release()
     except Exception:
         messages.append(f"the recorder failed:\n{traceback.format_exc()}")
         logger.error(messages[-1])

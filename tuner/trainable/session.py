@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 from tuner.checkpoint import Checkpoint
 from tuner.errors import ReportError
@@ -19,8 +19,18 @@ CONTINUE = "CONTINUE"
 Deliver = Callable[[dict[str, Any], str | None], str]
 """Sends a complete result with its staged checkpoint's name and returns the decision on it."""
 
-Stage = Callable[[Checkpoint, str], None]
-"""Copies a checkpoint into the trial's folder under a name that is not yet its final one."""
+
+class Store(Protocol):
+    """Where the checkpoints of an attempt go."""
+
+    def staged(self, name: str) -> str:
+        """Where a checkpoint is put together, for `keep`."""
+
+    def add(self, checkpoint: Checkpoint, name: str) -> Checkpoint:
+        """Copies a checkpoint; what it returns can be used once the checkpoint is reported."""
+
+    def keep(self, name: str) -> Checkpoint:
+        """The same for one that lies at `staged` already."""
 
 
 class TrialStopped(BaseException):
@@ -38,7 +48,7 @@ class Session:
         autofill: Completes its results.
         checkpoint: What it resumes from, None for a new start.
         next_checkpoint: Number of the next checkpoint.
-        stage: Brings a checkpoint into the trial's folder.
+        store: Where its checkpoints go.
         deliver: Sends a result and waits for the decision.
     """
 
@@ -49,7 +59,7 @@ class Session:
         autofill: Autofill,
         checkpoint: Checkpoint | None,
         next_checkpoint: int,
-        stage: Stage,
+        store: Store,
         deliver: Deliver,
     ) -> None:
         self.context = context
@@ -58,7 +68,7 @@ class Session:
         self.decision = CONTINUE
         self.last_saved_iteration = autofill.iteration if checkpoint else -1
         self._next_checkpoint = next_checkpoint
-        self._stage = stage
+        self.store = store
         self._deliver = deliver
         self._lock = threading.Lock()
 
@@ -78,15 +88,16 @@ class Session:
             if self.decision != CONTINUE:
                 raise TrialStopped
             name = None
+            stored = None
             if checkpoint is not None:
                 name = self.next_checkpoint_name()
-                self._stage(checkpoint, name)
+                stored = self.store.add(checkpoint, name)
             result = self.autofill.fill(metrics, name)
             if checkpoint is not None:
                 self.last_saved_iteration = self.autofill.iteration
             self.deliver(result, name)
-            if name is not None:
-                self.checkpoint = Checkpoint(f"{self.context.get_trial_dir()}/{name}")
+            if stored is not None:
+                self.checkpoint = stored
             if self.decision != CONTINUE:
                 raise TrialStopped
 

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 
 from tuner.errors import ConfigError
 from tuner.execution import machine
-from tuner.execution.attempt import format_error, staged_path
+from tuner.execution.attempt import format_error
+from tuner.execution.checkpoint_store import staged_path
 from tuner.execution.gpus import GpuPool
 from tuner.execution.local import LocalExecutor
 from tuner.execution.payload import load_payload, write_payload

@@ -205,7 +205,7 @@ def test_a_checkpoint_is_staged_and_can_be_resumed_from(
         staged = tmp_path / "t0" / ".checkpoint_000005.attempt1"
         assert names == ["checkpoint_000004", "checkpoint_000005"]
         assert json.loads((staged / "state.json").read_text()) == 2
-        driver.run(attempt=2, checkpoint=str(staged), progress=Progress(2, 10.0))
+        driver.run(attempt=2, checkpoint=tune.Checkpoint(staged), progress=Progress(2, 10.0))
         results = driver.results()
     assert [r["i"] for r in results] == [0, 1, 2, 3]
     assert [r["training_iteration"] for r in results] == [1, 2, 3, 4]
@@ -339,7 +339,7 @@ def test_a_class_is_saved_when_it_should_be(executor: TrialExecutor, tmp_path: P
         resumed = driver.run(
             "often",
             attempt=2,
-            checkpoint=str(tmp_path / "often" / ".checkpoint_000002.attempt1"),
+            checkpoint=tune.Checkpoint(tmp_path / "often" / ".checkpoint_000002.attempt1"),
             progress=Progress(4),
         )
     assert [s.result["n"] for s in resumed if isinstance(s, Reported)] == [5]

@@ -62,6 +62,17 @@ def make_session(decisions: list[str]) -> tuple[Session, list[Any], list[str]]:
     delivered: list[Any] = []
     staged: list[str] = []
 
+    class Store:
+        def staged(self, name: str) -> str:
+            return name
+
+        def add(self, checkpoint: tune.Checkpoint, name: str) -> tune.Checkpoint:
+            staged.append(name)
+            return self.keep(name)
+
+        def keep(self, name: str) -> tune.Checkpoint:
+            return tune.Checkpoint(f"/exp/t/{name}")
+
     def deliver(result: dict[str, Any], checkpoint: str | None) -> str:
         delivered.append((result["training_iteration"], checkpoint))
         return decisions.pop(0)
@@ -71,7 +82,7 @@ def make_session(decisions: list[str]) -> tuple[Session, list[Any], list[str]]:
         autofill=autofill(),
         checkpoint=None,
         next_checkpoint=0,
-        stage=lambda checkpoint, name: staged.append(name),
+        store=Store(),
         deliver=deliver,
     )
     return made, delivered, staged

@@ -1,0 +1,45 @@
+"""Where an attempt at a trial puts its checkpoints: in the trial's folder."""
+
+from __future__ import annotations
+
+import os
+
+from tuner import failpoints
+from tuner.checkpoint import Checkpoint
+from tuner.durable import sync_tree
+from tuner.local_copy import copy_tree
+
+
+class CheckpointStore:
+    """Stages checkpoints in the trial's folder, where the controller gives them their names.
+
+    Args:
+        path: The trial's folder.
+        attempt: Number of the attempt.
+    """
+
+    def __init__(self, path: str, attempt: int) -> None:
+        self._path = path
+        self._attempt = attempt
+
+    def staged(self, name: str) -> str:
+        """Where a checkpoint is put together, for `keep`."""
+        return staged_path(self._path, name, self._attempt)
+
+    def add(self, checkpoint: Checkpoint, name: str) -> Checkpoint:
+        """Copies a checkpoint; what it returns can be used once the checkpoint is reported."""
+        with checkpoint.as_directory() as source:
+            copy_tree(source, self.staged(name))
+        return self.keep(name)
+
+    def keep(self, name: str) -> Checkpoint:
+        """The same for one that lies at `staged` already."""
+        failpoints.reach(failpoints.CHECKPOINT_COPY)
+        sync_tree(self.staged(name))
+        return Checkpoint(os.path.join(self._path, name))
+
+
+def staged_path(trial_path: str, name: str, attempt: int) -> str:
+    """Where a checkpoint lies until it gets its name; on remote storage, what says that it may not
+    be complete."""
+    return os.path.join(trial_path, f".{name}.attempt{attempt}")

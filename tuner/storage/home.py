@@ -1,0 +1,101 @@
+"""The experiment's folder as a run sees it: on this machine, and perhaps on remote storage."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from tuner.config import SyncConfig
+from tuner.experiment.folder import ExperimentFolder
+from tuner.experiment.retention import Retention
+from tuner.storage.remote_folder import RemoteFolder
+from tuner.storage.staging import fetch_files, staging_path
+from tuner.storage.storage import Storage
+from tuner.storage.upload_plan import UploadPlan
+
+
+class Home:
+    """Holds the locks of an experiment's folders until it is released.
+
+    Args:
+        path: The experiment's folder on this machine, without a storage.
+        storage: Its folder on remote storage, for which it is staged on this machine.
+
+    Raises:
+        ExperimentLockedError: another process is writing to it.
+        StorageError: it cannot be written to.
+    """
+
+    def __init__(self, path: str | None, storage: Storage | None) -> None:
+        self.storage = storage
+        self._remote: RemoteFolder | None = None
+        self._folder = ExperimentFolder(staging_path(storage) if storage else path or "")
+        if storage is not None:
+            try:
+                self._remote = RemoteFolder(storage, self.path)
+            except BaseException:
+                self._folder.release()
+                raise
+
+    @property
+    def path(self) -> str:
+        """The folder on this machine."""
+        return self._folder.path
+
+    @property
+    def url(self) -> str:
+        """What finds the experiment for a restore."""
+        return self.path if self.storage is None else self.storage.url
+
+    def entries(self) -> frozenset[str]:
+        """The names of what lies in the folders."""
+        return self._folder.entries() | (self._remote.entries() if self._remote else frozenset())
+
+    def begin(self, description: dict[str, Any], tuner: bytes) -> list[str]:
+        """Makes room for a new run and writes what a restore needs.
+
+        Args:
+            description: Readable facts about the experiment.
+            tuner: The pickled trainable, space and configs.
+
+        Returns:
+            Where an earlier run of the same name was moved.
+        """
+        moved = [self._folder.begin(description, tuner)]
+        if self._remote is not None:
+            moved.append(self._remote.begin())
+        return [each for each in moved if each is not None]
+
+    def resume(self) -> None:
+        """Makes ready for going on with the run that the folder holds."""
+        self._folder.resume()
+        if self._remote is not None:
+            self._remote.resume()
+
+    def fetch_files(self, dirnames: Iterable[str]) -> None:
+        """Makes sure that the files are here which trials go on with."""
+        if self.storage is not None and self.storage.is_shared:
+            fetch_files(self.storage, self.path, dirnames)
+
+    def upload_plan(
+        self, config: SyncConfig, outputs: tuple[str, ...], retention: Retention
+    ) -> UploadPlan | None:
+        """How the experiment is uploaded while it runs, None if it is not."""
+        return self._remote.upload_plan(config, outputs, retention) if self._remote else None
+
+    def complete(self, plan: UploadPlan | None, num_facts: int) -> Storage | None:
+        """Where the experiment lies when it has ended, None for the folder on this machine.
+
+        Args:
+            plan: How it was uploaded while it ran.
+            num_facts: How many facts the journal holds.
+        """
+        if self._remote is None or not self._remote.complete(plan, num_facts):
+            return None
+        return self.storage
+
+    def release(self) -> None:
+        """Lets others write to the folder."""
+        if self._remote is not None:
+            self._remote.release()
+        self._folder.release()

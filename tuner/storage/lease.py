@@ -1,0 +1,154 @@
+"""One writer per experiment on remote storage, by a file that says for how long it is held."""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import socket
+import threading
+import time
+from typing import Any
+
+import orjson
+
+from tuner.errors import ExperimentLockedError
+from tuner.filesystems import join, read_bytes
+from tuner.storage.storage import Storage
+from tuner.storage.transfer import retried
+
+logger = logging.getLogger(__name__)
+
+FILE = ".lock"
+DURATION_S = 60.0
+RENEWED_EVERY_S = 10.0
+
+_TIMEOUT_S = 20.0
+
+
+class Lease:
+    """The right to write to an experiment's folder on remote storage, until it expires.
+
+    The clocks of machines that share a storage must agree to within seconds.
+
+    Args:
+        storage: The experiment's folder.
+
+    Attributes:
+        is_lost: Whether somebody else holds it now, so that nothing more may be written.
+
+    It can be pickled, to be renewed by another process in the name of this one.
+    """
+
+    def __init__(self, storage: Storage) -> None:
+        self.is_lost = False
+        self._storage = storage
+        self._path = join(storage.path, FILE)
+        self._token = secrets.token_hex(8)
+        self._holder = {"host": socket.gethostname(), "pid": os.getpid(), "since": time.time()}
+
+    def acquire(self) -> None:
+        """Takes the lease, if it is free, has expired, or its holder on this machine is dead.
+
+        Raises:
+            ExperimentLockedError: Somebody holds it.
+        """
+        held = self._read()
+        if held is not None and not _is_stale(held):
+            raise self._locked(held)
+        if held is not None:
+            self._storage.fs.rm_file(self._path)
+        try:
+            self._storage.fs.pipe_file(self._path, self._content(), mode="create")
+        except FileExistsError:
+            raise self._locked(self._read() or {}) from None
+
+    def renew(self) -> None:
+        """Holds it for longer; notes if somebody else has taken it."""
+        held = self._read()
+        if held is not None and held.get("token") != self._token:
+            self.is_lost = True
+            logger.error(
+                "%s is written to by %s now: nothing more is uploaded from here",
+                self._storage,
+                _holder(held),
+            )
+            return
+        self._storage.fs.pipe_file(self._path, self._content())
+
+    def release(self) -> None:
+        """Lets others write."""
+        held = self._read()
+        if held is not None and held.get("token") == self._token:
+            self._storage.fs.rm_file(self._path)
+
+    def _read(self) -> dict[str, Any] | None:
+        self._storage.fs.invalidate_cache()
+        content = retried(
+            lambda: read_bytes(self._storage.fs, self._path),
+            what=f"reading {self._path}",
+            timeout_s=_TIMEOUT_S,
+        )
+        try:
+            return None if content is None else dict(orjson.loads(content))
+        except ValueError:
+            return {}
+
+    def _content(self) -> bytes:
+        held = {"token": self._token, **self._holder, "expires": time.time() + DURATION_S}
+        return orjson.dumps(held)
+
+    def _locked(self, held: dict[str, Any]) -> ExperimentLockedError:
+        seconds = max(held.get("expires", 0) - time.time(), 0)
+        return ExperimentLockedError(
+            f"{self._storage} is being written to by {_holder(held)}; wait for it to end (or, if "
+            f"it is dead, {seconds:.0f} s), or give this run another RunConfig(name=…)"
+        )
+
+
+class LeaseKeeper:
+    """Renews a lease in a thread, until it is closed.
+
+    Args:
+        lease: What to renew.
+    """
+
+    def __init__(self, lease: Lease) -> None:
+        self._lease = lease
+        self._is_closing = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="lease", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Renews it no more."""
+        self._is_closing.set()
+
+    def _run(self) -> None:
+        while not self._is_closing.wait(RENEWED_EVERY_S) and not self._lease.is_lost:
+            try:
+                self._lease.renew()
+            except Exception as error:
+                logger.warning("the lock of the storage was not renewed: %r", error)
+
+
+def _is_stale(held: dict[str, Any]) -> bool:
+    if held.get("expires", 0) < time.time():
+        return True
+    return held.get("host") == socket.gethostname() and not _is_alive(held.get("pid", 0))
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return pid > 0
+
+
+def _holder(held: dict[str, Any]) -> str:
+    if not held.get("since"):
+        return "another process"
+    since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(held["since"]))
+    return f"process {held.get('pid')} on {held.get('host')} since {since}"

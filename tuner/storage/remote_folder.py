@@ -1,0 +1,148 @@
+"""The folder of an experiment on remote storage: the counterpart of `experiment.folder`."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+
+from tuner.config import SyncConfig
+from tuner.errors import StorageError, TunerError
+from tuner.experiment.folder import OF_ONE_RUN, PREVIOUS
+from tuner.experiment.retention import Retention
+from tuner.filesystems import join, list_names, upload_files, upload_tree
+from tuner.layout import DESCRIPTION_FILE, TUNER_FILE
+from tuner.storage.lease import Lease
+from tuner.storage.staging import clear, holds_all_of
+from tuner.storage.storage import Storage
+from tuner.storage.transfer import retried
+from tuner.storage.trial_files import TrialFiles
+from tuner.storage.upload_index import UploadIndex
+from tuner.storage.upload_plan import UploadPlan
+
+logger = logging.getLogger(__name__)
+
+_CHECK_TIMEOUT_S = 30.0
+
+
+class RemoteFolder:
+    """The folder that one run writes to, held under a lease if others see it.
+
+    Args:
+        storage: The folder.
+        staging: The local folder from which it is uploaded.
+
+    Raises:
+        ExperimentLockedError: another process is writing to it.
+        StorageError: it cannot be written to.
+    """
+
+    def __init__(self, storage: Storage, staging: str) -> None:
+        self.storage = storage
+        self._staging = staging
+        self._lease = Lease(storage)
+        if not storage.is_shared:
+            return
+        try:
+            self._lease.acquire()
+        except TunerError:
+            raise
+        except Exception as error:
+            raise StorageError(
+                f"RunConfig: storage_path: {storage.url!r} cannot be written to "
+                f"({type(error).__name__}: {error}); check that the bucket or folder exists, and "
+                "the credentials and the address of the server"
+            ) from error
+
+    def begin(self) -> str | None:
+        """Makes room for a new run and uploads what a restore needs.
+
+        Returns:
+            Where an earlier run of the same name was moved, None if there was none.
+        """
+        moved = self._move_previous()
+        names = [DESCRIPTION_FILE, TUNER_FILE]
+        sources = [os.path.join(self._staging, name) for name in names]
+        targets = [join(self.storage.path, name) for name in names]
+        retried(
+            lambda: upload_files(self.storage.fs, sources, targets),
+            what=f"the upload of {TUNER_FILE} to {self.storage}",
+            timeout_s=_CHECK_TIMEOUT_S,
+        )
+        return moved
+
+    def resume(self) -> None:
+        """Makes sure that the staging folder is what the run is to go on with.
+
+        Raises:
+            StorageError: The experiment went on elsewhere meanwhile.
+        """
+        if self.storage.is_shared and not holds_all_of(self._staging, self.storage):
+            raise StorageError(
+                f"{self.storage}: the experiment went on elsewhere since Tuner.restore was "
+                "called; call it again"
+            )
+
+    def entries(self) -> frozenset[str]:
+        """The names of what lies in the folder."""
+        try:
+            return frozenset(list_names(self.storage.fs, self.storage.path))
+        except FileNotFoundError:
+            return frozenset()
+
+    def upload_plan(
+        self, config: SyncConfig, outputs: tuple[str, ...], retention: Retention
+    ) -> UploadPlan | None:
+        """How the experiment is uploaded while it runs, None if that is done at its end."""
+        if not self.storage.is_shared:
+            return None
+        return UploadPlan(self.storage, config, self._lease, outputs, retention)
+
+    def complete(self, plan: UploadPlan | None, num_facts: int) -> bool:
+        """Whether all of the experiment is on the storage, when it has ended.
+
+        What is there is removed from the staging folder.
+
+        Args:
+            plan: How it was uploaded while it ran.
+            num_facts: How many facts the journal holds.
+        """
+        if plan is None:
+            upload_tree(self.storage.fs, self._staging, self.storage.path)
+            shutil.rmtree(self._staging)
+            return True
+        index = UploadIndex(self._staging)
+        if index.facts < num_facts:
+            return False
+        with_artifacts = plan.config.sync_artifacts
+        files = TrialFiles(self._staging, index, plan.outputs, with_artifacts=with_artifacts)
+        if clear(self._staging, files):
+            logger.warning(
+                "files that trials wrote into their working folders are kept in %s; "
+                "SyncConfig(sync_artifacts=True) brings such files to the storage",
+                self._staging,
+            )
+        return True
+
+    def release(self) -> None:
+        """Lets others write to the folder."""
+        if not self.storage.is_shared:
+            return
+        try:
+            self._lease.release()
+        except Exception as error:
+            logger.warning("%s stays locked for a minute: %r", self.storage, error)
+
+    def _move_previous(self) -> str | None:
+        present = [name for name in OF_ONE_RUN if name in self.entries()]
+        if not present:
+            return None
+        fs = self.storage.fs
+        previous = self.storage.child(PREVIOUS)
+        number = 1
+        while fs.exists(previous.child(f"{number:04d}").path):
+            number += 1
+        target = previous.child(f"{number:04d}")
+        for name in present:
+            fs.mv(self.storage.child(name).path, target.child(name).path, recursive=True)
+        return target.url

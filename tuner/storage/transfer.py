@@ -1,0 +1,93 @@
+"""Calls to a remote filesystem that may fail or hang, and are tried again."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import tenacity
+
+from tuner.errors import StorageError
+
+logger = logging.getLogger(__name__)
+
+_T = TypeVar("_T")
+
+_FIRST_WAIT_S = 0.2
+_LONGEST_WAIT_S = 10.0
+
+
+def within(timeout_s: float, call: Callable[[], _T]) -> _T:
+    """The result of a call, which is given up, not ended, when it takes too long.
+
+    Raises:
+        TimeoutError: It did not return in time.
+        Whatever the call raises.
+    """
+    outcome: list[Any] = []
+
+    def run() -> None:
+        try:
+            outcome.append((call(), None))
+        except BaseException as error:
+            outcome.append((None, error))
+
+    thread = threading.Thread(target=run, name="transfer", daemon=True)
+    thread.start()
+    thread.join(timeout_s)
+    if not outcome:
+        raise TimeoutError(f"no answer within {timeout_s:g} s")
+    result, error = outcome[0]
+    if error is not None:
+        raise error
+    answer: _T = result
+    return answer
+
+
+def retried(
+    call: Callable[[], _T],
+    *,
+    what: str,
+    timeout_s: float,
+    give_up: Callable[[float], bool] | None = None,
+) -> _T:
+    """The result of a call that is tried again, after growing and random waits, when it fails.
+
+    Args:
+        call: Does it; doing it twice must do no harm.
+        what: What it does, for messages: `"the upload of …"`.
+        timeout_s: Seconds that one try may take.
+        give_up: Whether to give up after so many seconds; without it, after `timeout_s`.
+
+    Raises:
+        StorageError: It failed until it was given up.
+    """
+    give_up = give_up or (lambda elapsed_s: elapsed_s >= timeout_s)
+
+    def warn(state: tenacity.RetryCallState) -> None:
+        if state.attempt_number == 1:
+            assert state.outcome is not None
+            logger.warning("%s failed and is tried again: %s", what, one_line(state.outcome))
+
+    retrying = tenacity.Retrying(
+        stop=lambda state: give_up(state.seconds_since_start or 0.0),
+        wait=tenacity.wait_exponential_jitter(_FIRST_WAIT_S, _LONGEST_WAIT_S, jitter=_FIRST_WAIT_S),
+        retry=tenacity.retry_if_exception_type(Exception),
+        before_sleep=warn,
+    )
+    try:
+        answer: _T = retrying(within, timeout_s, call)
+    except tenacity.RetryError as error:
+        cause = error.last_attempt.exception()
+        tries = error.last_attempt.attempt_number
+        raise StorageError(f"{what} failed {tries} times, the last time with {cause!r:.500}") from (
+            cause
+        )
+    return answer
+
+
+def one_line(outcome: Any) -> str:
+    """What a try ended with."""
+    return f"{outcome.exception()!r:.300}"
