@@ -45,6 +45,7 @@ from tuner.experiment.trial import PAUSED, TERMINATED, Trial
 from tuner.flatten import flatten, lookup
 from tuner.interruption import Interruption
 from tuner.metrics import as_number
+from tuner.recording.process import RecorderProcess
 from tuner.validation import did_you_mean
 
 logger = logging.getLogger(__name__)
@@ -66,6 +67,8 @@ class Parts:
         assignments: Turns launches into assignments.
         info: What the console shows of the experiment.
         snapshots: Writes down the whole state now and then.
+        recorder: Writes the files.
+        modules: Names of modules that workers will need.
     """
 
     state: ExperimentState
@@ -76,6 +79,8 @@ class Parts:
     assignments: AssignmentFactory
     info: ExperimentInfo
     snapshots: SnapshotWriter
+    recorder: RecorderProcess
+    modules: tuple[str, ...]
 
 
 class Controller:
@@ -95,6 +100,8 @@ class Controller:
         self._assignments = parts.assignments
         self._info = parts.info
         self._snapshots = parts.snapshots
+        self._recorder = parts.recorder
+        self._modules = parts.modules
         self._trainable = trainable
         self._stuck_since = math.inf
         self._reported_unseen = False
@@ -120,6 +127,7 @@ class Controller:
                         name=self._info.name,
                         on_output=self._on_output,
                         step=self._step,
+                        modules=self._modules,
                     )
                 )
                 try:
@@ -145,6 +153,7 @@ class Controller:
             self._console.refresh(self._status())
         self._journal.step()
         self._snapshots.step(self._journal.num_bytes)
+        self._recorder.revive()
         self._check_progress()
 
     def _step(self, stimuli: list[Stimulus]) -> None:
@@ -214,11 +223,11 @@ class Controller:
     def _on_output(self, trial_id: str, data: bytes) -> None:
         self._console.trial_output(self._state.table[trial_id], data)
 
-    def _timeout(self) -> float | None:
+    def _timeout(self) -> float:
         """Seconds until something is due by time alone."""
         if self._state.is_filling:
             return 0.0
-        waits = []
+        waits = [self._recorder.CHECK_PERIOD_S]
         due = self._console.due()
         if due != math.inf:
             waits.append(due - time.monotonic())
@@ -229,7 +238,7 @@ class Controller:
             waits.append(deadline - time.time())
         if self._state.is_stuck:
             waits.append(_IDLE_TICK_S)
-        return max(0.0, min(waits)) if waits else None
+        return max(0.0, min(waits))
 
     def _check_progress(self) -> None:
         """Says so when nothing runs for long: a searcher may wait for what never comes."""

@@ -196,6 +196,14 @@ def upload_tree(filesystem: AbstractFileSystem, source: str, path: str) -> None:
     upload_files(filesystem, sources, targets)
 
 
+def move_tree(filesystem: AbstractFileSystem, source: str, target: str) -> None:
+    """Moves a file, or all files below a directory; object stores copy them first."""
+    root = source.rstrip("/")
+    sources = [name for name in filesystem.find(source) if not name.endswith("/")]
+    filesystem.copy(sources, [target.rstrip("/") + name[len(root) :] for name in sources])
+    remove_tree(filesystem, source)
+
+
 def remove_tree(filesystem: AbstractFileSystem, path: str) -> None:
     """Removes a file, or a directory with all that is below it; nothing is no error."""
     try:

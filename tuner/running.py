@@ -170,6 +170,8 @@ class _Run:
                 ),
                 info=plan.info(name, home.url, time.time(), state.num_trials),
                 snapshots=snapshots,
+                recorder=self._recorder,
+                modules=home.modules,
             ),
             plan.trainable,
         )

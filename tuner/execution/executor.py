@@ -20,12 +20,15 @@ class Job:
         on_output: Takes what a trial prints, as (trial id, bytes).
         step: Has stimuli handled at once and their commands carried out; for executors that run
             user code in the controller's own process.
+        modules: Names of modules that workers will need, beside the trainable's: an executor that
+            forks workers imports them before.
     """
 
     trainable: Any
     name: str
     on_output: Callable[[str, bytes], None]
     step: Callable[[list[Stimulus]], None]
+    modules: tuple[str, ...] = ()
 
 
 @runtime_checkable

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import importlib
 import json
 import os
 import selectors
@@ -209,6 +210,8 @@ def _serve(arguments: dict[str, Any]) -> None:
     sys.argv = arguments["argv"]
     try:
         trainable = load_trainable(arguments["payload"])
+        for name in arguments["modules"]:
+            importlib.import_module(name)
     except BaseException:
         text = traceback.format_exc()[-MAX_DATAGRAM // 4 :]
         _tell(control, {"event": "failed", "error": text})

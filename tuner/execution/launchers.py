@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -54,14 +55,18 @@ class ForkLauncher:
     Args:
         payload: Descriptor of the file that holds the trainable.
         selector: Gets the file descriptor to watch.
+        modules: What the fork server imports beside the trainable's modules.
     """
 
-    def __init__(self, payload: int, selector: selectors.BaseSelector) -> None:
+    def __init__(
+        self, payload: int, selector: selectors.BaseSelector, modules: Sequence[str] = ()
+    ) -> None:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         arguments = json.dumps(
             {
                 "control": theirs.fileno(),
                 "payload": payload,
+                "modules": modules,
                 "parent": os.getpid(),
                 "argv": sys.argv,
                 "settings": worker_settings(),

@@ -211,8 +211,9 @@ class LocalExecutor:
     # Workers
 
     def _new_launcher(self) -> Launcher:
-        kind = ForkLauncher if self._start_method == "fork" else SpawnLauncher
-        return kind(self._payload, self._selector)
+        if self._start_method == "spawn":
+            return SpawnLauncher(self._payload, self._selector)
+        return ForkLauncher(self._payload, self._selector, self._job.modules)
 
     def _new_worker(self, assignment: Assignment) -> _Worker | None:
         """A new worker, None if free GPUs lie in pieces that are too small for it."""

@@ -28,6 +28,7 @@ logger = logging.getLogger(__name__)
 _MODULE = "tuner.recording.recorder"
 _KILL_AFTER_S = 2.0
 _NOTICE_AFTER_S = 3.0
+_MAX_REVIVALS = 10
 
 
 class RecorderProcess:
@@ -45,6 +46,8 @@ class RecorderProcess:
         ConfigError: A logger cannot be pickled.
     """
 
+    CHECK_PERIOD_S = 5.0
+
     def __init__(
         self,
         experiment_path: str,
@@ -56,6 +59,8 @@ class RecorderProcess:
         self._pickled = [_pickle(each) for each in loggers]
         self._process: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None
+        self._next_check = 0.0
+        self._num_revivals = _MAX_REVIVALS
 
     def start(self) -> None:
         """Starts the process, which goes on where an earlier one for this experiment ended."""
@@ -65,6 +70,8 @@ class RecorderProcess:
             "upload_plan": self._upload_plan,
             "controller": os.getpid(),
         }
+        if self._control is not None:
+            self._control.close()
         self._control, remote = socket.socketpair()
         with remote, tempfile.TemporaryFile() as stdin:
             pickle.dump(task, stdin)
@@ -80,6 +87,17 @@ class RecorderProcess:
     def is_alive(self) -> bool:
         """Whether the process runs."""
         return self._process is not None and self._process.poll() is None
+
+    def revive(self) -> None:
+        """Starts the process again if it was killed; looks at most every few seconds."""
+        now = time.monotonic()
+        if now < self._next_check:
+            return
+        self._next_check = now + self.CHECK_PERIOD_S
+        if self._process is not None and not self.is_alive() and self._num_revivals:
+            self._num_revivals -= 1
+            logger.warning("the recorder process died and is started again")
+            self.start()
 
     def finish(self, timeout_s: float) -> list[str]:
         """Lets it record what is in the journal and waits for it to end.

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tuner.config import SyncConfig
 from tuner.experiment.folder import ExperimentFolder
 from tuner.experiment.retention import Retention
-from tuner.storage.remote_folder import RemoteFolder
 from tuner.storage.staging import fetch_files, staging_path
 from tuner.storage.storage import Storage
-from tuner.storage.upload_plan import UploadPlan
+
+if TYPE_CHECKING:
+    from tuner.storage.remote_folder import RemoteFolder
+    from tuner.storage.upload_plan import UploadPlan
 
 
 class Home:
@@ -31,6 +33,8 @@ class Home:
         self._remote: RemoteFolder | None = None
         self._folder = ExperimentFolder(staging_path(storage) if storage else path or "")
         if storage is not None:
+            from tuner.storage.remote_folder import RemoteFolder  # a part that few need
+
             try:
                 self._remote = RemoteFolder(storage, self.path)
             except BaseException:
@@ -46,6 +50,13 @@ class Home:
     def url(self) -> str:
         """What finds the experiment for a restore."""
         return self.path if self.storage is None else self.storage.url
+
+    @property
+    def modules(self) -> tuple[str, ...]:
+        """Names of the modules that it takes to bring checkpoints to the storage."""
+        if self.storage is None or not self.storage.is_shared:
+            return ()
+        return ("tuner.storage.transfer", type(self.storage.fs).__module__)
 
     def entries(self) -> frozenset[str]:
         """The names of what lies in the folders."""

@@ -15,15 +15,12 @@ import orjson
 from tuner.errors import ExperimentLockedError
 from tuner.filesystems import join, read_bytes
 from tuner.storage.storage import Storage
-from tuner.storage.transfer import retried
 
 logger = logging.getLogger(__name__)
 
 FILE = ".lock"
 DURATION_S = 60.0
 RENEWED_EVERY_S = 10.0
-
-_TIMEOUT_S = 20.0
 
 
 class Lease:
@@ -84,11 +81,7 @@ class Lease:
 
     def _read(self) -> dict[str, Any] | None:
         self._storage.fs.invalidate_cache()
-        content = retried(
-            lambda: read_bytes(self._storage.fs, self._path),
-            what=f"reading {self._path}",
-            timeout_s=_TIMEOUT_S,
-        )
+        content = read_bytes(self._storage.fs, self._path)
         try:
             return None if content is None else dict(orjson.loads(content))
         except ValueError:

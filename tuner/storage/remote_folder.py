@@ -7,15 +7,15 @@ import os
 import shutil
 
 from tuner.config import SyncConfig
-from tuner.errors import StorageError, TunerError
+from tuner.errors import ExperimentLockedError, StorageError
 from tuner.experiment.folder import OF_ONE_RUN, PREVIOUS
 from tuner.experiment.retention import Retention
-from tuner.filesystems import join, list_names, upload_files, upload_tree
+from tuner.filesystems import join, list_names, move_tree, upload_files, upload_tree
 from tuner.layout import DESCRIPTION_FILE, TUNER_FILE
 from tuner.storage.lease import Lease
 from tuner.storage.staging import clear, holds_all_of
 from tuner.storage.storage import Storage
-from tuner.storage.transfer import retried
+from tuner.storage.transfer import retried, within
 from tuner.storage.trial_files import TrialFiles
 from tuner.storage.upload_index import UploadIndex
 from tuner.storage.upload_plan import UploadPlan
@@ -44,8 +44,8 @@ class RemoteFolder:
         if not storage.is_shared:
             return
         try:
-            self._lease.acquire()
-        except TunerError:
+            within(_CHECK_TIMEOUT_S, self._lease.acquire)
+        except ExperimentLockedError:
             raise
         except Exception as error:
             raise StorageError(
@@ -144,5 +144,5 @@ class RemoteFolder:
             number += 1
         target = previous.child(f"{number:04d}")
         for name in present:
-            fs.mv(self.storage.child(name).path, target.child(name).path, recursive=True)
+            move_tree(fs, self.storage.child(name).path, target.child(name).path)
         return target.url
