@@ -10,6 +10,7 @@ from typing import Any
 from tuner.config import RunConfig, TuneConfig
 from tuner.errors import ConfigError, TrainableError
 from tuner.experiment.snapshots import random_state
+from tuner.search_space.objects import outline
 
 logger = logging.getLogger(__name__)
 
@@ -54,6 +55,7 @@ def pickled(
     parts = {
         "trainable": _pickled_trainable(trainable),
         "param_space": _pickled_space(param_space),
+        "outline": outline(param_space),
         "tune_config": _pickled_config(tune_config),
         # Where it lies is known to whoever restores it; a filesystem may hold credentials.
         "run_config": _pickled_config(dataclasses.replace(run_config, storage_filesystem=None)),

@@ -9,6 +9,7 @@ import shutil
 from dataclasses import dataclass
 from typing import Any
 
+from tuner.errors import StorageError
 from tuner.execution.checkpoint_store import staged_path
 from tuner.experiment.journal import JournalReader, Position
 from tuner.experiment.snapshots import load_latest, random_state, set_random_state
@@ -16,6 +17,8 @@ from tuner.experiment.state import ExperimentState
 from tuner.experiment.trial import Trial
 from tuner.experiment.trial_table import TrialTable
 from tuner.plan import Plan
+from tuner.search_space.objects import missing_objects
+from tuner.search_space.variants import SearchSpace
 from tuner.storage.storage import Storage
 from tuner.trial_folder import TrialFolder
 
@@ -72,6 +75,7 @@ def rebuild(
         state = snapshot.state
         state.spec = spec
         state.table.relocate(path, storage)
+        state.searcher.set_param_space(plan.param_space.space)
     reader = JournalReader(path, snapshot.position if snapshot else None)
     undisturbed = random_state()
     set_random_state(snapshot.random_state if snapshot else random_at_start)
@@ -88,6 +92,28 @@ def rebuild(
         random_state=reached,
         callbacks=snapshot.callbacks if snapshot else None,
     )
+
+
+def give_objects(table: TrialTable, space: SearchSpace) -> None:
+    """Gives trials that are to go on the objects of the search space, in place of recorded ones.
+
+    Args:
+        table: All trials.
+        space: The search space in this process.
+
+    Raises:
+        StorageError: An object could not be loaded, and nothing takes its place.
+    """
+    for trial in table.trials:
+        if trial.is_finished():
+            continue
+        trial.config.update(space.refreshed(trial.config, trial.chosen_objects))
+        missing = next(missing_objects(trial.config), None)
+        if missing is not None:
+            raise StorageError(
+                f"{trial}: the object at {missing!r} of its config cannot be loaded here, and "
+                "param_space has none in its place; give it again: Tuner.restore(param_space=…)"
+            )
 
 
 def complete_checkpoints(table: TrialTable) -> None:

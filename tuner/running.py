@@ -29,7 +29,7 @@ from tuner.experiment.state import ExperimentState
 from tuner.experiment.trial_table import TrialTable
 from tuner.gathering import gather
 from tuner.plan import Plan
-from tuner.rebuilding import complete_checkpoints, rebuild
+from tuner.rebuilding import complete_checkpoints, give_objects, rebuild
 from tuner.recording.defaults import split_callbacks
 from tuner.recording.process import RecorderProcess
 from tuner.result_grid import ResultGrid
@@ -105,7 +105,13 @@ def run_restored(
     run = _Run(plan, home, state, journal, replayed_bytes=rebuilt.replayed_bytes)
     run.callbacks.set_states(rebuilt.callbacks or [])
     failpoints.reach(failpoints.RESUMED)
-    return run.to_end(lambda now: state.resume(now, __version__, resume_config, changes.fact(now)))
+
+    def opening(now: float) -> tuple[list[Fact], list[Command]]:
+        resumed = state.resume(now, __version__, resume_config, changes.fact(now))
+        give_objects(state.table, plan.param_space)
+        return resumed
+
+    return run.to_end(opening)
 
 
 def stored_results(plan: Plan, stored: StoredRun, storage: Storage | None) -> ResultGrid:

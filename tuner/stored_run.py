@@ -14,6 +14,7 @@ from tuner.description import DISPENSABLE
 from tuner.errors import StorageError
 from tuner.experiment.folder import FORMAT
 from tuner.layout import DESCRIPTION_FILE, TUNER_FILE
+from tuner.search_space.objects import Outline
 
 _Config = TypeVar("_Config", TuneConfig, RunConfig)
 
@@ -56,6 +57,12 @@ class StoredRun:
             "param_space", self.parts["param_space"], "Tuner.restore(param_space=…)"
         )
         return space
+
+    @property
+    def outline(self) -> Outline:
+        """What is known of the search space, also if it cannot be loaded here."""
+        known: Outline = self.parts["outline"]
+        return known
 
     @property
     def tune_config(self) -> TuneConfig:

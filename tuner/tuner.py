@@ -12,10 +12,10 @@ from tuner.errors import ConfigError, TunerError
 from tuner.execution.loading import is_loading
 from tuner.execution.process import open_standard_descriptors
 from tuner.experiment.folder import default_storage_path, new_folder
-from tuner.flatten import flatten
 from tuner.plan import Plan, make_plan
 from tuner.result_grid import ResultGrid
 from tuner.running import Changes, run_new, run_restored, stored_results
+from tuner.search_space.objects import difference, outline
 from tuner.search_space.variants import SearchSpace
 from tuner.stoppers.limits import Limits
 from tuner.storage.home import Home
@@ -111,7 +111,12 @@ class Tuner:
             resume_unfinished: Whether trials that had not ended go on; otherwise they are ended.
             resume_errored: Whether trials that had failed go on from their last checkpoint.
             restart_errored: Whether trials that had failed start again, without their checkpoints.
-            param_space: The same search space, with fresh references to objects.
+            param_space: The same search space, to give its objects anew: references, handles, what
+                cannot be loaded here, as a message says then. Trials that are not finished get
+                them in their configurations, wherever the space holds an object and not a number,
+                a text or a domain, in a list and in a category of `choice` or `grid_search`, too.
+                Numbers and texts must be those of the run. It is not stored: give it at each
+                restore.
             storage_filesystem: A filesystem object to which `path` belongs.
             resume_config: All of this for trials of each kind, in place of the three flags.
             num_samples: The `num_samples` from now on, those done before included.
@@ -134,7 +139,7 @@ class Tuner:
         if trainable is not None:
             _check_same_trainable(tuner._label(), stored)
         if param_space is not None:
-            _check_same_keys(param_space, stored.param_space)
+            _check_same_space(param_space, stored)
         tuner._stored = stored
         tuner._storage = storage
         tuner._resume_config = _resume_config(
@@ -252,13 +257,12 @@ def _check_same_trainable(label: str, stored: StoredRun) -> None:
         )
 
 
-def _check_same_keys(param_space: dict[str, Any], before: dict[str, Any]) -> None:
-    given, known = flatten(param_space).keys(), flatten(before).keys()
-    for key in (*(given - known), *(known - given)):
-        has = "has" if key in given else "lacks"
+def _check_same_space(param_space: dict[str, Any], stored: StoredRun) -> None:
+    problem = difference(outline(param_space), stored.outline)
+    if problem is not None:
         raise ConfigError(
-            f"Tuner.restore: param_space {has} the key {key!r}, unlike that of the run; give the "
-            "same search space, in which only references to objects may be others"
+            f"Tuner.restore: param_space {problem}; give the same search space, in which only "
+            "objects may be others, or begin anew with Tuner(…)"
         )
 
 

@@ -133,6 +133,7 @@ class TrialCreated:
     config: dict[str, Any]
     evaluated_params: dict[str, Any]
     bundles: Bundles
+    chosen_objects: dict[str, int] = field(default_factory=dict)  # see `SearchSpace`
 
 
 @dataclass(frozen=True, slots=True)

@@ -68,6 +68,7 @@ def new_trial(
         config=config,
         evaluated_params=evaluated,
         bundles=bundles,
+        chosen_objects=spec.param_space.chosen_objects(config),
     )
 
 

@@ -70,6 +70,7 @@ class Trial:
         trainable_name: What is being trained.
         config: The configuration.
         evaluated_params: The values that the search chose, flat, keys joined by `/`.
+        chosen_objects: Which categories of the search space it has where those hold objects.
         experiment_tag: Number and chosen values, such as `"4_lr=0.1"`.
         bundles: Resources, one dictionary per bundle.
         path: The trial's folder.
@@ -101,6 +102,7 @@ class Trial:
         "bundles",
         "cause",
         "checkpoints",
+        "chosen_objects",
         "config",
         "error",
         "evaluated_params",
@@ -132,12 +134,14 @@ class Trial:
         bundles: Bundles | None = None,
         trial_name: str = "",
         storage: Storage | None = None,
+        chosen_objects: dict[str, int] | None = None,
     ) -> None:
         self.trial_id = trial_id
         self.number = number
         self.trainable_name = trainable_name
         self.config = config
         self.evaluated_params = evaluated_params or {}
+        self.chosen_objects = chosen_objects or {}
         self.experiment_tag = experiment_tag
         self.bundles: Bundles = bundles or [{"CPU": 1}]
         self.path = path

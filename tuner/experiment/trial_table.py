@@ -124,6 +124,7 @@ class TrialTable:
             config=fact.config,
             evaluated_params=fact.evaluated_params,
             bundles=fact.bundles,
+            chosen_objects=fact.chosen_objects,
             path=os.path.join(self.experiment_path, fact.dirname),
             storage=self.storage,
         )

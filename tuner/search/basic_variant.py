@@ -103,9 +103,7 @@ class BasicVariantGenerator(Searcher):
             SearchSpaceError: If the space cannot be expanded, or a point does not fit it.
         """
         super().set_search_properties(metric, mode, config, **spec)
-        self._space = SearchSpace(config)
-        self._preset_spaces = [self._space.preset(point) for point in self._points]
-        self._ends = list(accumulate(space.size for space in self._preset_spaces))
+        self.set_param_space(config)
         self._num_samples = num_samples
         self._start(seed if self._seed is None else self._seed)
         return True
@@ -142,6 +140,12 @@ class BasicVariantGenerator(Searcher):
     def set_num_samples(self, num_samples: int) -> None:
         """Goes on after the last variant, or ends earlier."""
         self._num_samples = num_samples
+
+    def set_param_space(self, param_space: dict[str, Any]) -> None:
+        """Takes variants from this search space; which one is next stays."""
+        self._space = SearchSpace(param_space)
+        self._preset_spaces = [self._space.preset(point) for point in self._points]
+        self._ends = list(accumulate(space.size for space in self._preset_spaces))
 
     def set_max_concurrency(self, max_concurrent: int) -> bool:
         """Sets `max_concurrent`, which this searcher keeps to by itself."""

@@ -101,6 +101,10 @@ class ConcurrencyLimiter(Searcher):
         """Passes it on."""
         self.searcher.set_num_samples(num_samples)
 
+    def set_param_space(self, param_space: dict[str, Any]) -> None:
+        """Passes it on."""
+        self.searcher.set_param_space(param_space)
+
     def get_state(self) -> dict[str, Any]:
         """Returns the unfinished trials, and the searcher's state."""
         return {

@@ -142,6 +142,13 @@ class Searcher:
             num_samples: How many it is from now on, those done before included; -1 for no limit.
         """
 
+    def set_param_space(self, param_space: dict[str, Any]) -> None:
+        """Tells that a restore has the search space again, in which objects may be others.
+
+        Args:
+            param_space: The search space.
+        """
+
     def set_max_concurrency(self, max_concurrent: int) -> bool:
         """Asks the searcher to keep to a limit by itself, as a `ConcurrencyLimiter` does.
 

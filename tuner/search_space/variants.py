@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from tuner.errors import SearchSpaceError
 from tuner.search_space.nodes import Computed, take_apart
+from tuner.search_space.objects import chooses_objects, chosen_objects, refreshed
 from tuner.search_space.points import preset
 from tuner.search_space.resolution import Resolution
 from tuner.search_space.structure import overlaid, path_text
@@ -27,6 +29,7 @@ class SearchSpace:
         SearchSpaceError: If it is no dict, or a grid in it cannot be expanded.
 
     Attributes:
+        space: The `param_space` itself.
         size: How many configurations the grids in it give; 1 without a grid. The first grid turns
             fastest, in the order of their names (of list indices: as numbers).
         has_unresolved: Whether it has any domain or grid.
@@ -45,10 +48,10 @@ class SearchSpace:
     """
 
     def __init__(self, space: Mapping[str, Any] | None) -> None:
-        self._space = {} if space is None else space
-        if not isinstance(self._space, dict):
+        if not isinstance(space, dict | None):
             raise SearchSpaceError(f"param_space={shorten(space)}: give a dict of parameters")
-        self._scope = take_apart(self._space)
+        self.space: dict[str, Any] = {} if space is None else space
+        self._scope = take_apart(self.space)
         self._names = [(place.path, path_text(place.path)) for place in self._scope.places]
         self.size = self._scope.size
         self.has_unresolved = bool(self._names)
@@ -56,6 +59,10 @@ class SearchSpace:
         self.searched = [
             path_text(place.path) for place in self._scope.places if not isinstance(place, Computed)
         ]
+
+    @cached_property
+    def _chooses_objects(self) -> bool:
+        return chooses_objects(self.space)
 
     @classmethod
     def of(cls, space: SearchSpace | Mapping[str, Any] | None) -> SearchSpace:
@@ -99,6 +106,30 @@ class SearchSpace:
             evaluated[name] = value
         return evaluated
 
+    def chosen_objects(self, config: Mapping[str, Any]) -> dict[str, int]:
+        """Returns which categories of the space `config` has where they are, or hold, objects.
+
+        Args:
+            config: A configuration of this space in this process.
+        """
+        return dict(chosen_objects(self.space, config)) if self._chooses_objects else {}
+
+    def refreshed(self, config: Mapping[str, Any], chosen: dict[str, int]) -> dict[str, Any]:
+        """Returns a configuration of an earlier run with the objects of this space in it.
+
+        Args:
+            config: The configuration; numbers, texts and what was drawn stay.
+            chosen: What `chosen_objects` has returned for it in that run.
+
+        Example:
+            >>> data = object()
+            >>> space = SearchSpace({"lr": 0.1, "data": data})
+            >>> space.refreshed({"lr": 0.2, "data": "another process's"}, {})["data"] is data
+            True
+        """
+        fresh: dict[str, Any] = refreshed(self.space, config, chosen)
+        return fresh
+
     def completed(self, suggestion: Mapping[str, Any], *, seed: Sequence[int]) -> dict[str, Any]:
         """Returns a searcher's suggestion with what it lacks: constants, functions, domains.
 
@@ -114,7 +145,7 @@ class SearchSpace:
             >>> space.completed({"model": {"width": 8}}, seed=[0])
             {'model': {'depth': 3, 'width': 8}, 'batch': 32}
         """
-        space = SearchSpace(overlaid(self._space, suggestion))
+        space = SearchSpace(overlaid(self.space, suggestion))
         if space._scope.grids:
             names = ", ".join(path_text(grid.path) for grid in space._scope.grids)
             raise SearchSpaceError(
@@ -136,7 +167,7 @@ class SearchSpace:
         Raises:
             SearchSpaceError: If it names what is not in the space, or does not fit its structure.
         """
-        return SearchSpace(preset(self._space, point))
+        return SearchSpace(preset(self.space, point))
 
 
 def grid_size(space: SearchSpace | Mapping[str, Any] | None) -> int:

@@ -235,6 +235,23 @@ def test_more_samples_after_a_restore():
     assert suggest_all(longer) == suggest_all(ready(SPACE, 3, seed=3))[3:]
 
 
+def test_the_search_space_again_changes_objects_and_nothing_else():
+    def space():
+        return {"b": ss.randint(0, 10**9), "ref": object(), "a": ss.grid_search([1, object()])}
+
+    searcher = ready(space(), 2, points_to_evaluate=[{"b": 3}])
+    first = searcher.suggest("t0")
+    again = space()
+    searcher.set_param_space(again)
+    rest = suggest_all(searcher)
+    known = [first, *rest]
+    assert [config["b"] for config in known] == [
+        config["b"] for config in suggest_all(ready(space(), 2, points_to_evaluate=[{"b": 3}]))
+    ]
+    assert all(config["ref"] is again["ref"] for config in rest)
+    assert rest[0]["a"] is again["a"]["grid_search"][1]
+
+
 def test_a_second_experiment_starts_anew():
     searcher = BasicVariantGenerator(random_state=1)
     searcher.set_search_properties("m", "min", GRID, num_samples=1)

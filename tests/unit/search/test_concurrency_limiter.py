@@ -154,6 +154,14 @@ def test_properties_and_totals_are_the_searchers():
     assert ConcurrencyLimiter(Counting(), 2).metric == "loss"
 
 
+def test_the_search_space_again_is_passed_on():
+    limited = ConcurrencyLimiter(BasicVariantGenerator(), 2)
+    limited.set_search_properties("loss", "min", {"x": "old"}, num_samples=3, seed=0)
+    assert limited.suggest("a") == {"x": "old"}
+    limited.set_param_space({"x": "new"})
+    assert [limited.suggest(name) for name in "bc"] == [{"x": "new"}, None]
+
+
 def test_the_state_goes_through_a_file(tmp_path):
     limited = ConcurrencyLimiter(Counting(), 3, batch=True)
     for name in "ab":
