@@ -2,177 +2,27 @@
 
 from __future__ import annotations
 
-import dataclasses
-import logging
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+from play import NOW, Counting, Play, Recording, of_kind
 
 from tuner import codec
-from tuner.errors import ResourceError, TunerError
-from tuner.experiment.commands import Answer, Command, EndAttempt, Launch
+from tuner.experiment.commands import EndAttempt, Launch
 from tuner.experiment.events import (
     CapacityChanged,
     ExperimentEnded,
     ExperimentStopping,
-    Fact,
     Failed,
     Finished,
-    Reported,
     Saved,
-    Stimulus,
-    StopRequested,
     Tick,
     TrialEnded,
     TrialLaunched,
     TrialResult,
 )
-from tuner.experiment.spec import ExperimentSpec
-from tuner.experiment.state import ExperimentState
-from tuner.experiment.trial_table import TrialTable
-from tuner.schedulers import AsyncHyperBandScheduler, FIFOScheduler, TrialScheduler
-from tuner.search import Searcher
-from tuner.search_space.variants import SearchSpace
 from tuner.stoppers import Stopper, TimeoutStopper, coerce
-from tuner.stoppers.limits import Limits
-
-NOW = 50.0
-
-
-class Counting(Searcher):
-    """Proposes `{"x": 0}`, `{"x": 1}`, … and keeps what it is told."""
-
-    def __init__(self, num_trials: int = 3) -> None:
-        super().__init__()
-        self.num_trials = num_trials
-        self.proposed = 0
-        self.told: list[tuple[Any, ...]] = []
-
-    def suggest(self, trial_id: str) -> Any:
-        if self.proposed == self.num_trials:
-            return self.FINISHED
-        self.proposed += 1
-        return {"x": self.proposed - 1}
-
-    def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
-        self.told.append(("result", trial_id, result["n"]))
-
-    def on_trial_complete(self, trial_id: str, result: Any = None, error: bool = False) -> None:
-        self.told.append(("complete", trial_id, result and result["n"], error))
-
-
-class Recording(FIFOScheduler):
-    """Answers what it is told to, and keeps what it is told."""
-
-    def __init__(self, *answers: str) -> None:
-        self.answers = list(answers)
-        self.told: list[tuple[str, str]] = []
-
-    def on_trial_add(self, experiment: Any, trial: Any) -> None:
-        self.told.append(("add", trial.trial_id))
-
-    def on_trial_result(self, experiment: Any, trial: Any, result: dict[str, Any]) -> str:
-        self.told.append(("result", trial.trial_id))
-        return self.answers.pop(0) if self.answers else self.CONTINUE
-
-    def on_trial_error(self, experiment: Any, trial: Any) -> None:
-        self.told.append(("error", trial.trial_id))
-
-    def on_trial_complete(self, experiment: Any, trial: Any, result: dict[str, Any]) -> None:
-        self.told.append(("complete", trial.trial_id))
-
-    def on_trial_remove(self, experiment: Any, trial: Any) -> None:
-        self.told.append(("remove", trial.trial_id))
-
-
-class Play:
-    """An experiment with one word for each thing that can happen in it."""
-
-    def __init__(
-        self,
-        *,
-        searcher: Searcher | None = None,
-        scheduler: TrialScheduler | None = None,
-        stopper: Stopper | None = None,
-        cpus: float = 2.0,
-        **fields: Any,
-    ) -> None:
-        spec: dict[str, Any] = {
-            "path": "/exp",
-            "trainable_name": "train",
-            "param_space": SearchSpace({}),
-            "id_prefix": "t",
-            "seed": 0,
-            "num_trials": None,
-            "max_running": None,
-            "max_failures": 0,
-            "fail_fast": False,
-            "bundles_for": lambda config: [{"CPU": 1.0}],
-            **fields,
-        }
-        self.spec = ExperimentSpec(**spec)
-        self.searcher: Any = Counting() if searcher is None else searcher
-        self.scheduler: Any = Recording() if scheduler is None else scheduler
-        table = TrialTable("/exp")
-        limits = Limits(stopper)
-        self.state = ExperimentState(self.spec, table, self.searcher, self.scheduler, limits)
-        self.facts, _ = self.state.start(NOW, "test")
-        self.commands: list[Command] = []
-        self.give(CapacityChanged(NOW, {"CPU": cpus}))
-
-    def give(self, *stimuli: Stimulus) -> list[Fact]:
-        facts, self.commands = self.state.handle(stimuli)
-        self.facts += facts
-        return facts
-
-    def report(self, number: int, n: int = 1, **fields: Any) -> str:
-        self.give(self.reported(number, n, **fields))
-        (answer,) = (c for c in self.commands if isinstance(c, Answer))
-        return answer.decision
-
-    def reported(self, number: int, n: int = 1, **fields: Any) -> Reported:
-        result = {"n": n, "training_iteration": n, "done": False, **fields}
-        raw = codec.encode_metrics(result)
-        return Reported(NOW, self.id(number), self.attempt(number), result, raw)
-
-    def finish(self, number: int, *, interrupted: bool = False) -> list[Fact]:
-        return self.give(Finished(NOW, self.id(number), self.attempt(number), interrupted))
-
-    def fail(self, number: int) -> list[Fact]:
-        return self.give(Failed(NOW, self.id(number), self.attempt(number), "no luck"))
-
-    def stop(self, *, resumable: bool) -> list[Fact]:
-        return self.give(StopRequested(NOW, "asked to", resumable))
-
-    def id(self, number: int) -> str:
-        return f"t_{number:05d}"
-
-    def attempt(self, number: int) -> int:
-        return self.state.trials[number].attempt
-
-    @property
-    def statuses(self) -> str:
-        """The first letters, PAUSED as a small p."""
-        return "".join(
-            "p" if trial.status == "PAUSED" else trial.status[0] for trial in self.state.trials
-        )
-
-    def replayed(self, searcher: Searcher, scheduler: TrialScheduler) -> ExperimentState:
-        """Other policies after a replay of all facts, as the journal has them."""
-        table = TrialTable("/exp")
-        state = ExperimentState(self.spec, table, searcher, scheduler, Limits(None))
-        for fact in self.facts:
-            if isinstance(fact, TrialResult):
-                assert fact.raw is not None
-                fact = dataclasses.replace(fact, result=codec.decode(fact.raw))
-            state.replay(fact)
-        return state
-
-
-def of_kind(kind: type, facts: list[Fact]) -> list[Any]:
-    return [fact for fact in facts if isinstance(fact, kind)]
-
 
 # Launching
 
@@ -244,81 +94,7 @@ def test_a_trial_goes_on_from_what_was_saved_when_it_was_paused() -> None:
     assert launch.progress.time_total_s == 3.5
 
 
-def test_more_than_there_is_for_every_trial_is_an_error_of_the_experiment() -> None:
-    with pytest.raises(ResourceError, match="every trial asks for 3 CPU, of which there are 2"):
-        Play(bundles_for=lambda config: [{"CPU": 3.0}])
-
-
-@pytest.mark.parametrize("fail_fast", [False, True])
-def test_more_than_there_is_for_one_trial_is_an_error_of_this_one(fail_fast: bool) -> None:
-    def bundles_for(config: dict[str, Any]) -> list[dict[str, float]]:
-        return [{"CPU": 1.0 if config["x"] else 3.0}]
-
-    play = Play(bundles_for=bundles_for, bundles_vary=True, fail_fast=fail_fast)
-    assert play.statuses == ("E" if fail_fast else "ERR")
-    assert "asks for 3 CPU" in (play.state.trials[0].error or "")
-    assert play.scheduler.told[:2] == [("add", "t_00000"), ("error", "t_00000")]
-    assert play.searcher.told == [("complete", "t_00000", None, True)]
-    assert (play.state.stop_reason is not None) is fail_fast
-    assert play.state.is_over is fail_fast
-
-
-@pytest.mark.parametrize("answer", ["LATER", [], 3])
-def test_a_searcher_that_answers_nonsense_is_named(answer: Any) -> None:
-    searcher = Counting()
-    searcher.suggest = lambda trial_id: answer  # type: ignore[method-assign]
-    with pytest.raises(TunerError, match=r"Counting.suggest returned .*; it must return a dict"):
-        Play(searcher=searcher)
-
-
-def test_a_scheduler_that_answers_nonsense_is_named() -> None:
-    play = Play(scheduler=Recording("NOOP"))
-    with pytest.raises(TunerError, match=r"Recording.on_trial_result returned 'NOOP'; it must"):
-        play.report(0)
-
-
 # Results
-
-
-def test_a_result_that_says_done_ends_its_trial() -> None:
-    play = Play()
-    assert play.report(0, done=True) == "STOP"
-    assert play.scheduler.told[-1] == ("complete", "t_00000")
-    assert play.searcher.told == [("complete", "t_00000", 1, False)]
-    play.finish(0)
-    assert play.statuses == "TRR"
-    assert len(play.searcher.told) == 1
-
-
-def test_stoppers_see_the_last_result_too() -> None:
-    class Whole(Stopper):
-        seen = 0
-
-        def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
-            self.seen += 1
-            return False
-
-        def stop_all(self) -> bool:
-            return self.seen == 1
-
-    play = Play(stopper=Whole())
-    play.report(0, done=True)
-    assert play.state.stop_reason == "a stopper ended the experiment"
-
-
-def test_the_searcher_hears_of_results_that_go_on_and_of_ends_once() -> None:
-    play = Play(scheduler=Recording("CONTINUE", "PAUSE", "STOP"), searcher=Counting(1))
-    play.report(0, 1)
-    play.report(0, 2)
-    play.finish(0)
-    assert play.statuses == "R"
-    play.report(0, 3)
-    play.finish(0)
-    assert play.searcher.told == [
-        ("result", "t_00000", 1),
-        ("result", "t_00000", 2),
-        ("complete", "t_00000", 3, False),
-    ]
 
 
 def test_the_stimulus_stays_as_it_was() -> None:
@@ -355,15 +131,6 @@ def test_a_failed_trial_comes_back_as_often_as_allowed() -> None:
     once = [("error", "t_00000"), ("add", "t_00000")]
     assert play.scheduler.told == [("add", "t_00000"), *once, *once, ("error", "t_00000")]
     assert play.searcher.told == [("complete", "t_00000", None, True)]
-
-
-def test_the_searcher_hears_of_a_failure_while_pausing() -> None:
-    play = Play(scheduler=Recording("PAUSE"), searcher=Counting(1))
-    play.report(0)
-    play.fail(0)
-    assert play.statuses == "E"
-    assert play.searcher.told[-1] == ("complete", "t_00000", None, True)
-    assert play.scheduler.told[-1] == ("error", "t_00000")
 
 
 def test_a_failure_after_the_stop_is_no_failure() -> None:
@@ -507,41 +274,6 @@ def test_time_ends_the_experiment_without_waiting_for_results() -> None:
 
 
 # What a replay finds differently
-
-
-@pytest.mark.parametrize(
-    ("recorded", "decided"), [("CONTINUE", "STOP"), ("STOP", "CONTINUE"), ("PAUSE", "STOP")]
-)
-def test_the_record_wins_over_a_policy_that_has_changed_its_mind(
-    recorded: str, decided: str, caplog: pytest.LogCaptureFixture
-) -> None:
-    live = Play(scheduler=Recording(recorded), searcher=Counting(1), cpus=1)
-    live.report(0, 1)
-    if recorded == "CONTINUE":
-        live.report(0, 2)
-    live.finish(0)
-    searcher, scheduler = Counting(1), Recording(decided)
-    with caplog.at_level(logging.WARNING):
-        state = live.replayed(searcher, scheduler)
-    assert f"now says {decided} where the journal says {recorded}, which wins" in caplog.text
-    assert [t.status for t in state.trials] == [t.status for t in live.state.trials]
-    assert repr(state.trials[0].last_result) == repr(live.state.trials[0].last_result)
-    assert searcher.told == live.searcher.told
-    assert scheduler.told == live.scheduler.told
-
-
-def test_a_replayed_scheduler_that_would_have_stopped_a_trial_goes_on_with_it() -> None:
-    def asha() -> AsyncHyperBandScheduler:
-        scheduler = AsyncHyperBandScheduler(grace_period=1, max_t=9, reduction_factor=3)
-        scheduler.set_search_properties("n", "max")
-        return scheduler
-
-    live = Play(searcher=Counting(2), cpus=2)
-    for number, iteration, n in ((0, 1, 9), (1, 1, 1), (0, 3, 9), (1, 3, 1), (1, 4, 2)):
-        live.report(number, n, training_iteration=iteration)
-    state = live.replayed(Counting(2), asha())
-    assert [trial.status for trial in state.trials] == ["RUNNING", "RUNNING"]
-    assert state.trials[1].last_result["n"] == 2
 
 
 def refused(make: Callable[[], object]) -> str:
