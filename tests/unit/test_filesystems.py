@@ -1,4 +1,7 @@
 import os
+import pickle
+import subprocess
+import sys
 from pathlib import Path
 
 import fsspec
@@ -7,7 +10,7 @@ import pytest
 from fsspec.implementations.arrow import ArrowFSWrapper
 from fsspec.implementations.local import LocalFileSystem
 
-from tuner.errors import ConfigError, MissingDependencyError
+from tuner.errors import ConfigError
 from tuner.filesystems import list_names, read_bytes, resolve, write_bytes
 
 
@@ -46,11 +49,62 @@ def test_an_unknown_protocol_is_one_clear_line() -> None:
         resolve("nope://x/y")
 
 
-def test_a_missing_library_names_the_extra() -> None:
-    if "adlfs" in fsspec.registry or _installed("adlfs"):
-        pytest.skip("adlfs is installed")
-    with pytest.raises(MissingDependencyError, match=r'pip install "tuner\[azure\]"'):
-        resolve("abfs://container/run")
+@pytest.mark.parametrize(
+    ("url", "library", "extra"),
+    [
+        ("s3://bucket/run", "s3fs", "s3"),
+        ("gs://bucket/run", "gcsfs", "gcs"),
+        ("az://container/run", "adlfs", "azure"),
+        ("abfs://container/run", "adlfs", "azure"),
+    ],
+)
+def test_a_missing_library_names_the_extra(url: str, library: str, extra: str) -> None:
+    script = (
+        "import sys\n"
+        f"sys.modules[{library!r}] = None\n"
+        "from tuner.errors import MissingDependencyError\n"
+        "from tuner.filesystems import resolve\n"
+        "try:\n"
+        f"    resolve({url!r})\n"
+        "except MissingDependencyError as error:\n"
+        "    print(error)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], check=True, capture_output=True, text=True, timeout=60
+    )
+    assert done.stdout.startswith(f"path={url!r} needs a library")
+    assert done.stdout.endswith(f'pip install "tuner[{extra}]"\n')
+
+
+def test_an_account_without_credentials_is_one_clear_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("adlfs")
+    for name in [name for name in os.environ if name.startswith("AZURE_")]:
+        monkeypatch.delenv(name)
+    with pytest.raises(ConfigError, match=r"^path='az://c/x' cannot .*; check the credentials"):
+        resolve("az://c/x")
+
+
+@pytest.mark.parametrize("kind", ["local", "s3"])
+def test_a_filesystem_of_pyarrow_that_came_pickled_is_known(kind: str) -> None:
+    """Its module imports `pyarrow.fs` in no other way."""
+    filesystem = (
+        pyarrow.fs.SubTreeFileSystem("/tmp", pyarrow.fs.LocalFileSystem())
+        if kind == "local"
+        else pyarrow.fs.S3FileSystem(access_key="a", secret_key="b", region="us-east-1")
+    )
+    script = (
+        "import pickle, sys\n"
+        "from tuner.filesystems import resolve\n"
+        "print(resolve('bucket/run', pickle.load(sys.stdin.buffer))[1])\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        input=pickle.dumps(filesystem),
+        check=True,
+        capture_output=True,
+        timeout=60,
+    )
+    assert done.stdout == b"bucket/run\n"
 
 
 def test_something_else_than_a_filesystem_is_refused() -> None:
@@ -70,9 +124,3 @@ def test_files_are_written_read_and_listed(tmp_path: Path, remote: bool) -> None
     write_bytes(filesystem, f"{path}/a.txt", b"")
     assert read_bytes(filesystem, f"{path}/b.txt") == b"22"
     assert list_names(filesystem, path) == ["a.txt", "b.txt"]
-
-
-def _installed(name: str) -> bool:
-    import importlib.util
-
-    return importlib.util.find_spec(name) is not None
