@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any, Self
 from tuner.errors import ConfigError, StorageError
 from tuner.filesystems import (
     download_tree,
+    is_directory,
     join,
     local_filesystem,
+    of_this_process,
     read_bytes,
     resolve,
     write_bytes,
@@ -63,7 +65,7 @@ class Checkpoint:
 
     def __init__(self, path: str | os.PathLike[str], filesystem: FileSystem | None = None) -> None:
         self._given = filesystem
-        self._fs, self._path = resolve(path, filesystem)
+        self._resolved, self._path = resolve(path, filesystem)
 
     @classmethod
     def from_directory(cls, path: str | os.PathLike[str]) -> Self:
@@ -183,11 +185,16 @@ class Checkpoint:
     def __repr__(self) -> str:
         return f"{type(self).__name__}(filesystem={_name(self._fs)}, path={self._path})"
 
+    @property
+    def _fs(self) -> AbstractFileSystem | None:
+        return None if self._resolved is None else of_this_process(self._resolved)
+
     def _download(self, target: str) -> None:
-        assert self._fs is not None
-        if not self._fs.isdir(self._path):
+        fs = self._fs
+        assert fs is not None
+        if not is_directory(fs, self._path):
             raise self._missing()
-        download_tree(self._fs, self._path, target)
+        download_tree(fs, self._path, target)
 
     def _missing(self) -> StorageError:
         return StorageError(

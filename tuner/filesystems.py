@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import pickle
 import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -101,6 +102,13 @@ def local_filesystem() -> AbstractFileSystem:
     from fsspec.implementations.local import LocalFileSystem
 
     return LocalFileSystem()
+
+
+def of_this_process(filesystem: AbstractFileSystem) -> AbstractFileSystem:
+    """The filesystem, or a copy of one from before a fork: fsspec's refuse to work after it."""
+    if getattr(filesystem, "_pid", os.getpid()) == os.getpid():
+        return filesystem
+    return pickle.loads(pickle.dumps(filesystem))
 
 
 def read_bytes(filesystem: AbstractFileSystem | None, path: str) -> bytes | None:

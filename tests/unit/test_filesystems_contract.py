@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import pickle
 import subprocess
@@ -296,3 +297,19 @@ def test_checkpoints_are_used_from_there(
     assert copy == checkpoint
     assert copy.get_metadata() == {"epoch": 1, "best": True}
     assert Path(copy.to_directory(tmp_path / "kept"), "model.bin").read_bytes() == b"weights"
+
+
+def test_a_checkpoint_is_used_after_a_fork(fs: fsspec.AbstractFileSystem, place: Place) -> None:
+    """As in a worker, whose trainable was unpickled by the fork server before."""
+    checkpoint = Checkpoint(f"{place[0]}/checkpoint_000003", place[1])
+    checkpoint.set_metadata({"epoch": 1})
+    process = multiprocessing.get_context("fork").Process(target=_use, args=(checkpoint,))
+    process.start()
+    process.join(30)
+    assert process.exitcode == 0
+
+
+def _use(checkpoint: Checkpoint) -> None:
+    assert checkpoint.get_metadata() == {"epoch": 1}
+    with checkpoint.as_directory() as folder:
+        assert os.listdir(folder) == [".metadata.json"]
