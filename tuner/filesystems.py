@@ -206,6 +206,16 @@ def download_tree(filesystem: AbstractFileSystem, path: str, target: str) -> Non
         filesystem.get(remote, local)
 
 
+def move_tree(filesystem: AbstractFileSystem, source: str, target: str) -> None:
+    """Moves a file, or all files below a directory; it copies them first, and then removes them."""
+    root = source.rstrip("/")
+    sources = [name for name in _fresh(filesystem).find(source) if not name.endswith("/")]
+    targets = [target.rstrip("/") + name[len(root) :] for name in sources]
+    if sources:
+        _with_directories(filesystem, targets, lambda: filesystem.copy(sources, targets))
+    remove_tree(filesystem, source)
+
+
 def remove_file(filesystem: AbstractFileSystem, path: str) -> None:
     """Removes a file; none is no error."""
     with contextlib.suppress(FileNotFoundError):

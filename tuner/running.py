@@ -92,7 +92,7 @@ def run_restored(
     changes: Changes,
 ) -> ResultGrid:
     """Goes on with an experiment to its end, and waits for its files to be complete."""
-    home.resume()
+    home.resume(stored.id_prefix)
     rebuilt = rebuild(plan, home.path, home.storage, home.entries(), stored.random_state)
     state = rebuilt.state
     failpoints.reach(failpoints.REBUILT)
@@ -114,9 +114,16 @@ def run_restored(
     return run.to_end(opening)
 
 
-def stored_results(plan: Plan, stored: StoredRun, storage: Storage | None) -> ResultGrid:
-    """The results in an experiment's folder as they are; nothing is run or changed."""
-    rebuilt = rebuild(plan, stored.path, storage, frozenset(), stored.random_state)
+def stored_results(plan: Plan, stored: StoredRun, path: str, storage: Storage | None) -> ResultGrid:
+    """The results in an experiment's folder as they are; nothing is run or changed.
+
+    Args:
+        plan: The run as it was planned.
+        stored: What is stored of it.
+        path: The folder on this machine.
+        storage: The folder on remote storage, None without one.
+    """
+    rebuilt = rebuild(plan, path, storage, frozenset(), stored.random_state)
     return _gathered(plan, rebuilt.state, storage)
 
 

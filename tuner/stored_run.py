@@ -118,29 +118,34 @@ def has_stored_run(path: str) -> bool:
     return all(os.path.isfile(os.path.join(path, name)) for name in (DESCRIPTION_FILE, TUNER_FILE))
 
 
-def load_stored_run(path: str) -> StoredRun:
+def load_stored_run(path: str, shown_as: str | None = None) -> StoredRun:
     """Reads what a restore needs; the parts are unpickled when they are asked for.
+
+    Args:
+        path: The experiment's folder on this machine.
+        shown_as: What the user knows it as, if it is another one.
 
     Raises:
         StorageError: there is no experiment, or one that this version cannot read.
     """
+    shown_as = shown_as or path
     if not has_stored_run(path):
         raise StorageError(
-            f"Tuner.restore(path={path!r}): there is no experiment, as there is no "
+            f"Tuner.restore(path={shown_as!r}): there is no experiment, as there is no "
             f"{DESCRIPTION_FILE} or no {TUNER_FILE}; give the folder <storage_path>/<name> of a run"
         )
     with open(os.path.join(path, DESCRIPTION_FILE), encoding="utf-8") as text:
         description = json.load(text)
     if description["format"] > FORMAT:
         raise StorageError(
-            f"{path} was written by tuner {description['version']} in format "
+            f"{shown_as} was written by tuner {description['version']} in format "
             f"{description['format']}, of which this version knows {FORMAT}; restore it with that "
             "version or a later one"
         )
     with open(os.path.join(path, TUNER_FILE), "rb") as file:
         parts = pickle.load(file)
     return StoredRun(
-        path=path,
+        path=shown_as,
         trainable_name=description["trainable"],
         seed=description["seed"],
         id_prefix=description["id_prefix"],

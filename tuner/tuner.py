@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from contextlib import nullcontext
 from datetime import timedelta
 from typing import Any
 
@@ -19,7 +20,7 @@ from tuner.search_space.objects import difference, outline
 from tuner.search_space.variants import SearchSpace
 from tuner.stoppers.limits import Limits
 from tuner.storage.home import Home
-from tuner.storage.staging import exists, stage
+from tuner.storage.staging import exists, viewed
 from tuner.storage.storage import Storage, locate, new_child
 from tuner.stored_run import StoredRun, has_stored_run, load_stored_run
 from tuner.trainable.registry import get_trainable
@@ -129,7 +130,8 @@ class Tuner:
             ConfigError: An argument cannot work.
         """
         storage, local = locate(path, storage_filesystem)
-        stored = load_stored_run(local if storage is None else stage(storage))
+        with nullcontext(local) if storage is None else viewed(storage) as folder:
+            stored = load_stored_run(folder, shown_as=local if storage is None else storage.url)
         tuner = cls(
             stored.trainable if trainable is None else trainable,
             param_space=stored.param_space if param_space is None else param_space,
@@ -192,7 +194,9 @@ class Tuner:
         """
         if self._results is None and self._stored is not None:
             plan = self._plan(self._stored.trainable_name)
-            return stored_results(plan, self._stored, self._storage)
+            storage, local = self._storage, self._stored.path
+            with nullcontext(local) if storage is None else viewed(storage) as folder:
+                return stored_results(plan, self._stored, folder, storage)
         if self._results is None:
             raise TunerError("Tuner: get_results() has nothing to return yet; call fit() first")
         return self._results

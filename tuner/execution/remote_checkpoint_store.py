@@ -11,7 +11,14 @@ from tuner import failpoints
 from tuner.checkpoint import Checkpoint
 from tuner.errors import StorageError
 from tuner.execution.checkpoint_store import CheckpointStore, staged_path
-from tuner.filesystems import join, list_names, remove_tree, upload_tree
+from tuner.filesystems import (
+    join,
+    list_names,
+    remove_file,
+    remove_tree,
+    upload_tree,
+    write_bytes,
+)
 from tuner.local_copy import copy_tree
 from tuner.storage.storage import Storage
 from tuner.storage.transfer import retried
@@ -78,10 +85,10 @@ class RemoteCheckpointStore(CheckpointStore):
             self._is_clear = True
         target = join(self._storage.path, name)
         marker = staged_path(self._storage.path, name, self._attempt)
-        fs.pipe_file(marker, b"incomplete\n")
+        write_bytes(fs, marker, b"incomplete\n")
         upload_tree(fs, source, target)
         failpoints.reach(failpoints.CHECKPOINT_COPY)
-        fs.rm_file(marker)
+        remove_file(fs, marker)
 
     def _remove_remains(self, first: str) -> None:
         """Removes what earlier attempts uploaded and nobody knows of, from a checkpoint on."""

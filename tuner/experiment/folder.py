@@ -73,7 +73,7 @@ class ExperimentFolder:
 
     def resume(self) -> None:
         """Makes ready for going on with the run that the folder holds."""
-        self._await_recorder()
+        self.await_recorder()
         with contextlib.suppress(FileNotFoundError):
             os.remove(os.path.join(self.path, RESULTS_FILE))  # it is written anew at the end
 
@@ -108,7 +108,7 @@ class ExperimentFolder:
         self._lock_file.write(f"process {os.getpid()} on {socket.gethostname()} since {since}\n")
         self._lock_file.flush()
 
-    def _await_recorder(self) -> None:
+    def await_recorder(self) -> None:
         """Waits for the recorder of a run whose driver was killed to complete its files."""
         path = os.path.join(self.path, JOURNAL_FOLDER, RECORDER_LOCK)
         if not os.path.exists(path):
@@ -125,7 +125,7 @@ class ExperimentFolder:
         if not present:
             return None
         number = 1
-        self._await_recorder()
+        self.await_recorder()
         while os.path.exists(target := os.path.join(self.path, PREVIOUS, f"{number:04d}")):
             number += 1
         os.makedirs(target)

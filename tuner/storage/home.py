@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from tuner.config import SyncConfig
 from tuner.experiment.folder import ExperimentFolder
 from tuner.experiment.retention import Retention
-from tuner.storage.staging import fetch_files, staging_path
+from tuner.storage.fetching import fetch_files
+from tuner.storage.staging import discard_copy, release, stage, staging_path
 from tuner.storage.storage import Storage
 
 if TYPE_CHECKING:
@@ -36,9 +37,10 @@ class Home:
             from tuner.storage.remote_folder import RemoteFolder  # a part that few need
 
             try:
+                self._folder.await_recorder()
                 self._remote = RemoteFolder(storage, self.path)
             except BaseException:
-                self._folder.release()
+                self.release()
                 raise
 
     @property
@@ -72,16 +74,25 @@ class Home:
         Returns:
             Where an earlier run of the same name was moved.
         """
+        if self.storage is not None:
+            discard_copy(self.storage)
         moved = [self._folder.begin(description, tuner)]
         if self._remote is not None:
             moved.append(self._remote.begin())
         return [each for each in moved if each is not None]
 
-    def resume(self) -> None:
-        """Makes ready for going on with the run that the folder holds."""
+    def resume(self, id_prefix: str) -> None:
+        """Makes ready for going on with the run that the folder holds.
+
+        Args:
+            id_prefix: What the ids of its trials begin with.
+
+        Raises:
+            StorageError: The storage holds another run.
+        """
+        if self.storage is not None:
+            stage(self.storage, id_prefix)
         self._folder.resume()
-        if self._remote is not None:
-            self._remote.resume()
 
     def fetch_files(self, dirnames: Iterable[str]) -> None:
         """Makes sure that the files are here which trials go on with."""
@@ -109,4 +120,6 @@ class Home:
         """Lets others write to the folder."""
         if self._remote is not None:
             self._remote.release()
+        if self.storage is not None:
+            release(self.storage)
         self._folder.release()

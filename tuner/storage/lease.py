@@ -13,7 +13,7 @@ from typing import Any
 import orjson
 
 from tuner.errors import ExperimentLockedError
-from tuner.filesystems import join, read_bytes
+from tuner.filesystems import create_file, join, read_bytes, remove_file, write_bytes
 from tuner.storage.storage import Storage
 
 logger = logging.getLogger(__name__)
@@ -54,9 +54,9 @@ class Lease:
         if held is not None and not _is_stale(held):
             raise self._locked(held)
         if held is not None:
-            self._storage.fs.rm_file(self._path)
+            remove_file(self._storage.fs, self._path)
         try:
-            self._storage.fs.pipe_file(self._path, self._content(), mode="create")
+            create_file(self._storage.fs, self._path, self._content())
         except FileExistsError:
             raise self._locked(self._read() or {}) from None
 
@@ -71,16 +71,15 @@ class Lease:
                 _holder(held),
             )
             return
-        self._storage.fs.pipe_file(self._path, self._content())
+        write_bytes(self._storage.fs, self._path, self._content())
 
     def release(self) -> None:
         """Lets others write."""
         held = self._read()
         if held is not None and held.get("token") == self._token:
-            self._storage.fs.rm_file(self._path)
+            remove_file(self._storage.fs, self._path)
 
     def _read(self) -> dict[str, Any] | None:
-        self._storage.fs.invalidate_cache()
         content = read_bytes(self._storage.fs, self._path)
         try:
             return None if content is None else dict(orjson.loads(content))

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import logging
 import os
-import shutil
 
 from tuner.config import SyncConfig
 from tuner.errors import ExperimentLockedError, StorageError
 from tuner.experiment.folder import OF_ONE_RUN, PREVIOUS
 from tuner.experiment.retention import Retention
-from tuner.filesystems import join, list_names, move_tree, upload_files, upload_tree
+from tuner.filesystems import exists, join, list_names, move_tree, upload_files, upload_tree
 from tuner.layout import DESCRIPTION_FILE, TUNER_FILE
 from tuner.storage.lease import Lease
-from tuner.storage.staging import clear, holds_all_of
+from tuner.storage.staging import clear, empty
 from tuner.storage.storage import Storage
 from tuner.storage.transfer import retried, within
 from tuner.storage.trial_files import TrialFiles
@@ -22,7 +21,7 @@ from tuner.storage.upload_plan import UploadPlan
 
 logger = logging.getLogger(__name__)
 
-_CHECK_TIMEOUT_S = 30.0
+_CHECK_TIMEOUT_S = 20.0
 
 
 class RemoteFolder:
@@ -71,18 +70,6 @@ class RemoteFolder:
         )
         return moved
 
-    def resume(self) -> None:
-        """Makes sure that the staging folder is what the run is to go on with.
-
-        Raises:
-            StorageError: The experiment went on elsewhere meanwhile.
-        """
-        if self.storage.is_shared and not holds_all_of(self._staging, self.storage):
-            raise StorageError(
-                f"{self.storage}: the experiment went on elsewhere since Tuner.restore was "
-                "called; call it again"
-            )
-
     def entries(self) -> frozenset[str]:
         """The names of what lies in the folder."""
         try:
@@ -109,7 +96,7 @@ class RemoteFolder:
         """
         if plan is None:
             upload_tree(self.storage.fs, self._staging, self.storage.path)
-            shutil.rmtree(self._staging)
+            empty(self._staging)
             return True
         index = UploadIndex(self._staging)
         if index.facts < num_facts:
@@ -140,7 +127,7 @@ class RemoteFolder:
         fs = self.storage.fs
         previous = self.storage.child(PREVIOUS)
         number = 1
-        while fs.exists(previous.child(f"{number:04d}").path):
+        while exists(fs, previous.child(f"{number:04d}").path):
             number += 1
         target = previous.child(f"{number:04d}")
         for name in present:

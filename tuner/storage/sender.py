@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Callable, Sequence
 
 from tuner.errors import StorageError
-from tuner.filesystems import join, remove_tree, upload_files
+from tuner.filesystems import join, remove_tree, upload_files, write_bytes
 from tuner.storage.lease import Lease
 from tuner.storage.storage import Storage
 from tuner.storage.transfer import retried
@@ -49,8 +50,11 @@ class Sender:
             StorageError: It could not be sent.
         """
         target = join(self._storage.path, path)
-        call = lambda: self._storage.fs.pipe_file(target, content)  # noqa: E731
-        self._try(call, f"the upload of {path}", give_up_after_s=float("inf"))
+        self._try(
+            lambda: write_bytes(self._storage.fs, target, content),
+            f"the upload of {path}",
+            give_up_after_s=math.inf,
+        )
 
     def send_files(self, paths: Sequence[str]) -> bool:
         """Sends files; whether all of them could be sent."""

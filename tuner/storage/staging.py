@@ -16,22 +16,16 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import orjson
 
 from tuner.errors import StorageError
 from tuner.experiment.folder import LOCK, OF_ONE_RUN, PREVIOUS
-from tuner.filesystems import download_tree, join, list_names, read_bytes
-from tuner.layout import (
-    DESCRIPTION_FILE,
-    JOURNAL_FOLDER,
-    SNAPSHOTS_FOLDER,
-    TUNER_FILE,
-    UPLOADS_FILE,
-    is_written_by_loggers,
-)
+from tuner.filesystems import download_tree, join, read_bytes
+from tuner.layout import DESCRIPTION_FILE, JOURNAL_FOLDER, TUNER_FILE
+from tuner.storage.fetching import fetch, names_in, segments_in
 from tuner.storage.storage import Storage
 from tuner.storage.trial_files import TrialFiles
 
@@ -39,8 +33,6 @@ logger = logging.getLogger(__name__)
 
 VARIABLE = "TUNER_STAGING_DIR"
 
-_SEGMENT = re.compile(r"\d{8}\.jsonl")
-_SNAPSHOT = re.compile(r"\d{12}\.pkl")
 _CHECKPOINT = re.compile(r"\.?checkpoint_\d+.*")
 
 
@@ -57,104 +49,47 @@ def staging_path(storage: Storage) -> str:
     return os.path.join(root, digest, storage.name)
 
 
-def stage(storage: Storage) -> str:
-    """Makes the staging folder hold the experiment, and returns its path.
+def stage(storage: Storage, id_prefix: str) -> None:
+    """Makes the staging folder hold the experiment, of which the caller holds all locks.
 
     One that is there already is used, as nothing may be lost that was not uploaded; unless the
-    experiment went on elsewhere since, when it is moved aside and all is downloaded.
+    experiment went on elsewhere since, when it is set aside and all is fetched.
+
+    Args:
+        storage: The experiment's folder.
+        id_prefix: What the ids of its trials begin with.
 
     Raises:
-        StorageError: There is no experiment, or it cannot be read.
+        StorageError: The storage holds another run.
     """
     local = staging_path(storage)
     if not storage.is_shared:
-        shutil.rmtree(local, ignore_errors=True)
+        empty(local)
         download_tree(storage.fs, storage.path, local)
-    elif os.path.exists(os.path.join(local, TUNER_FILE)):
-        if holds_all_of(local, storage):
-            return local
+    elif not _is_up_to_date(local, storage):
         _set_aside(local, storage)
-        download(storage, local)
-    else:
-        download(storage, local)
-    return local
+        fetch(storage, local)
+    if _id_prefix(local) != id_prefix:
+        raise StorageError(f"{storage} holds another run than when Tuner.restore was called")
 
 
 @contextlib.contextmanager
 def viewed(storage: Storage) -> Iterator[str]:
     """A local folder that holds the experiment, to be read within the `with` block."""
     local = staging_path(storage)
-    if os.path.exists(os.path.join(local, TUNER_FILE)) and holds_all_of(local, storage):
+    if storage.is_shared and _is_up_to_date(local, storage):
         yield local
         return
     with tempfile.TemporaryDirectory(prefix="tuner_") as folder:
-        download(storage, folder)
+        fetch(storage, folder)
         yield folder
 
 
 def exists(storage: Storage) -> bool:
     """Whether there is an experiment that can be restored."""
-    local = staging_path(storage)
-    if os.path.exists(os.path.join(local, TUNER_FILE)) and storage.is_shared:
+    if storage.is_shared and _holds_experiment(staging_path(storage)):
         return True
-    return {DESCRIPTION_FILE, TUNER_FILE} <= set(_names(storage))
-
-
-def holds_all_of(local: str, storage: Storage) -> bool:
-    """Whether a staging folder holds at least what is on the storage."""
-    here = read_bytes(None, os.path.join(local, DESCRIPTION_FILE))
-    there = read_bytes(storage.fs, join(storage.path, DESCRIPTION_FILE))
-    if there is None:
-        return True
-    if here is None or _id_prefix(here) != _id_prefix(there):
-        return False
-    remote = [name for name in _names(storage.child(JOURNAL_FOLDER)) if _SEGMENT.fullmatch(name)]
-    paths = [os.path.join(local, JOURNAL_FOLDER, name) for name in remote]
-    if not all(map(os.path.exists, paths)):
-        return False
-    # Every run begins a segment, so that the last one tells which run has written it.
-    last = join(join(storage.path, JOURNAL_FOLDER), remote[-1]) if remote else ""
-    content = read_bytes(storage.fs, last) if last else None
-    if not content:
-        return True
-    with open(paths[-1], "rb") as file:
-        return file.read(len(content)) == content
-
-
-def download(storage: Storage, local: str) -> None:
-    """Fetches what a restore needs, which is all but checkpoints and the files of trials.
-
-    Raises:
-        StorageError: There is no experiment.
-    """
-    names = set(_names(storage))
-    if not {DESCRIPTION_FILE, TUNER_FILE} <= names:
-        raise StorageError(
-            f"Tuner.restore(path={storage.url!r}): there is no experiment, as there is no "
-            f"{DESCRIPTION_FILE} or no {TUNER_FILE}; give the folder <storage_path>/<name> of a run"
-        )
-    wanted = [DESCRIPTION_FILE, TUNER_FILE]
-    for folder, pattern in ((JOURNAL_FOLDER, _SEGMENT), (SNAPSHOTS_FOLDER, _SNAPSHOT)):
-        found = _names(storage.child(folder)) if folder in names else []
-        wanted += [f"{folder}/{name}" for name in found if pattern.fullmatch(name)]
-        if UPLOADS_FILE in found:
-            wanted.append(f"{folder}/{UPLOADS_FILE}")
-    _fetch(storage, local, wanted)
-
-
-def fetch_files(storage: Storage, local: str, dirnames: Iterable[str]) -> None:
-    """Fetches the files of trials that go on, but for checkpoints and what loggers write anew."""
-    wanted = []
-    for dirname in dirnames:
-        if os.path.isdir(os.path.join(local, dirname)):
-            continue
-        root = join(storage.path, dirname).strip("/")
-        for path in storage.fs.find(join(storage.path, dirname)):
-            relative = path.strip("/").removeprefix(root).lstrip("/")
-            first = relative.partition("/")[0]
-            if relative and not _CHECKPOINT.fullmatch(first) and not is_written_by_loggers(first):
-                wanted.append(f"{dirname}/{relative}")
-    _fetch(storage, local, wanted)
+    return {DESCRIPTION_FILE, TUNER_FILE} <= set(names_in(storage))
 
 
 def clear(local: str, files: TrialFiles) -> bool:
@@ -164,63 +99,98 @@ def clear(local: str, files: TrialFiles) -> bool:
         local: The staging folder.
         files: Which files of trials belong on the storage.
     """
-    for entry in [*os.scandir(local)]:
-        if not entry.is_dir():
-            os.remove(entry.path)
-        elif entry.name in (JOURNAL_FOLDER, SNAPSHOTS_FOLDER):
-            shutil.rmtree(entry.path)
-        elif entry.name != PREVIOUS:
-            for path in [*files.all(entry.name)]:
-                os.remove(os.path.join(local, path))
-            for inner in [*os.scandir(entry.path)]:
-                if _CHECKPOINT.fullmatch(inner.name):
-                    shutil.rmtree(inner.path)
-    for folder, _, _ in os.walk(local, topdown=False):
+    left = False
+    for name in _entries(local):
+        path = os.path.join(local, name)
+        if not os.path.isdir(path):
+            os.remove(path)
+        elif name in OF_ONE_RUN:
+            shutil.rmtree(path)
+        elif name != PREVIOUS:
+            left |= _clear_trial(local, name, files)
+    return left
+
+
+def _clear_trial(local: str, dirname: str, files: TrialFiles) -> bool:
+    folder = os.path.join(local, dirname)
+    for path in [*files.all(dirname)]:
+        os.remove(os.path.join(local, path))
+    for name in os.listdir(folder):
+        if _CHECKPOINT.fullmatch(name):
+            shutil.rmtree(os.path.join(folder, name))
+    removeempty(folder)
+    return os.path.exists(folder)
+
+
+def removeempty(path: str) -> None:
+    """Removes a folder if it holds nothing but folders."""
+    for folder, _, _ in os.walk(path, topdown=False):
         with contextlib.suppress(OSError):
             os.rmdir(folder)
-    return os.path.exists(local)
 
 
-@functools.cache
-def _temporary_root() -> str:
-    root = tempfile.mkdtemp(prefix="tuner_")
-    atexit.register(shutil.rmtree, root, ignore_errors=True)
-    return root
+def release(storage: Storage) -> None:
+    """Removes the staging folder if nothing is in it any more."""
+    local = staging_path(storage)
+    if not _entries(local):
+        shutil.rmtree(local, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            os.rmdir(os.path.dirname(local))
 
 
-def _fetch(storage: Storage, local: str, names: list[str]) -> None:
-    targets = [os.path.join(local, name) for name in names]
-    for folder in {local, *map(os.path.dirname, targets)}:
-        os.makedirs(folder, exist_ok=True)
-    if names:
-        storage.fs.get([join(storage.path, name) for name in names], targets)
+def discard_copy(storage: Storage) -> None:
+    """Empties the staging folder if all that it holds is on the storage as well."""
+    local = staging_path(storage)
+    if _is_copy(local, storage):
+        empty(local)
 
 
-def _names(storage: Storage) -> list[str]:
-    storage.fs.invalidate_cache()
+def _holds_experiment(local: str) -> bool:
+    return os.path.exists(os.path.join(local, TUNER_FILE))
+
+
+def _id_prefix(local: str) -> object:
+    return _id_prefix_in(read_bytes(None, os.path.join(local, DESCRIPTION_FILE)))
+
+
+def _id_prefix_in(description: bytes | None) -> object:
     try:
-        return list_names(storage.fs, storage.path)
-    except FileNotFoundError:
-        return []
-
-
-def _id_prefix(description: bytes) -> object:
-    try:
-        return orjson.loads(description).get("id_prefix")
+        return orjson.loads(description or b"{}").get("id_prefix")
     except ValueError:
         return None
 
 
+def _is_up_to_date(local: str, storage: Storage) -> bool:
+    """Whether a staging folder holds at least what is on the storage."""
+    if not _holds_experiment(local):
+        return False
+    there = read_bytes(storage.fs, join(storage.path, DESCRIPTION_FILE))
+    if there is None:
+        return True
+    if _id_prefix(local) != _id_prefix_in(there):
+        return False
+    remote = segments_in(storage)
+    paths = [os.path.join(local, JOURNAL_FOLDER, name) for name in remote]
+    if not remote or not all(map(os.path.exists, paths)):
+        return not remote
+    # Every run begins a segment, so that the last one tells which run has written it.
+    last = read_bytes(storage.fs, join(join(storage.path, JOURNAL_FOLDER), remote[-1])) or b""
+    with open(paths[-1], "rb") as file:
+        return file.read(len(last)) == last
+
+
 def _set_aside(local: str, storage: Storage) -> None:
     """Makes room for another state of the experiment; nothing that is only here is deleted."""
-    if _is_all_on(storage, local):
-        shutil.rmtree(local)
+    if not _holds_experiment(local) or _is_copy(local, storage):
+        empty(local)
         return
     for number in itertools.count(1):
         aside = f"{local}.outdated_{number}"
         if not os.path.exists(aside):
             break
-    shutil.move(local, aside)
+    os.makedirs(aside)
+    for name in _entries(local):
+        shutil.move(os.path.join(local, name), aside)
     logger.warning(
         "the experiment went on elsewhere since it was last run on this machine; what this machine "
         "had of it is kept in %s",
@@ -228,14 +198,33 @@ def _set_aside(local: str, storage: Storage) -> None:
     )
 
 
-def _is_all_on(storage: Storage, local: str) -> bool:
-    """Whether a staging folder holds nothing but a part of the journal that is on the storage."""
-    if not set(os.listdir(local)) <= {*OF_ONE_RUN, LOCK}:
+def _is_copy(local: str, storage: Storage) -> bool:
+    """Whether a staging folder holds nothing but a part of what is on the storage."""
+    if not set(_entries(local)) <= set(OF_ONE_RUN):
         return False
     journal = os.path.join(local, JOURNAL_FOLDER)
-    for name in filter(_SEGMENT.fullmatch, os.listdir(journal)):
+    for name in os.listdir(journal) if os.path.isdir(journal) else ():
         there = read_bytes(storage.fs, join(join(storage.path, JOURNAL_FOLDER), name)) or b""
         here = read_bytes(None, os.path.join(journal, name)) or b""
-        if not there.startswith(here):
+        if name.endswith(".jsonl") and not there.startswith(here):
             return False
     return True
+
+
+def _entries(local: str) -> list[str]:
+    """What lies in a staging folder, but for the lock that its user holds."""
+    return [name for name in os.listdir(local) if name != LOCK] if os.path.isdir(local) else []
+
+
+def empty(local: str) -> None:
+    """Removes all that lies in a staging folder."""
+    for name in _entries(local):
+        path = os.path.join(local, name)
+        shutil.rmtree(path) if os.path.isdir(path) else os.remove(path)
+
+
+@functools.cache
+def _temporary_root() -> str:
+    root = tempfile.mkdtemp(prefix="tuner_")
+    atexit.register(shutil.rmtree, root, ignore_errors=True)
+    return root

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from tuner.checkpoint import Checkpoint
 from tuner.errors import ConfigError
+from tuner.filesystems import exists as path_exists
 from tuner.filesystems import join, resolve
 
 if TYPE_CHECKING:
@@ -105,6 +106,6 @@ def new_child(storage: Storage, name: str) -> Storage:
     """A folder in another one that does not exist so far, numbered if the name is taken."""
     for number in itertools.count(1):
         child = storage.child(name if number == 1 else f"{name}_{number}")
-        if not child.fs.exists(child.path):
+        if not path_exists(child.fs, child.path):
             break
     return child
