@@ -24,6 +24,7 @@ import orjson
 
 _TAG = "$"
 _TAG_BYTES = b'"$"'
+_REPR_BYTES = b'"$":"repr"'
 _FAST = (
     orjson.OPT_PASSTHROUGH_DATACLASS
     | orjson.OPT_PASSTHROUGH_DATETIME
@@ -75,6 +76,13 @@ def encode_metrics(metrics: dict[Any, Any]) -> bytes:
     if raw.count(b"null") > sum(map(_is_none, metrics.values())) or _TAG_BYTES in raw:
         return orjson.dumps(_tagged(metrics, exact=False))
     return raw
+
+
+def lost_metrics(metrics: dict[Any, Any], raw: bytes) -> list[Any]:
+    """The names of those metrics of which `raw`, their encoding, holds no more than a `repr`."""
+    if _REPR_BYTES not in raw:
+        return []
+    return [key for key, value in metrics.items() if _REPR_BYTES in encode_metrics({key: value})]
 
 
 def encode_exact(value: object) -> bytes:

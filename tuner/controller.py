@@ -282,7 +282,10 @@ def _commit(trial: Trial, name: str, attempt: int) -> None:
     staged = staged_path(trial.path, name, attempt)
     failpoints.reach(failpoints.CHECKPOINT_RENAME)
     if trial.storage is None or os.path.exists(staged):
-        os.rename(staged, os.path.join(trial.path, name))
+        committed = os.path.join(trial.path, name)
+        if os.path.lexists(committed):  # of a journal that lost its end
+            _remove(committed)
+        os.rename(staged, committed)
 
 
 def _remove(path: str) -> None:

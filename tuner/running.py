@@ -30,6 +30,7 @@ from tuner.experiment.trial_table import TrialTable
 from tuner.gathering import gather
 from tuner.plan import Plan
 from tuner.rebuilding import complete_checkpoints, give_objects, rebuild
+from tuner.recording.bookmarks import drop_beyond
 from tuner.recording.defaults import split_callbacks
 from tuner.recording.process import RecorderProcess
 from tuner.result_grid import ResultGrid
@@ -75,10 +76,10 @@ def run_new(plan: Plan, home: Home) -> ResultGrid:
     spec = plan.spec(path, home.entries())
     table = TrialTable(path, plan.retention, home.storage)
     state = ExperimentState(spec, table, plan.searcher, plan.scheduler, plan.stopper)
-    moved = home.begin(plan.description(os.path.basename(path)), plan.content)
-    run = _Run(
-        plan, home, state, JournalWriter(path, segment_period_s=_segment_period_s(plan, home))
-    )
+    moved = home.begin(plan.content)
+    journal = JournalWriter(path, segment_period_s=_segment_period_s(plan, home))
+    moved += home.describe(plan.description(os.path.basename(path)))
+    run = _Run(plan, home, state, journal)
     for each in moved:
         run.console.message(f"An earlier run of this name is kept in {each}")
     return run.to_end(lambda now: state.start(now, __version__))
@@ -99,6 +100,7 @@ def run_restored(
     home.fetch_files(trial.dirname for trial in state.trials if not trial.is_finished())
     complete_checkpoints(state.table)
     set_random_state(rebuilt.random_state)
+    drop_beyond(home.path, rebuilt.position.seq)
     journal = JournalWriter(
         home.path, rebuilt.position, segment_period_s=_segment_period_s(plan, home)
     )
@@ -203,6 +205,7 @@ class _Run:
         return _gathered(self._plan, self._state, storage)
 
     def _snapshot(self) -> Snapshot:
+        self._journal.sync()  # what a snapshot builds upon must be on the disk no later than it
         return Snapshot(
             position=self._journal.position,
             state=self._state,

@@ -13,8 +13,13 @@ from tuner.config import RunConfig, TuneConfig
 from tuner.description import DISPENSABLE
 from tuner.errors import StorageError
 from tuner.experiment.folder import FORMAT
-from tuner.layout import DESCRIPTION_FILE, TUNER_FILE
+from tuner.layout import DESCRIPTION_FILE, JOURNAL_FOLDER, TUNER_FILE
 from tuner.search_space.objects import Outline
+from tuner.version import __version__
+
+_PARTS = frozenset(
+    {"trainable", "param_space", "outline", "tune_config", "run_config", "random_state"}
+)
 
 _Config = TypeVar("_Config", TuneConfig, RunConfig)
 
@@ -134,20 +139,51 @@ def load_stored_run(path: str, shown_as: str | None = None) -> StoredRun:
             f"Tuner.restore(path={shown_as!r}): there is no experiment, as there is no "
             f"{DESCRIPTION_FILE} or no {TUNER_FILE}; give the folder <storage_path>/<name> of a run"
         )
-    with open(os.path.join(path, DESCRIPTION_FILE), encoding="utf-8") as text:
-        description = json.load(text)
-    if description["format"] > FORMAT:
-        raise StorageError(
-            f"{shown_as} was written by tuner {description['version']} in format "
-            f"{description['format']}, of which this version knows {FORMAT}; restore it with that "
-            "version or a later one"
-        )
-    with open(os.path.join(path, TUNER_FILE), "rb") as file:
-        parts = pickle.load(file)
+    description = _read_description(path)
+    parts = _read_parts(path)
     return StoredRun(
         path=shown_as,
         trainable_name=description["trainable"],
         seed=description["seed"],
         id_prefix=description["id_prefix"],
         parts=parts,
+    )
+
+
+def _read_description(path: str) -> dict[str, Any]:
+    file = os.path.join(path, DESCRIPTION_FILE)
+    try:
+        with open(file, encoding="utf-8") as text:
+            description = json.load(text)
+        written_in, version = int(description["format"]), description["version"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise _damaged(file, error) from error
+    if written_in > FORMAT:
+        raise StorageError(
+            f"{path} was written by tuner {version} in format {written_in}, of which this version, "
+            f"{__version__}, knows {FORMAT}; restore it with that version or a later one"
+        )
+    for name, kind in (("trainable", str), ("seed", int), ("id_prefix", str)):
+        if not isinstance(description.get(name), kind):
+            raise _damaged(file, KeyError(name))
+    return dict(description)
+
+
+def _read_parts(path: str) -> dict[str, Any]:
+    name = os.path.join(path, TUNER_FILE)
+    try:
+        with open(name, "rb") as file:
+            parts = pickle.load(file)
+        missing = _PARTS - parts.keys()
+    except Exception as error:  # pickle raises anything on damage
+        raise _damaged(name, error) from error
+    if missing:
+        raise _damaged(name, KeyError(*sorted(missing)))
+    return dict(parts)
+
+
+def _damaged(file: str, error: Exception) -> StorageError:
+    return StorageError(
+        f"{file} is damaged ({type(error).__name__}: {error}); put back a copy of it. All results "
+        f"are in the folder {JOURNAL_FOLDER}/ beside it, one JSON object per line"
     )

@@ -25,6 +25,8 @@ logger = logging.getLogger(__name__)
 PAUSE = "PAUSE"
 _LARGEST_ERROR = 64 * 1024  # bytes
 
+_named_metrics: set[Any] = set()  # that cannot be stored, in this process
+
 
 class Channel(Protocol):
     """Where an attempt sends what happens."""
@@ -145,6 +147,21 @@ class AttemptRunner:
             self._object = None
 
 
+def encode_result(result: dict[str, Any]) -> bytes:
+    """A result as it is sent; what cannot be is named once, and its `repr` goes in its place."""
+    raw = codec.encode_metrics(result)
+    for name in codec.lost_metrics(result, raw):
+        if name not in _named_metrics:
+            _named_metrics.add(name)
+            logger.warning(
+                "report({%r: %.80r}): this cannot be stored, only its text is; report numbers, "
+                "strings, arrays or what can be pickled",
+                name,
+                result[name],
+            )
+    return raw
+
+
 def format_error(error: BaseException) -> str:
     """The traceback of an error of the user's code, without the frames of this library."""
     library = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -226,8 +243,9 @@ def _must_save(assignment: Assignment, session: Session) -> bool:
 def _save(training: Trainable, session: Session) -> str:
     """Saves a training object as a checkpoint and returns the checkpoint's name."""
     name = session.next_checkpoint_name()
-    training.save(session.store.staged(name))
-    session.store.keep(name)
+    with session.store.discarding_failures(name):
+        training.save(session.store.staged(name))
+        session.store.keep(name)
     session.last_saved_iteration = training.iteration
     return name
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import shutil
+from collections.abc import Iterator
 
 from tuner import failpoints
 from tuner.checkpoint import Checkpoint
@@ -28,15 +31,26 @@ class CheckpointStore:
 
     def add(self, checkpoint: Checkpoint, name: str) -> Checkpoint:
         """Copies a checkpoint; what it returns can be used once the checkpoint is reported."""
-        with checkpoint.as_directory() as source:
-            copy_tree(source, self.staged(name))
-        return self.keep(name)
+        with self.discarding_failures(name):
+            with checkpoint.as_directory() as source:
+                copy_tree(source, self.staged(name))
+            return self.keep(name)
 
     def keep(self, name: str) -> Checkpoint:
         """The same for one that lies at `staged` already."""
         failpoints.reach(failpoints.CHECKPOINT_COPY)
         sync_tree(self.staged(name))
         return Checkpoint(os.path.join(self._path, name))
+
+    @contextlib.contextmanager
+    def discarding_failures(self, name: str) -> Iterator[None]:
+        """While entered, a checkpoint that fails is removed, which makes room at once."""
+        try:
+            yield
+        except Exception as error:
+            shutil.rmtree(self.staged(name), ignore_errors=True)
+            error.add_note(f"{name} was not saved in {self._path}")
+            raise
 
 
 def staged_path(trial_path: str, name: str, attempt: int) -> str:

@@ -11,7 +11,12 @@ from typing import Any
 
 from tuner import codec
 from tuner.execution import machine
-from tuner.execution.attempt import AttemptRunner, format_error, pickled_error
+from tuner.execution.attempt import (
+    AttemptRunner,
+    encode_result,
+    format_error,
+    pickled_error,
+)
 from tuner.execution.executor import Job
 from tuner.execution.protocol import Assignment
 from tuner.execution.seeding import streams_restored
@@ -120,7 +125,7 @@ class _InlineChannel:
         self._attempt = assignment.attempt
 
     def deliver(self, result: dict[str, Any], checkpoint: str | None) -> str:
-        raw = codec.encode_metrics(result)
+        raw = encode_result(result)
         return self._executor.deliver(
             Reported(time.time(), self._trial_id, self._attempt, codec.decode(raw), raw, checkpoint)
         )

@@ -49,11 +49,11 @@ class RemoteCheckpointStore(CheckpointStore):
         self._is_clear = attempt == 1
 
     def add(self, checkpoint: Checkpoint, name: str) -> Checkpoint:
-        with checkpoint.as_directory() as source:
+        with self.discarding_failures(name), checkpoint.as_directory() as source:
             if self._upload(source, name):
                 return self._storage.checkpoint(name)
             copy_tree(source, self.staged(name))
-        return super().keep(name)
+            return super().keep(name)
 
     def keep(self, name: str) -> Checkpoint:
         if not self._upload(self.staged(name), name):

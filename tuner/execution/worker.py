@@ -11,9 +11,13 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
-from tuner import codec
 from tuner.execution import threads
-from tuner.execution.attempt import AttemptRunner, format_error, pickled_error
+from tuner.execution.attempt import (
+    AttemptRunner,
+    encode_result,
+    format_error,
+    pickled_error,
+)
 from tuner.execution.process import flush_c_output
 from tuner.execution.protocol import (
     ANSWER,
@@ -45,7 +49,7 @@ class SocketChannel:
 
     def deliver(self, result: dict[str, Any], checkpoint: str | None) -> str:
         """Sends a result and returns the decision on it."""
-        self._connection.send(result_frame(codec.encode_metrics(result), checkpoint))
+        self._connection.send(result_frame(encode_result(result), checkpoint))
         answer = self._connection.receive()
         if answer is None or answer[0] != ANSWER:
             raise TrialStopped  # the controller is gone

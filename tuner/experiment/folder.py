@@ -10,9 +10,11 @@ import logging
 import os
 import socket
 import time
+import weakref
 from pathlib import Path
 from typing import IO, Any
 
+from tuner.durable import sync_folder
 from tuner.errors import ExperimentLockedError, StorageError
 from tuner.layout import (
     DESCRIPTION_FILE,
@@ -36,6 +38,18 @@ PREVIOUS = "previous"
 OF_ONE_RUN = (DESCRIPTION_FILE, TUNER_FILE, RESULTS_FILE, JOURNAL_FOLDER, SNAPSHOTS_FOLDER)
 
 
+# Open lock files. A forked child closes its copies, lest it hold the locks when we are dead.
+_lock_files: weakref.WeakSet[IO[str]] = weakref.WeakSet()
+
+
+def _leave_locks_to_parent() -> None:
+    for file in _lock_files:
+        file.close()
+
+
+os.register_at_fork(after_in_child=_leave_locks_to_parent)
+
+
 class ExperimentFolder:
     """The folder that one run writes to, held under a lock.
 
@@ -50,26 +64,44 @@ class ExperimentFolder:
     def __init__(self, path: str) -> None:
         self.path = path
         _make(path)
-        self._lock_file: IO[str] = open(os.path.join(path, LOCK), "a+")  # noqa: SIM115
-        self._lock()
+        try:
+            self._lock_file: IO[str] = open(os.path.join(path, LOCK), "a+")  # noqa: SIM115
+            self._lock()
+        except OSError as error:
+            raise _unusable(path, "written", error) from error
 
-    def begin(self, description: dict[str, Any], tuner: bytes) -> str | None:
-        """Makes room for a new run and writes what a restore needs.
+    def begin(self, tuner: bytes) -> str | None:
+        """Makes room for a new run and writes the first part of what a restore needs.
 
         What an earlier run of the same name left beside its trials is moved away, not deleted.
 
         Args:
-            description: Readable facts about the experiment.
             tuner: The pickled trainable, space and configs.
 
         Returns:
             The folder to which an earlier run was moved, None if there was none.
+
+        Raises:
+            StorageError: It cannot be written to.
         """
-        moved = self._move_previous()
+        try:
+            moved = self._move_previous()
+        except OSError as error:
+            raise _unusable(self.path, "written", error) from error
         self.write(TUNER_FILE, tuner)
+        return moved
+
+    def describe(self, description: dict[str, Any]) -> None:
+        """Completes a new run, which can be restored from here on: its journal is there already.
+
+        Args:
+            description: Readable facts about the experiment.
+
+        Raises:
+            StorageError: It cannot be written to.
+        """
         text = json.dumps({"format": FORMAT, **description}, indent=2, default=str)
         self.write(DESCRIPTION_FILE, text.encode())
-        return moved
 
     def resume(self) -> None:
         """Makes ready for going on with the run that the folder holds."""
@@ -82,11 +114,21 @@ class ExperimentFolder:
         return frozenset(os.listdir(self.path))
 
     def write(self, name: str, content: bytes) -> None:
-        """Writes a file so that it is there whole or not at all."""
+        """Writes a file so that it is there whole or not at all, also after a loss of power.
+
+        Raises:
+            StorageError: It cannot be written.
+        """
         path = os.path.join(self.path, name)
-        with open(path + ".part", "wb") as file:
-            file.write(content)
-        os.replace(path + ".part", path)
+        try:
+            with open(path + ".part", "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(path + ".part", path)
+            sync_folder(self.path)
+        except OSError as error:
+            raise _unusable(path, "written", error) from error
 
     def release(self) -> None:
         """Lets others write to the folder."""
@@ -95,7 +137,7 @@ class ExperimentFolder:
     def _lock(self) -> None:
         try:
             fcntl.flock(self._lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except BlockingIOError:
             self._lock_file.seek(0)
             holder = self._lock_file.read().strip() or "another process"
             self._lock_file.close()
@@ -103,6 +145,7 @@ class ExperimentFolder:
                 f"{self.path} is being written to by {holder}; wait for it to end, or give this "
                 "run another RunConfig(name=…)"
             ) from None
+        _lock_files.add(self._lock_file)
         self._lock_file.truncate(0)
         since = time.strftime("%Y-%m-%d %H:%M:%S")
         self._lock_file.write(f"process {os.getpid()} on {socket.gethostname()} since {since}\n")
@@ -159,7 +202,11 @@ def _make(path: str) -> None:
     try:
         os.makedirs(path, exist_ok=True)
     except OSError as error:
-        raise StorageError(
-            f"RunConfig: storage_path: {path!r} cannot be made ({error.strerror}); give a folder "
-            "that can be written to"
-        ) from error
+        raise _unusable(path, "made", error) from error
+
+
+def _unusable(path: str, use: str, error: OSError) -> StorageError:
+    return StorageError(
+        f"RunConfig: storage_path: {path!r} cannot be {use} ({error.strerror}); give a folder "
+        "that can be written to, with room for the results"
+    )

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from tuner import failpoints
 from tuner.durable import sync_folder
-from tuner.errors import JournalError
+from tuner.errors import JournalError, StorageError
 from tuner.experiment import journal_format
 from tuner.experiment.events import CheckpointSaved, Fact, TrialResult
 from tuner.experiment.periodic_sync import PeriodicSync
@@ -26,6 +26,11 @@ logger = logging.getLogger(__name__)
 SEGMENT_BYTES = 16 * 1024 * 1024
 
 _READ_BYTES = 1024 * 1024
+
+_WAYS_OUT = (
+    "put back a copy of the file, or, to lose what happened from there on, remove {}, all later "
+    "segments and the folder snapshots/"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +61,10 @@ class JournalWriter:
         after: Where a journal ends that is to be continued, None for a new one.
         segment_bytes: A segment is closed by the first write that brings it to this size.
         segment_period_s: It is due to be closed so many seconds after its first write.
+
+    Raises:
+        JournalError: Another run is writing to it.
+        StorageError: It cannot be written to.
     """
 
     def __init__(
@@ -67,7 +76,6 @@ class JournalWriter:
         segment_period_s: float = math.inf,
     ) -> None:
         self._folder = os.path.join(experiment_path, JOURNAL_FOLDER)
-        os.makedirs(self._folder, exist_ok=True)
         self._segment_bytes = segment_bytes
         self._segment_period_s = segment_period_s
         self._due = math.inf
@@ -77,11 +85,16 @@ class JournalWriter:
         self._lines = 0
         self._total = 0
         self._fd = -1
+        self._failure: StorageError | None = None
         self._sync = PeriodicSync()
-        if after is not None:
-            self._segment, self._seq = after.segment, after.seq
-            os.truncate(segment_path(self._folder, after.segment), after.offset)
-        self._next_segment()
+        try:
+            os.makedirs(self._folder, exist_ok=True)
+            if after is not None:
+                self._segment, self._seq = after.segment, after.seq
+                os.truncate(segment_path(self._folder, after.segment), after.offset)
+            self._next_segment()
+        except OSError as error:
+            raise self._explained(error) from error
 
     @property
     def position(self) -> Position:
@@ -94,7 +107,14 @@ class JournalWriter:
         return self._total
 
     def append(self, facts: Iterable[Fact]) -> None:
-        """Writes all `facts` with one system call."""
+        """Writes all `facts` with one system call.
+
+        Raises:
+            StorageError: They cannot be written, as the disk is full; nothing more can be, since it
+                would follow a torn line.
+        """
+        if self._failure is not None:
+            raise self._failure
         lines = []
         has_checkpoint = False
         for fact in facts:
@@ -110,18 +130,34 @@ class JournalWriter:
         if failpoints.is_due(failpoints.JOURNAL_WRITE):
             os.write(self._fd, block[: -len(lines[-1]) // 2])
             failpoints.die()
-        _write_all(self._fd, block)
-        self._written += len(block)
-        self._lines += len(lines)
-        self._total += len(block)
-        if self._due == math.inf:
-            self._due = time.monotonic() + self._segment_period_s
-        if self._written >= self._segment_bytes:
-            self._next_segment()
-        elif has_checkpoint:
+        try:
+            _write_all(self._fd, block)
+            self._written += len(block)
+            self._lines += len(lines)
+            self._total += len(block)
+            if self._due == math.inf:
+                self._due = time.monotonic() + self._segment_period_s
+            if self._written >= self._segment_bytes:
+                self._next_segment()
+            elif has_checkpoint:
+                self._sync.now()
+            else:
+                self._sync.soon()
+        except OSError as error:
+            self._failure = self._explained(error)
+            raise self._failure from error
+
+    def sync(self) -> None:
+        """Brings the journal to the disk.
+
+        Raises:
+            StorageError: That fails.
+        """
+        try:
             self._sync.now()
-        else:
-            self._sync.soon()
+        except OSError as error:
+            self._failure = self._explained(error)
+            raise self._failure from error
 
     @property
     def due(self) -> float:
@@ -129,14 +165,34 @@ class JournalWriter:
         return self._due
 
     def step(self) -> None:
-        """Closes the segment if that is due."""
-        if time.monotonic() >= self._due:
+        """Closes the segment if that is due.
+
+        Raises:
+            StorageError: The disk is full.
+        """
+        if time.monotonic() < self._due:
+            return
+        try:
             self._next_segment()
+        except OSError as error:
+            self._failure = self._explained(error)
+            raise self._failure from error
 
     def close(self) -> None:
         """Brings the journal to the disk and closes it."""
-        self._sync.close()
-        self._close_segment()
+        try:
+            self._sync.close()
+            self._close_segment()
+        except OSError as error:
+            if self._failure is None:
+                raise self._explained(error) from error
+
+    def _explained(self, error: OSError) -> StorageError:
+        path = segment_path(self._folder, max(self._segment, 1))
+        return StorageError(
+            f"{path} cannot be written to ({error.strerror}); what was reported before is safe: "
+            f'mend that, then go on with Tuner.restore("{os.path.dirname(self._folder)}").fit()'
+        )
 
     def _close_segment(self) -> None:
         if self._fd >= 0:
@@ -217,21 +273,28 @@ class JournalReader:
         Raises:
             JournalError: A line is damaged, or something is missing.
         """
-        while facts := self.read():
-            yield from facts
+        while True:
+            while facts := self.read():
+                yield from facts
+            self._check_presence(self._segment)
+            if not any(number > self._segment for number in segment_numbers(self._folder)):
+                break
+            self._check_presence(self._segment + 1)  # it may have been begun just now
         if self._rest:
             path = segment_path(self._folder, self._segment)
             logger.warning("%s: dropped a torn last line of %d bytes", path, len(self._rest))
         self.close()
-        if any(number > self._segment for number in segment_numbers(self._folder)):
-            missing = self._segment + (self._seq > 0)
-            raise JournalError(f"{segment_path(self._folder, missing)} is missing")
 
     def close(self) -> None:
         """Closes the file that is being read."""
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
+
+    def _check_presence(self, segment: int) -> None:
+        path = segment_path(self._folder, segment)
+        if not os.path.exists(path):
+            raise JournalError(f"{path} is missing; {_WAYS_OUT.format('it')}")
 
     def _open(self) -> bool:
         try:
@@ -274,30 +337,58 @@ class JournalReader:
         return facts
 
     def _damaged(self, what: str) -> JournalError:
-        path = segment_path(self._folder, self._segment)
-        return JournalError(f"{path}, line {self._line}: {what}")
+        return _damaged(segment_path(self._folder, self._segment), self._line, what)
 
 
-def holds(experiment_path: str, position: Position) -> bool:
-    """Whether there is such a position in the journal: behind the fact with its number."""
-    if position == Position():
-        return True
-    path = segment_path(os.path.join(experiment_path, JOURNAL_FOLDER), position.segment)
-    try:
+def check(experiment_path: str, until: Position) -> None:
+    """Checks that all lines before a position are there and undamaged, without taking them in.
+
+    Raises:
+        JournalError: A line is damaged, or something is missing.
+    """
+    folder = os.path.join(experiment_path, JOURNAL_FOLDER)
+    seq = 0
+    for number in range(1, until.segment + 1):
+        path = segment_path(folder, number)
+        try:
+            with open(path, "rb") as file:
+                content = file.read(until.offset if number == until.segment else -1)
+        except FileNotFoundError:
+            raise JournalError(f"{path} is missing; {_WAYS_OUT.format('it')}") from None
+        lines = content.split(b"\n")
+        for line, text in enumerate(lines[:-1], start=1):
+            if not journal_format.is_intact(text):
+                raise _damaged(path, line, journal_format.DAMAGED)
+        seq += len(lines) - 1
+        if lines[-1] and number < until.segment:
+            raise _damaged(path, len(lines), "is torn")
+    if seq != until.seq:
+        raise _damaged(path, len(lines), f"the facts {seq + 1} to {until.seq} are missing")
+
+
+def last_seq(experiment_path: str) -> int:
+    """The number of the last fact that is written, 0 without one.
+
+    Raises:
+        JournalError: Its line is damaged.
+    """
+    folder = os.path.join(experiment_path, JOURNAL_FOLDER)
+    for number in reversed(segment_numbers(folder)):
+        path = segment_path(folder, number)
         with open(path, "rb") as file:
-            before = file.read(position.offset)
-    except FileNotFoundError:
-        return False
-    if position.offset == 0:
-        return True
-    if len(before) < position.offset or not before.endswith(b"\n"):
-        return False
-    last = before[before.rfind(b"\n", 0, -1) + 1 : -1]
-    try:
-        seq, _ = journal_format.decode(last, unpickle=False)
-    except JournalError:
-        return False
-    return seq == position.seq
+            *lines, _ = file.read().split(b"\n")
+        if lines:
+            try:
+                return journal_format.decode(lines[-1], unpickle=False)[0]
+            except JournalError as error:
+                raise _damaged(path, len(lines), str(error)) from error
+    return 0
+
+
+def _damaged(path: str, line: int, what: str) -> JournalError:
+    return JournalError(
+        f"{path}, line {line}: {what}; {_WAYS_OUT.format('this line and all that follows it')}"
+    )
 
 
 def segment_path(folder: str, number: int) -> str:

@@ -29,7 +29,11 @@ from tuner.experiment.events import (
 )
 from tuner.result_fields import without_config
 
+DAMAGED = "does not match its checksum"
+
 _CRC_TAIL = len(',"crc":"00000000"}')
+
+_LATER = ", perhaps of a later version of tuner, which could go on with it"
 
 _KINDS: dict[str, Any] = {
     kind.event: kind
@@ -59,6 +63,11 @@ def encode(seq: int, fact: Fact) -> bytes:
     return body + _crc_tail(body) + b"\n"
 
 
+def is_intact(line: bytes) -> bool:
+    """Whether a line, given without its line break, matches its checksum."""
+    return line[-_CRC_TAIL:] == _crc_tail(line[:-_CRC_TAIL])
+
+
 def decode(line: bytes, *, unpickle: bool = True) -> tuple[int, Fact]:
     """The number and the fact on a line, given without its line break.
 
@@ -69,18 +78,20 @@ def decode(line: bytes, *, unpickle: bool = True) -> tuple[int, Fact]:
     Raises:
         JournalError: The line is damaged, or of a later version of the format.
     """
-    body = line[:-_CRC_TAIL]
-    if line[-_CRC_TAIL:] != _crc_tail(body):
-        raise JournalError("does not match its checksum")
+    if not is_intact(line):
+        raise JournalError(DAMAGED)
     fields = orjson.loads(line)
     kind = _KINDS.get(fields["event"])
     if kind is None:
-        raise JournalError(f"holds the unknown event {fields['event']!r}")
+        raise JournalError(f"holds the unknown event {fields['event']!r}{_LATER}")
     if b'"$"' in line:
         fields = codec.untag(fields, unpickle=unpickle)
     seq: int = fields.pop("seq")
     del fields["event"], fields["crc"]
-    return seq, kind(**fields)
+    try:
+        return seq, kind(**fields)
+    except TypeError as error:
+        raise JournalError(f"holds an unknown kind of {kind.event!r} ({error}){_LATER}") from error
 
 
 def _result_body(seq: int, fact: TrialResult) -> bytes:

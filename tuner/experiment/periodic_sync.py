@@ -23,6 +23,7 @@ class PeriodicSync:
         self._is_dirty = threading.Event()
         self._is_closing = threading.Event()
         self._thread: threading.Thread | None = None
+        self._failure: OSError | None = None
 
     def watch(self, fd: int | None) -> None:
         """Turns to another file; what was written to the last one is brought to the disk first."""
@@ -31,7 +32,13 @@ class PeriodicSync:
             self._fd = fd
 
     def soon(self) -> None:
-        """Notes that something was written."""
+        """Notes that something was written.
+
+        Raises:
+            OSError: What was written before could not be brought to the disk.
+        """
+        if self._failure is not None:
+            raise self._failure
         self._is_dirty.set()
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="journal-sync", daemon=True)
@@ -56,4 +63,8 @@ class PeriodicSync:
         while not self._is_closing.is_set():
             self._is_dirty.wait()
             self._is_closing.wait(self._period_s)
-            self.now()
+            try:
+                self.now()
+            except OSError as error:
+                self._failure = error
+                return

@@ -5,17 +5,19 @@ A snapshot is a pickle: like the configs, it is to be loaded from folders only t
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import random
 import sys
 import time
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from tuner import failpoints
-from tuner.experiment.journal import Position, holds
+from tuner.experiment.journal import Position, check
 from tuner.experiment.state import ExperimentState
 from tuner.layout import SNAPSHOTS_FOLDER
 from tuner.version import __version__
@@ -103,7 +105,14 @@ class SnapshotWriter:
                 error,
             )
             return
-        _store(self._folder, snapshot.position.seq, content)
+        try:
+            _store(self._folder, snapshot.position.seq, content)
+        except OSError as error:
+            logger.warning(
+                "%s: no snapshot is written now (%s), a restore replays more of the journal",
+                self._folder,
+                error.strerror,
+            )
         self._since = journal_bytes
         self._due_growth = max(MIN_GROWTH_BYTES, len(content))
         now = time.monotonic()
@@ -111,7 +120,11 @@ class SnapshotWriter:
 
 
 def load_latest(experiment_path: str) -> Snapshot | None:
-    """The latest snapshot that can be read, None if there is none: then the journal has it all."""
+    """The latest snapshot that can be read, None if there is none: then the journal has it all.
+
+    Raises:
+        JournalError: The journal before the snapshot is damaged.
+    """
     folder = os.path.join(experiment_path, SNAPSHOTS_FOLDER)
     for name in reversed(_names(folder)):
         path = os.path.join(folder, name)
@@ -127,9 +140,8 @@ def load_latest(experiment_path: str) -> Snapshot | None:
             continue
         if version != __version__:
             logger.info("%s: not used, as version %s has written it", path, version)
-        elif not holds(experiment_path, snapshot.position):
-            logger.warning("%s: not used, the journal does not go as far", path)
         else:
+            check(experiment_path, snapshot.position)
             return snapshot
     return None
 
@@ -162,12 +174,18 @@ def _pickled(snapshot: Snapshot) -> bytes:
 def _store(folder: str, seq: int, content: bytes) -> None:
     os.makedirs(folder, exist_ok=True)
     path = os.path.join(folder, f"{seq:012d}.pkl")
-    with open(path + ".part", "wb") as file:
-        file.write(content)
-        file.flush()
-        failpoints.reach(failpoints.SNAPSHOT)
-        os.fsync(file.fileno())
-    os.replace(path + ".part", path)
+    try:
+        with open(path + ".part", "wb") as file:
+            file.write(b"%08x" % zlib.crc32(content))
+            file.write(content)
+            file.flush()
+            failpoints.reach(failpoints.SNAPSHOT)
+            os.fsync(file.fileno())
+        os.replace(path + ".part", path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            os.remove(path + ".part")
+        raise
     for name in _names(folder)[:-_KEPT]:
         os.remove(os.path.join(folder, name))
 
@@ -181,7 +199,10 @@ def _load(path: str) -> tuple[str, Snapshot]:
     import pickle
 
     with open(path, "rb") as file:
-        version, snapshot = pickle.load(file)
+        crc, content = file.read(8), file.read()
+    if crc != b"%08x" % zlib.crc32(content):
+        raise ValueError("it does not match its checksum")
+    version, snapshot = pickle.loads(content)
     if not isinstance(snapshot, Snapshot):
         raise TypeError(f"it holds a {type(snapshot).__name__}")
     return version, snapshot

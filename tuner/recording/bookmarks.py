@@ -145,6 +145,23 @@ class Bookmarks:
         os.replace(temporary, self._path)
 
 
+def drop_beyond(experiment_path: str, num_facts: int) -> None:
+    """Drops a bookmark that tells of more facts than the journal has, before it grows again.
+
+    The journal may have lost its end, by a loss of power or as it was damaged. All files are
+    recorded anew then.
+    """
+    path = os.path.join(experiment_path, JOURNAL_FOLDER, FILE)
+    try:
+        with open(path, "rb") as file:
+            recorded = orjson.loads(file.read())["facts"]
+    except (FileNotFoundError, ValueError, KeyError):
+        return  # `Bookmarks.load` says so
+    if recorded > num_facts:
+        logger.warning("%s: the journal ends before its bookmark: recorded anew", experiment_path)
+        os.remove(path)
+
+
 def _cut(sizes: dict[str, int]) -> None:
     for path, size in sizes.items():
         if size == 0 and not os.path.exists(path):

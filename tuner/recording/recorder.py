@@ -92,6 +92,7 @@ class Recorder:
                 each.keep_bookmarks(self._bookmarks)
         self._bookmark_period_s = bookmark_period_s
         self._next_bookmark = 0.0
+        self._may_bookmark = True  # until a file lacks something that a restart is to add
         self._unread: list[Fact] = []
         self._begin()
 
@@ -140,7 +141,8 @@ class Recorder:
         self.prepare_end()
         self._record(list(self._reader.read_all()))
         self._call("close")
-        self._bookmarks.save(self._facts)
+        if self._may_bookmark:
+            self._bookmarks.save(self._facts)
         try:
             write_results_table(self._path)
         except Exception:
@@ -281,8 +283,12 @@ class Recorder:
 
     def _turn_off(self, failed: LoggerCallback) -> None:
         self._loggers = [each for each in self._loggers if each is not failed]
+        then = ""
+        if isinstance(failed, FileLogger) and isinstance(sys.exception(), OSError):
+            self._may_bookmark = False
+            then = f' until Tuner.restore("{self._path}").fit() completes its files'
         name = type(failed).__name__
-        self._report(f"{name} raised and logs no more:\n{traceback.format_exc()}")
+        self._report(f"{name} raised and logs no more{then}:\n{traceback.format_exc()}")
 
     def _report(self, message: str) -> None:
         logger.error(message)
@@ -290,7 +296,7 @@ class Recorder:
 
     def _keep_bookmark(self) -> None:
         began = time.monotonic()
-        if began < self._next_bookmark:
+        if began < self._next_bookmark or not self._may_bookmark:
             return
         self._bookmarks.save(self._facts)
         now = time.monotonic()
@@ -326,8 +332,10 @@ def main() -> None:
             recorder.finish()
             if plan is not None and os.getppid() != task["controller"]:
                 plan.lease.release()
-    except Exception:
-        messages.append(f"the recorder failed:\n{traceback.format_exc()}")
+    except Exception as error:
+        path = task["experiment_path"]
+        fix = f'; Tuner.restore("{path}").fit() completes its files' * isinstance(error, OSError)
+        messages.append(f"the recorder failed{fix}:\n{traceback.format_exc()}")
         logger.error(messages[-1])
     with contextlib.suppress(OSError):  # the controller may be gone
         control.settimeout(None)

@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Iterable
 
+from tuner.experiment.journal import last_seq, segment_numbers, segment_path
 from tuner.filesystems import join, list_names
 from tuner.layout import (
     DESCRIPTION_FILE,
@@ -45,6 +46,7 @@ def fetch(storage: Storage, local: str) -> None:
         if UPLOADS_FILE in found:
             wanted.append(f"{folder}/{UPLOADS_FILE}")
     _fetch(storage, local, wanted)
+    _agree_on_end(local)
 
 
 def fetch_files(storage: Storage, local: str, dirnames: Iterable[str]) -> None:
@@ -68,3 +70,16 @@ def _fetch(storage: Storage, local: str, names: list[str]) -> None:
         os.makedirs(folder, exist_ok=True)
     if names:
         storage.fs.get([join(storage.path, name) for name in names], targets)
+
+
+def _agree_on_end(local: str) -> None:
+    """Has a fetched experiment end where its journal does, of which the end was not uploaded."""
+    folder = os.path.join(local, JOURNAL_FOLDER)
+    if not segment_numbers(folder):
+        os.makedirs(folder, exist_ok=True)
+        open(segment_path(folder, 1), "x").close()
+    snapshots = os.path.join(local, SNAPSHOTS_FOLDER)
+    last = last_seq(local)
+    for name in os.listdir(snapshots) if os.path.isdir(snapshots) else ():
+        if int(name[:12]) > last:
+            os.remove(os.path.join(snapshots, name))

@@ -64,22 +64,32 @@ class Home:
         """The names of what lies in the folders."""
         return self._folder.entries() | (self._remote.entries() if self._remote else frozenset())
 
-    def begin(self, description: dict[str, Any], tuner: bytes) -> list[str]:
-        """Makes room for a new run and writes what a restore needs.
+    def begin(self, tuner: bytes) -> list[str]:
+        """Makes room for a new run and writes the first part of what a restore needs.
 
         Args:
-            description: Readable facts about the experiment.
             tuner: The pickled trainable, space and configs.
 
         Returns:
-            Where an earlier run of the same name was moved.
+            Where an earlier run of the same name was moved on this machine, if there was one.
         """
         if self.storage is not None:
             discard_copy(self.storage)
-        moved = [self._folder.begin(description, tuner)]
-        if self._remote is not None:
-            moved.append(self._remote.begin())
-        return [each for each in moved if each is not None]
+        moved = self._folder.begin(tuner)
+        return [] if moved is None else [moved]
+
+    def describe(self, description: dict[str, Any]) -> list[str]:
+        """Completes a new run, which can be restored from here on: its journal is there already.
+
+        Args:
+            description: Readable facts about the experiment.
+
+        Returns:
+            Where an earlier run of the same name was moved on remote storage, if there was one.
+        """
+        self._folder.describe(description)
+        moved = self._remote.begin() if self._remote is not None else None
+        return [] if moved is None else [moved]
 
     def resume(self, id_prefix: str) -> None:
         """Makes ready for going on with the run that the folder holds.

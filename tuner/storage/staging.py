@@ -118,11 +118,11 @@ def _clear_trial(local: str, dirname: str, files: TrialFiles) -> bool:
     for name in os.listdir(folder):
         if _CHECKPOINT.fullmatch(name):
             shutil.rmtree(os.path.join(folder, name))
-    removeempty(folder)
+    remove_empty_folders(folder)
     return os.path.exists(folder)
 
 
-def removeempty(path: str) -> None:
+def remove_empty_folders(path: str) -> None:
     """Removes a folder if it holds nothing but folders."""
     for folder, _, _ in os.walk(path, topdown=False):
         with contextlib.suppress(OSError):
@@ -146,7 +146,7 @@ def discard_copy(storage: Storage) -> None:
 
 
 def _holds_experiment(local: str) -> bool:
-    return os.path.exists(os.path.join(local, TUNER_FILE))
+    return os.path.exists(os.path.join(local, DESCRIPTION_FILE))
 
 
 def _id_prefix(local: str) -> object:

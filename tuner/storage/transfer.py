@@ -73,7 +73,7 @@ def retried(
 
     retrying = tenacity.Retrying(
         stop=lambda state: give_up(state.seconds_since_start or 0.0),
-        wait=tenacity.wait_exponential_jitter(_FIRST_WAIT_S, _LONGEST_WAIT_S, jitter=_FIRST_WAIT_S),
+        wait=tenacity.wait_random_exponential(_FIRST_WAIT_S, _LONGEST_WAIT_S),
         retry=tenacity.retry_if_exception_type(Exception),
         before_sleep=warn,
     )

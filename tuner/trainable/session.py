@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 from tuner.checkpoint import Checkpoint
@@ -31,6 +32,9 @@ class Store(Protocol):
 
     def keep(self, name: str) -> Checkpoint:
         """The same for one that lies at `staged` already."""
+
+    def discarding_failures(self, name: str) -> AbstractContextManager[None]:
+        """While entered, a checkpoint that fails is removed."""
 
 
 class TrialStopped(BaseException):

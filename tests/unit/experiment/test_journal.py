@@ -6,6 +6,9 @@ import dataclasses
 import logging
 import math
 import os
+import resource
+import signal
+import time
 import zlib
 from pathlib import Path
 
@@ -14,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tuner import codec
-from tuner.errors import JournalError
+from tuner.errors import JournalError, StorageError
 from tuner.experiment.events import (
     CheckpointSaved,
     ExperimentEnded,
@@ -26,7 +29,8 @@ from tuner.experiment.events import (
     TrialLaunched,
     TrialResult,
 )
-from tuner.experiment.journal import JournalReader, JournalWriter
+from tuner.experiment.journal import JournalReader, JournalWriter, check
+from tuner.experiment.periodic_sync import PeriodicSync
 
 FACTS: list[Fact] = [
     ExperimentStarted(time=1.5, seed=7, version="0.1"),
@@ -238,3 +242,75 @@ def test_nobody_writes_over_a_journal(segment_bytes: int, tmp_path: Path) -> Non
     first.append(FACTS)
     first.close()
     assert list(JournalReader(str(tmp_path)).read_all()) == FACTS * 2
+
+
+def test_nothing_is_written_behind_a_line_that_was_torn_by_a_full_disk(tmp_path: Path) -> None:
+    writer = JournalWriter(str(tmp_path))
+    writer.append(FACTS[:1])
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (200, before[1]))
+        with pytest.raises(StorageError, match=r"00000001\.jsonl cannot be written to \(File too"):
+            writer.append(FACTS[1:2])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert os.path.getsize(tmp_path / "journal" / "00000001.jsonl") == 200
+    with pytest.raises(StorageError, match="cannot be written to"):
+        writer.append(FACTS[2:])
+    writer.close()
+    reader = JournalReader(str(tmp_path))
+    assert list(reader.read_all()) == FACTS[:1]
+    again = JournalWriter(str(tmp_path), reader.position)
+    again.append(FACTS[1:])
+    again.close()
+    assert list(JournalReader(str(tmp_path)).read_all()) == FACTS
+
+
+def test_a_disk_that_fails_to_take_what_was_written_is_told_at_the_next_write(
+    tmp_path: Path,
+) -> None:
+    pipe, other = os.pipe()  # it can be written to, but not brought to a disk
+    sync = PeriodicSync(period_s=0.0)
+    sync.watch(other)
+
+    def write_on() -> None:
+        deadline = time.monotonic() + 10
+        while time.monotonic() < deadline:
+            sync.soon()
+
+    try:
+        with pytest.raises(OSError, match="Invalid argument"):
+            write_on()
+    finally:
+        os.close(pipe)
+        os.close(other)
+
+
+def test_a_kind_of_event_with_other_fields_is_refused(tmp_path: Path) -> None:
+    segment = write(tmp_path, FACTS[:1])
+    line = b'{"seq":2,"time":1.0,"event":"experiment_ended","reason":"x","complete":true,"by":"y"'
+    segment.write_bytes(segment.read_bytes() + line + b',"crc":"%08x"}\n' % zlib.crc32(line))
+    with pytest.raises(JournalError, match="line 2: holds an unknown kind of 'experiment_ended'"):
+        list(JournalReader(str(tmp_path)).read_all())
+
+
+def test_a_check_finds_what_is_damaged_or_missing_before_a_position(tmp_path: Path) -> None:
+    write(tmp_path, FACTS, segment_bytes=1)
+    reader = JournalReader(str(tmp_path))
+    assert len(list(reader.read_all())) == len(FACTS)
+    check(str(tmp_path), reader.position)
+    segment = tmp_path / "journal" / "00000003.jsonl"
+    content = segment.read_bytes()
+    for damage, words in (
+        (content[:-1], "line 1: is torn"),
+        (b"", "the facts 8 to 8 are missing"),
+        (content.replace(b"e", b"f", 1), "line 1: does not match"),
+    ):
+        segment.write_bytes(damage)
+        with pytest.raises(JournalError, match=words):
+            check(str(tmp_path), reader.position)
+    segment.unlink()
+    with pytest.raises(JournalError, match=r"00000003\.jsonl is missing"):
+        check(str(tmp_path), reader.position)

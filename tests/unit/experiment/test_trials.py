@@ -350,7 +350,7 @@ open({str(tmp_path / "journal" / "late")!r}, "w").write("done")
     releasing = threading.Timer(0.3, lambda: recorder.communicate("\n"))
     releasing.start()
     folder = ExperimentFolder(str(tmp_path))
-    moved = folder.begin({}, b"")
+    moved = folder.begin(b"")
     folder.release()
     releasing.join()
     assert moved is not None
@@ -360,7 +360,8 @@ open({str(tmp_path / "journal" / "late")!r}, "w").write("done")
 def test_the_files_of_an_earlier_run_are_moved_not_lost(tmp_path: Path) -> None:
     for content in (b"1", b"2", b"3"):
         folder = ExperimentFolder(str(tmp_path))
-        folder.begin({"name": "x"}, content)
+        folder.begin(content)
+        folder.describe({"name": "x"})
         (tmp_path / "journal").mkdir()
         folder.release()
     earlier = [(tmp_path / "previous" / n / "tuner.pkl").read_bytes() for n in ("0001", "0002")]

@@ -1,0 +1,194 @@
+"""An experiment's folder has one writer at a time, and any number of readers."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import socket
+import threading
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fit_helpers import run_script, start_script, wait_until
+
+import tuner as tune
+from tuner.errors import ExperimentLockedError
+
+SCRIPT = """
+import os, threading
+import tuner as tune
+
+def train(config):
+    for n in range(1, 401):
+        tune.report({"n": n})
+        threading.Event().wait(0.002)
+
+tuner = tune.Tuner(
+    train, tune_config=tune.TuneConfig(num_samples=4),
+    run_config=tune.RunConfig(name="run", verbose=0),
+)
+"""
+
+LIVE = SCRIPT + "tuner.fit()\n"
+
+SECOND = (
+    SCRIPT.replace("verbose=0", "verbose=0, storage_path=os.environ['FOLDER']")
+    + """
+from tuner.errors import ExperimentLockedError
+for attempt in (tuner.fit, tune.Tuner.restore(os.environ["FOLDER"] + "/run").fit):
+    try:
+        attempt()
+    except ExperimentLockedError as error:
+        print(error)
+"""
+)
+
+FORKS = (
+    SCRIPT
+    + """
+import multiprocessing, time
+class ForksAtFirst(tune.Callback):
+    def on_trial_result(self, iteration, trials, trial, result, **info):
+        note = os.path.join(trial.experiment_path, "child")
+        if not os.path.exists(note):
+            context = multiprocessing.get_context("fork")
+            child = context.Process(target=time.sleep, args=(1000,), daemon=True)
+            child.start()
+            open(note, "w").write(str(child.pid))
+tune.Tuner(
+    train, run_config=tune.RunConfig(name="run", verbose=0, callbacks=[ForksAtFirst()])
+).fit()
+"""
+)
+
+
+class Live:
+    """A run in another process."""
+
+    def __init__(self, folder: Path, script: str = LIVE) -> None:
+        self.path = folder / "run"
+        self.process = start_script(script, folder, uuid.uuid4().hex)
+        wait_until(lambda: self.num_results() > 10)
+
+    def num_results(self) -> int:
+        try:
+            text = (self.path / "journal" / "00000001.jsonl").read_text()
+        except FileNotFoundError:
+            return 0
+        return text.count('"event":"result"')
+
+
+@pytest.fixture
+def live(tmp_path: Path) -> Iterator[Live]:
+    run = Live(tmp_path)
+    yield run
+    run.process.kill()
+    run.process.communicate(timeout=30)
+
+
+def holder(live: Live) -> str:
+    return (
+        rf"run is being written to by process {live.process.pid} on "
+        rf"{re.escape(socket.gethostname())} since \d+-\d+-\d+ \d+:\d+:\d+; wait for it to end"
+    )
+
+
+def test_another_process_is_refused_at_once_and_told_who_writes(live: Live, tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    environ = {**os.environ, "FOLDER": str(tmp_path)}
+    output = run_script(SECOND, tmp_path / "other", environ=environ)
+    assert len(re.findall(holder(live), output)) == 2
+    assert live.process.poll() is None
+    assert not (live.path / "previous").exists()
+
+
+def test_a_live_run_can_be_looked_at(live: Live) -> None:
+    """As often as one likes; nobody is disturbed, and what was seen never goes away."""
+    seen: list[int] = []
+    while live.process.poll() is None:
+        assert tune.Tuner.can_restore(live.path)
+        grid = tune.Tuner.restore(live.path).get_results()
+        seen.append(sum(result.metrics.get("n", 0) for result in grid))
+    output, _ = live.process.communicate(timeout=30)
+    assert live.process.returncode == 0, output
+    assert len(set(seen)) > 5
+    assert seen == sorted(seen)
+    grid = tune.Tuner.restore(live.path).get_results()
+    assert [result.metrics["n"] for result in grid] == [400] * 4
+    assert "torn" not in output
+
+
+def test_a_thread_of_the_same_process_is_refused(tmp_path: Path) -> None:
+    is_running, is_refused = threading.Event(), threading.Event()
+    errors: list[BaseException] = []
+
+    class Waits(tune.Callback):
+        def on_trial_result(self, *args: Any, **info: Any) -> None:
+            is_running.set()
+            assert is_refused.wait(30)
+
+    def tuner(*callbacks: tune.Callback) -> tune.Tuner:
+        return tune.Tuner(
+            lambda config: {"x": 1},
+            run_config=tune.RunConfig(
+                name="run", storage_path=str(tmp_path), verbose=0, callbacks=list(callbacks)
+            ),
+        )
+
+    def intrude() -> None:
+        try:
+            assert is_running.wait(30)
+            for attempt in (tuner(), tune.Tuner.restore(tmp_path / "run")):
+                try:
+                    attempt.fit()
+                except ExperimentLockedError as error:
+                    errors.append(error)
+        finally:
+            is_refused.set()
+
+    thread = threading.Thread(target=intrude)
+    thread.start()
+    grid = tuner(Waits()).fit()
+    thread.join()
+    assert [f"process {os.getpid()} on" in str(error) for error in errors] == [True, True]
+    assert grid[0].metrics["x"] == 1
+
+
+@pytest.mark.parametrize("way", ["fit", "restore"])
+def test_the_lock_of_a_killed_process_is_taken_over(way: str, live: Live) -> None:
+    reached = live.num_results()
+    live.process.kill()
+    live.process.wait()
+    assert f"process {live.process.pid} on" in (live.path / ".lock").read_text()
+    if way == "restore":
+        grid = tune.Tuner.restore(live.path).fit()
+        assert [result.metrics["n"] for result in grid] == [400] * 4
+        return
+    tune.Tuner(
+        lambda config: {"x": 1},
+        run_config=tune.RunConfig(name="run", storage_path=str(live.path.parent), verbose=0),
+    ).fit()
+    earlier = live.path / "previous" / "0001" / "journal" / "00000001.jsonl"
+    lines = [json.loads(line) for line in earlier.read_bytes().splitlines(keepends=True)[:-1]]
+    assert sum(line["event"] == "result" for line in lines) >= reached - 1
+
+
+def test_a_child_that_outlives_a_killed_process_holds_no_lock(tmp_path: Path) -> None:
+    run = Live(tmp_path, FORKS)
+    note = run.path / "child"
+    wait_until(lambda: note.exists() and bool(note.read_text()))
+    child = int(note.read_text())
+    run.process.kill()
+    run.process.wait()
+    try:
+        os.kill(child, 0)
+        (result,) = tune.Tuner.restore(run.path).fit()
+        assert result.metrics["n"] == 400
+    finally:
+        os.kill(child, signal.SIGKILL)
+        run.process.communicate(timeout=30)
