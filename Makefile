@@ -14,7 +14,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check \
 AZURITE := 3.37.0
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench lint setup azurite clean
+.PHONY: help demo test check bench chaos lint setup azurite clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s%s\n", $$1, $$2}' Makefile
@@ -35,6 +35,9 @@ lint: setup ## Lint and types alone
 
 bench: setup ## Measure this library beside ray.tune; writes table and plot in benchmarks/
 	@$(BIN)/python benchmarks/run.py
+
+chaos: setup ## Kill experiments by the hundred; renews the table in docs/guide/durability.md
+	@$(BIN)/python tests/chaos/measure.py
 
 setup: .venv/dev.stamp ## Install everything that development needs into .venv
 

@@ -42,6 +42,7 @@ from tuner.experiment.journal import JournalWriter
 from tuner.experiment.snapshots import SnapshotWriter
 from tuner.experiment.state import ExperimentState
 from tuner.experiment.trial import PAUSED, TERMINATED, Trial
+from tuner.failpoints import Failpoint
 from tuner.flatten import flatten, lookup
 from tuner.interruption import Interruption
 from tuner.metrics import as_number
@@ -166,7 +167,7 @@ class Controller:
     def _carry_out(self, facts: Sequence[Fact], commands: Iterable[Command]) -> None:
         """Nothing is done, and nobody is told, before it is in the journal."""
         self._journal.append(facts)
-        failpoints.reach(failpoints.JOURNALED)
+        failpoints.reach(Failpoint.JOURNALED)
         self._callbacks.dispatch(facts)
         self._show(facts)
         for command in commands:
@@ -280,7 +281,7 @@ class Controller:
 def _commit(trial: Trial, name: str, attempt: int) -> None:
     """Gives a staged checkpoint its name, unless the worker has brought it to remote storage."""
     staged = staged_path(trial.path, name, attempt)
-    failpoints.reach(failpoints.CHECKPOINT_RENAME)
+    failpoints.reach(Failpoint.CHECKPOINT_RENAME)
     if trial.storage is None or os.path.exists(staged):
         committed = os.path.join(trial.path, name)
         if os.path.lexists(committed):  # of a journal that lost its end

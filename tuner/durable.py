@@ -5,12 +5,20 @@ from __future__ import annotations
 import os
 
 
-def sync_tree(path: str) -> None:
-    """Brings all files below a local directory, and their names, to the disk."""
+def sync_tree(path: str, root: str) -> None:
+    """Brings a new local directory to the disk, with the names that lead to it.
+
+    Args:
+        path: The directory.
+        root: A directory above it; its own name is on the disk already.
+    """
     for folder, _, names in os.walk(path):
         for name in names:
             _sync(os.path.join(folder, name), os.O_RDONLY)
         sync_folder(folder)
+    while path != root:
+        path = os.path.dirname(path)
+        sync_folder(path)
 
 
 def sync_folder(path: str) -> None:

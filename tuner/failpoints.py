@@ -1,53 +1,61 @@
-"""Places at which a test can have this process killed.
+"""Places at which a test can have a process killed.
 
-`TUNER_FAILPOINT="<name>"`, or `"<name>:<n>"` for the n-th time it is reached, kills the process by
-SIGKILL there; the variable is inherited by all processes of an experiment. With
-`TUNER_FAILPOINT_LOG` naming a file, the name is appended to it first, which proves that the place
-was reached. Without the variable, a place costs one comparison.
+`TUNER_FAILPOINT="<name>:<n>"` kills by SIGKILL the process that is the n-th to come to a place.
+All processes of an experiment inherit the variable and count together in the file that
+`TUNER_FAILPOINT_LOG` names, by a line for each time: so one of them is killed, however often they
+are started again, and the file proves it. Without the variable, a place costs one comparison.
 """
 
 from __future__ import annotations
 
 import os
 import signal
+from enum import StrEnum
 
 VARIABLE = "TUNER_FAILPOINT"
 LOG_VARIABLE = "TUNER_FAILPOINT_LOG"
 
-JOURNAL_WRITE = "in the middle of a journal write"
-JOURNALED = "between journal and command"
-CHECKPOINT_COPY = "in the middle of a checkpoint's copy"
-CHECKPOINT_RENAME = "before a checkpoint's rename"
-SNAPSHOT = "in the middle of a snapshot"
-RECORDING = "in the middle of recording"
-REBUILT = "in the middle of a restore"
-RESUMED = "at the end of a restore"
-UPLOAD = "before the upload of a segment"
 
-_name, _, _times = os.environ.get(VARIABLE, "").partition(":")
-_left = int(_times or 1)
+class Failpoint(StrEnum):
+    """Where a process can be killed."""
+
+    JOURNAL_WRITE = "in the middle of a journal write"
+    JOURNALED = "between journal and command"
+    CHECKPOINT_COPY = "in the middle of a checkpoint's copy"
+    CHECKPOINT_RENAME = "before a checkpoint's rename"
+    SNAPSHOT = "in the middle of a snapshot"
+    RECORDING = "in the middle of recording"
+    REBUILT = "in the middle of a restore"
+    RESUMED = "at the end of a restore"
+    UPLOAD = "before the upload of a segment"
+    CHECKPOINT_UPLOAD = "in the middle of a checkpoint's upload"
 
 
-def is_due(name: str) -> bool:
+_name, _, _number = os.environ.get(VARIABLE, "").partition(":")
+
+
+def is_due(place: Failpoint) -> bool:
     """Whether the process is to be killed here, after which `die` is to be called."""
-    global _left
-    if name != _name:
-        return False
-    _left -= 1
-    return _left == 0
+    return place == _name and _count() == int(_number)
 
 
 def die() -> None:
-    """Kills this process, after a note that it was reached."""
-    log = os.environ.get(LOG_VARIABLE)
-    if log:
-        fd = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-        os.write(fd, f"{_name}\n".encode())
-        os.close(fd)
+    """Kills this process."""
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def reach(name: str) -> None:
+def reach(place: Failpoint) -> None:
     """Kills this process if that is wanted here."""
-    if is_due(name):
+    if is_due(place):
         die()
+
+
+def _count() -> int:
+    """How often the place was reached by now, in all processes together."""
+    line = f"{_name}\n".encode()
+    log = os.open(os.environ[LOG_VARIABLE], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+    try:
+        os.write(log, line)
+        return os.lseek(log, 0, os.SEEK_CUR) // len(line)
+    finally:
+        os.close(log)

@@ -7,6 +7,9 @@ import shutil
 import uuid
 from collections.abc import Callable
 
+from tuner import failpoints
+from tuner.failpoints import Failpoint
+
 
 def copy_tree(src: str, dst: str, *, whole_files: bool = False) -> None:
     """Copies the directory `src` to `dst`, which is made with its parents if it does not exist.
@@ -46,6 +49,7 @@ def _copy_directory(src: str, dst: str, copy_file: Callable[[str, str], None]) -
         target = os.path.join(dst, entry.name)
         if entry.is_file():
             copy_file(entry.path, target)
+            failpoints.reach(Failpoint.CHECKPOINT_COPY)
         elif entry.is_dir():
             _copy_directory(entry.path, target, copy_file)
         else:

@@ -119,7 +119,7 @@ def give_objects(table: TrialTable, space: SearchSpace) -> None:
 def complete_checkpoints(table: TrialTable) -> None:
     """Does what the journal says of checkpoints and a killed controller had no time for."""
     for trial in table.trials:
-        if not trial.next_checkpoint or (trial.storage and trial.is_finished()):
+        if not trial.attempt or (trial.storage and trial.is_finished()):
             continue
         here = set(os.listdir(trial.path)) if os.path.isdir(trial.path) else set()
         _complete_checkpoints(trial, here, _names_on_storage(trial))

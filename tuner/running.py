@@ -27,6 +27,7 @@ from tuner.experiment.snapshots import (
 )
 from tuner.experiment.state import ExperimentState
 from tuner.experiment.trial_table import TrialTable
+from tuner.failpoints import Failpoint
 from tuner.gathering import gather
 from tuner.plan import Plan
 from tuner.rebuilding import complete_checkpoints, give_objects, rebuild
@@ -96,7 +97,7 @@ def run_restored(
     home.resume(stored.id_prefix)
     rebuilt = rebuild(plan, home.path, home.storage, home.entries(), stored.random_state)
     state = rebuilt.state
-    failpoints.reach(failpoints.REBUILT)
+    failpoints.reach(Failpoint.REBUILT)
     home.fetch_files(trial.dirname for trial in state.trials if not trial.is_finished())
     complete_checkpoints(state.table)
     set_random_state(rebuilt.random_state)
@@ -106,7 +107,7 @@ def run_restored(
     )
     run = _Run(plan, home, state, journal, replayed_bytes=rebuilt.replayed_bytes)
     run.callbacks.set_states(rebuilt.callbacks or [])
-    failpoints.reach(failpoints.RESUMED)
+    failpoints.reach(Failpoint.RESUMED)
 
     def opening(now: float) -> tuple[list[Fact], list[Command]]:
         resumed = state.resume(now, __version__, resume_config, changes.fact(now))

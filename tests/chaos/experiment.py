@@ -1,4 +1,6 @@
-"""The experiment that is killed: `experiment.py fit|restore FOLDER`, with a ledger of its own.
+"""The experiment that is killed, with a ledger of its own.
+
+`experiment.py fit FOLDER POLICY TRIALS` begins it, `experiment.py restore FOLDER` goes on with it.
 
 The ledger is what the trials themselves know: they note each report after it has returned. Nothing
 of the library takes part in it.
@@ -10,12 +12,13 @@ import os
 import sys
 import tempfile
 import time
+from pathlib import Path
 from typing import Any
 
 import tuner as tune
-from tuner.schedulers import ASHAScheduler
+from tuner.experiment import snapshots
+from tuner.schedulers import ASHAScheduler, FIFOScheduler
 
-NUM_TRIALS = int(os.environ.get("CHAOS_TRIALS", "60"))
 NUM_RESULTS = 9
 STEP_S = 0.004
 NAME = "run"
@@ -23,19 +26,22 @@ NAME = "run"
 
 def note(folder: str, *words: object) -> None:
     line = " ".join(map(str, words)) + "\n"
-    fd = os.open(os.path.join(folder, "ledger"), os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    fd = os.open(os.path.join(folder, "ledger"), os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
     os.write(fd, line.encode())
     os.close(fd)
 
 
 def train(config: dict[str, Any]) -> None:
-    folder, trial = config["folder"], tune.get_context().get_trial_id()
-    note(folder, "started", trial, os.getpid())
+    folder, trial, pid = config["folder"], tune.get_context().get_trial_id(), os.getpid()
+    note(folder, "started", trial, pid)
     done = 0
     checkpoint = tune.get_checkpoint()
     if checkpoint is not None:
-        with checkpoint.as_directory() as path, open(os.path.join(path, "done")) as file:
-            done = int(file.read())
+        with checkpoint.as_directory() as path:
+            first, second = (int(Path(path, name).read_text()) for name in ("a", "b"))
+        done = first
+        if first != second:
+            note(folder, "torn", trial, pid)
     for n in range(done + 1, NUM_RESULTS + 1):
         time.sleep(STEP_S)
         metrics = {"loss": (config["x"] - 0.3) ** 2 + 1 / n, "n": n}
@@ -43,10 +49,10 @@ def train(config: dict[str, Any]) -> None:
             tune.report(metrics)
         else:
             with tempfile.TemporaryDirectory() as path:
-                with open(os.path.join(path, "done"), "w") as file:
-                    file.write(str(n))
+                for name in ("a", "b"):
+                    Path(path, name).write_text(str(n))
                 tune.report(metrics, checkpoint=tune.Checkpoint.from_directory(path))
-        note(folder, "reported", trial, n)
+        note(folder, "reported", trial, pid, n)
 
 
 class Ends(tune.Callback):
@@ -59,19 +65,22 @@ class Ends(tune.Callback):
         note(self.folder, "ended", trial.trial_id)
 
 
-def tuner_for(how: str, folder: str) -> tune.Tuner:
-    if how == "restore":
-        return tune.Tuner.restore(os.path.join(folder, NAME))
+def new_tuner(folder: str, policy: str, num_trials: int) -> tune.Tuner:
+    """An experiment whose outcome does not depend on which trial reports first.
+
+    With ASHA only one trial runs at a time; otherwise two.
+    """
+    asha = ASHAScheduler(max_t=NUM_RESULTS, grace_period=3, reduction_factor=3)
     return tune.Tuner(
         train,
         param_space={"x": tune.uniform(0, 1), "folder": folder},
         tune_config=tune.TuneConfig(
             metric="loss",
             mode="min",
-            num_samples=NUM_TRIALS,
+            num_samples=num_trials,
             seed=1,
-            max_concurrent_trials=int(os.environ.get("CHAOS_SLOTS", "2")),
-            scheduler=ASHAScheduler(max_t=NUM_RESULTS, grace_period=3, reduction_factor=3),
+            max_concurrent_trials=1 if policy == "asha" else 2,
+            scheduler=asha if policy == "asha" else FIFOScheduler(),
         ),
         run_config=tune.RunConfig(
             name=NAME,
@@ -85,5 +94,12 @@ def tuner_for(how: str, folder: str) -> tune.Tuner:
 
 
 if __name__ == "__main__":
-    note(sys.argv[2], "driver", os.getpid())
-    tuner_for(sys.argv[1], sys.argv[2]).fit()
+    how, where, *arguments = sys.argv[1:]
+    # As an experiment of hours would write them: most restores here are to begin with one.
+    snapshots.MIN_GROWTH_BYTES = 8 * 1024
+    snapshots.MIN_PERIOD_S = 0.1
+    if how == "fit":
+        policy, num_trials = arguments
+        new_tuner(where, policy, int(num_trials)).fit()
+    else:
+        tune.Tuner.restore(os.path.join(where, NAME)).fit()

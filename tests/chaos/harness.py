@@ -1,79 +1,95 @@
-"""Starts the experiment, kills parts of it, has it restored, and judges what became of it."""
+"""Starts the experiment, kills parts of it, and has it restored."""
 
 from __future__ import annotations
 
-import csv
+import contextlib
 import os
+import random
 import signal
 import subprocess
 import sys
 import time
-from collections import Counter, defaultdict
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import uuid
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import experiment
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import tuner as tune
+from tuner import failpoints
+from tuner.failpoints import Failpoint
 
 SCRIPT = Path(experiment.__file__)
 RECORDER = "tuner.recording.recorder"
-
-
-@dataclass
-class Verdict:
-    """What the ledger says of an experiment that was killed again and again.
-
-    Attributes:
-        kills: How often something was killed.
-        acknowledged: Reports that had returned.
-        lost: Those of them that are not among the results.
-        finished: Trials that had ended before the last kill.
-        again: Those of them that were started again.
-        doubled: Results that are more than once in a file.
-    """
-
-    kills: int
-    acknowledged: int
-    lost: list[str] = field(default_factory=list)
-    finished: int = 0
-    again: list[str] = field(default_factory=list)
-    doubled: list[str] = field(default_factory=list)
+FORK_SERVER = "tuner.execution.forkserver"
+MARK = "TUNER_CHAOS_MARK"
+DEADLINE_S = 120.0
+NUM_TRIALS = 30
 
 
 class Chaos:
-    """One experiment in a folder.
+    """One experiment in a folder; leaving it kills what is left of it.
 
     Args:
         folder: Where it writes.
-        environ: Variables for its processes, beside those of this one.
+        policy: `"asha"` or `"fifo"`.
+        num_trials: How many trials it has.
+
+    Attributes:
+        kills: How often each kind was killed, or a process at each failpoint.
     """
 
-    def __init__(self, folder: Path, environ: Mapping[str, str] | None = None) -> None:
+    def __init__(self, folder: Path, policy: str = "asha", num_trials: int = NUM_TRIALS) -> None:
         self.folder = folder
-        self.kills = 0
-        self._environ = {**os.environ, **(environ or {})}
+        self.policy = policy
+        self.kills: Counter[str] = Counter()
+        self.num_trials = num_trials
         self._process: subprocess.Popen[bytes] | None = None
-        folder.mkdir(parents=True, exist_ok=True)
+        self._mark = ""
+        self._earlier: list[str] = []  # marks of processes that were left to die
+        self._ledger_before = 0
+        folder.mkdir(parents=True)
+
+    def __enter__(self) -> Chaos:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for pid in self.left_running():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        if self._process is not None:
+            self._process.wait()
 
     @property
     def path(self) -> Path:
         """The experiment's folder."""
         return self.folder / experiment.NAME
 
+    @property
+    def process(self) -> subprocess.Popen[bytes]:
+        """The driver that was started last."""
+        assert self._process is not None
+        return self._process
+
     def ledger(self) -> list[list[str]]:
-        """The lines of the ledger, as words."""
+        """The complete lines of the ledger, as words."""
         path = self.folder / "ledger"
-        return [line.split() for line in path.read_text().splitlines()] if path.exists() else []
+        text = path.read_text() if path.exists() else ""
+        return [line.split() for line in text.split("\n")[:-1]]
 
     def start(self, environ: Mapping[str, str] | None = None) -> None:
         """Starts the driver: it restores what there is, or begins."""
-        how = "restore" if tune.Tuner.can_restore(self.path) else "fit"
+        if self._mark:
+            self._earlier.append(self._mark)
+        self._mark = uuid.uuid4().hex
+        self._ledger_before = len(self.ledger())
+        how = ["fit", str(self.folder), self.policy, str(self.num_trials)]
+        if tune.Tuner.can_restore(self.path):
+            how = ["restore", str(self.folder)]
         self._process = subprocess.Popen(
-            [sys.executable, str(SCRIPT), how, str(self.folder)],
-            env={**self._environ, **(environ or {})},
+            [sys.executable, str(SCRIPT), *how],
+            env={**os.environ, **(environ or {}), MARK: self._mark},
             start_new_session=True,
         )
 
@@ -81,110 +97,172 @@ class Chaos:
         """Whether the driver runs."""
         return self._process is not None and self._process.poll() is None
 
-    def finish(self, timeout_s: float = 120) -> None:
-        """Lets it come to its end, restored if need be."""
-        if self._process is None or self._process.wait(timeout_s) != 0:
+    def has_ended(self) -> bool:
+        """Whether the driver has come to the end of the experiment."""
+        code = self.process.poll()
+        assert code in (None, 0, -signal.SIGKILL), f"the driver ended with exit code {code}"
+        return code == 0
+
+    def has_results(self) -> bool:
+        """Whether there are results since the last start."""
+        return any(line[0] == "reported" for line in self.ledger()[self._ledger_before :])
+
+    def await_results(self) -> None:
+        """Waits until there are, or the experiment has ended."""
+        wait_until(lambda: self.has_ended() or self.has_results())
+
+    def finish(self) -> None:
+        """Lets it come to its end, restored if need be; nothing is left running then."""
+        if self._process is None or self._process.wait(DEADLINE_S) != 0:
             self.start()
-        assert self._process is not None
-        assert self._process.wait(timeout_s) == 0
+        assert self.process.wait(DEADLINE_S) == 0
+        self.await_orphans()
 
-    def wait_for_death(self, timeout_s: float = 60) -> None:
-        """Waits until the driver is dead, by a failpoint of its own."""
-        assert self._process is not None
-        assert self._process.wait(timeout_s) == -signal.SIGKILL
-        self.kills += 1
+    def await_orphans(self) -> None:
+        """Waits for what a killed driver has left to see to its own end."""
+        marks = [*self._earlier, *([] if self.is_running() else [self._mark])]
+        wait_until(lambda: not processes(*marks), lambda: f"left running: {processes(*marks)}")
 
-    def kill_driver(self) -> None:
-        """Kills the driver alone; what it had started has to see to its own end."""
-        self._kill([self._driver()])
+    def left_running(self) -> dict[int, str]:
+        """All its processes by id, with their command lines; those of earlier drivers too."""
+        return processes(*self._earlier, self._mark)
 
-    def kill_worker(self) -> None:
-        """Kills the worker that began last."""
-        self._kill(self._workers()[-1:])
+    def running(self, module: str) -> list[int]:
+        """The last driver's processes that were started as a module."""
+        return [pid for pid, command in processes(self._mark).items() if module in command]
 
-    def kill_driver_and_workers(self) -> None:
-        """Kills both, the driver first."""
-        self._kill([self._driver(), *self._workers()])
+    def num_started(self) -> int:
+        """How often a trial was started, counting each attempt."""
+        return sum(line[0] == "started" for line in self.ledger())
 
-    def kill_recorder(self) -> None:
-        """Kills the process that writes the files."""
-        self._kill(_children_running(RECORDER, self._driver()))
+    def workers(self) -> list[int]:
+        """The last driver's workers that train."""
+        started = {int(line[2]) for line in self.ledger() if line[0] == "started"}
+        return sorted(started & processes(self._mark).keys())
 
-    def kill_group(self) -> None:
-        """Kills the process group, as a terminal or a batch system does."""
-        assert self._process is not None
-        os.killpg(self._process.pid, signal.SIGKILL)
-        self.kills += 1
-
-    def _driver(self) -> int:
-        assert self._process is not None
-        return self._process.pid
-
-    def _workers(self) -> list[int]:
-        return [int(line[2]) for line in self.ledger() if line[0] == "started"]
-
-    def _kill(self, pids: list[int]) -> None:
-        for pid in pids:
-            try:
+    def kill(self, kind: str) -> bool:
+        """Kills what a kind of KINDS names; whether there was anything to be killed."""
+        victims = KINDS[kind](self)
+        num_killed = 0
+        for pid in victims:
+            with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                continue
-            self.kills += 1
-
-    def verdict(self) -> Verdict:
-        """Compares the ledger with what the experiment's folder holds."""
-        lines = self.ledger()
-        results = {result.metrics["trial_id"]: result for result in self._results()}
-        reported = {(line[1], int(line[2])) for line in lines if line[0] == "reported"}
-        verdict = Verdict(kills=self.kills, acknowledged=len(reported))
-        rows = {trial: [row["n"] for row in result.history()] for trial, result in results.items()}
-        for trial, n in sorted(reported):
-            if n not in rows.get(trial, []):
-                verdict.lost.append(f"{trial} {n}")
-        ended: set[str] = set()
-        for line in lines:
-            if line[0] == "ended":
-                ended.add(line[1])
-            elif line[0] == "started" and line[1] in ended:
-                verdict.again.append(line[1])
-        verdict.finished = len(ended)
-        for trial, result in results.items():
-            for name, numbers in _numbers_in_files(Path(result.path)).items():
-                if numbers != rows[trial] or max(Counter(numbers).values()) > 1:
-                    verdict.doubled.append(f"{trial} {name}: {numbers}")
-        return verdict
-
-    def _results(self) -> tune.ResultGrid:
-        return tune.Tuner.restore(self.path).get_results()
+                num_killed += 1
+        if self.process.pid in victims:
+            self.process.wait()
+        self.kills[kind] += num_killed > 0
+        return num_killed > 0
 
 
-def _numbers_in_files(folder: Path) -> dict[str, list[int]]:
-    """The numbers of the results that each logger's file has."""
-    with open(folder / "progress.csv") as file:
-        rows = [int(row["n"]) for row in csv.DictReader(file)]
-    events = EventAccumulator(str(folder)).Reload()
-    return {
-        "progress.csv": rows,
-        "tensorboard": [int(event.value) for event in events.Scalars("ray/tune/n")],
-    }
+def _driver(chaos: Chaos) -> list[int]:
+    return [chaos.process.pid] if chaos.is_running() else []
 
 
-def _children_running(module: str, parent: int) -> list[int]:
-    """The processes of a module that a process has started."""
-    found = defaultdict(list)
+def _group(chaos: Chaos) -> list[int]:
+    group = chaos.process.pid
+    return [pid for pid in chaos.left_running() if _process_group(pid) == group]
+
+
+KINDS: dict[str, Callable[[Chaos], list[int]]] = {
+    "driver": _driver,
+    "worker": lambda chaos: chaos.workers()[-1:],
+    "driver and workers": lambda chaos: _driver(chaos) + chaos.workers(),
+    "recorder": lambda chaos: chaos.running(RECORDER),
+    "process group": _group,
+    "everything": lambda chaos: list(chaos.left_running()),
+}
+"""What is killed at once."""
+
+
+FAILPOINTS = {
+    Failpoint.JOURNAL_WRITE: 60,
+    Failpoint.JOURNALED: 60,
+    Failpoint.CHECKPOINT_COPY: 20,
+    Failpoint.CHECKPOINT_RENAME: 15,
+    Failpoint.SNAPSHOT: 2,
+    Failpoint.RECORDING: 5,
+    Failpoint.REBUILT: 1,
+    Failpoint.RESUMED: 1,
+}
+"""How often each place is reached, at least, in an experiment of NUM_TRIALS trials."""
+
+
+def kill_at(chaos: Chaos, place: Failpoint, number: int) -> None:
+    """Has the `number`-th process that comes to a place killed there, and finishes the experiment.
+
+    Raises:
+        AssertionError: None was, or so many did not come there.
+    """
+    if place in (Failpoint.REBUILT, Failpoint.RESUMED):
+        chaos.start()
+        chaos.await_results()
+        assert chaos.kill("driver")
+    log = chaos.folder / "failpoint"
+    chaos.start({failpoints.VARIABLE: f"{place}:{number}", failpoints.LOG_VARIABLE: str(log)})
+    code = chaos.process.wait(DEADLINE_S)
+    assert log.read_text().splitlines().count(place) >= number
+    if place == Failpoint.CHECKPOINT_COPY:  # in a worker
+        assert code == 0
+        assert chaos.num_started() == chaos.num_trials + 1
+    elif place != Failpoint.RECORDING:
+        assert code == -signal.SIGKILL
+    chaos.kills[place] += 1
+    chaos.finish()
+
+
+def kill_again_and_again(chaos: Chaos, kind: str, num_kills: int, rng: random.Random) -> None:
+    """Kills at random moments, restores at once, and lets the experiment come to its end.
+
+    It ends earlier than after `num_kills` if the experiment does. Moments are mostly counted from
+    the first result after a start, but some from the start, and are printed.
+    """
+    while chaos.kills[kind] < num_kills:
+        if not chaos.is_running():
+            chaos.start()
+        since, longest_s = "the first result", 0.6
+        if rng.random() < 0.25 and kind != "worker":
+            since = "the start"
+        else:
+            chaos.await_results()
+            chaos.await_orphans()
+        moment = rng.uniform(0, longest_s)
+        time.sleep(moment)  # the moment is the test's input: nothing is waited for
+        if chaos.has_ended():
+            break
+        if chaos.kill(kind):
+            print(f"{chaos.folder.name}: {kind} killed {moment:.3f} s after {since}")
+        if kind == "recorder":  # the driver starts no other one before its end
+            chaos.kill("driver")
+    chaos.finish()
+
+
+def wait_until(
+    condition: Callable[[], bool], explain: Callable[[], str] = lambda: "waited in vain"
+) -> None:
+    """Looks again and again until a condition holds."""
+    deadline = time.monotonic() + DEADLINE_S
+    while not condition():
+        assert time.monotonic() < deadline, explain()
+        time.sleep(0.005)
+
+
+def processes(*marks: str) -> dict[int, str]:
+    """The living processes that carry one of the marks: their command lines by process id."""
+    needles = {f"{MARK}={mark}".encode() for mark in marks}
+    return {pid: command for pid, command, environ in _all_processes() if needles & environ}
+
+
+def _all_processes() -> Iterator[tuple[int, str, set[bytes]]]:
     for entry in os.listdir("/proc"):
         if not entry.isdecimal():
             continue
-        try:
-            command = Path("/proc", entry, "cmdline").read_bytes()
-            stat = Path("/proc", entry, "stat").read_text()
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-        if module.encode() in command:
-            found[int(stat.rpartition(")")[2].split()[1])].append(int(entry))
-    return found[parent]
+        with contextlib.suppress(OSError):
+            environ = set(Path("/proc", entry, "environ").read_bytes().split(b"\0"))
+            command = Path("/proc", entry, "cmdline").read_bytes().replace(b"\0", b" ").decode()
+            yield int(entry), command, environ
 
 
-def sleep(seconds: float) -> None:
-    """A moment, chosen at random by the test, after which something is killed."""
-    time.sleep(seconds)
+def _process_group(pid: int) -> int | None:
+    with contextlib.suppress(ProcessLookupError):
+        return os.getpgid(pid)
+    return None

@@ -7,7 +7,6 @@ import os
 import shutil
 from collections.abc import Iterator
 
-from tuner import failpoints
 from tuner.checkpoint import Checkpoint
 from tuner.durable import sync_tree
 from tuner.local_copy import copy_tree
@@ -38,8 +37,7 @@ class CheckpointStore:
 
     def keep(self, name: str) -> Checkpoint:
         """The same for one that lies at `staged` already."""
-        failpoints.reach(failpoints.CHECKPOINT_COPY)
-        sync_tree(self.staged(name))
+        sync_tree(self.staged(name), os.path.dirname(self._path))
         return Checkpoint(os.path.join(self._path, name))
 
     @contextlib.contextmanager

@@ -11,6 +11,7 @@ from tuner import failpoints
 from tuner.checkpoint import Checkpoint
 from tuner.errors import StorageError
 from tuner.execution.checkpoint_store import CheckpointStore, staged_path
+from tuner.failpoints import Failpoint
 from tuner.filesystems import (
     join,
     list_names,
@@ -87,7 +88,7 @@ class RemoteCheckpointStore(CheckpointStore):
         marker = staged_path(self._storage.path, name, self._attempt)
         write_bytes(fs, marker, b"incomplete\n")
         upload_tree(fs, source, target)
-        failpoints.reach(failpoints.CHECKPOINT_COPY)
+        failpoints.reach(Failpoint.CHECKPOINT_UPLOAD)
         remove_file(fs, marker)
 
     def _remove_remains(self, first: str) -> None:

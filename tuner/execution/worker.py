@@ -49,8 +49,12 @@ class SocketChannel:
 
     def deliver(self, result: dict[str, Any], checkpoint: str | None) -> str:
         """Sends a result and returns the decision on it."""
-        self._connection.send(result_frame(encode_result(result), checkpoint))
-        answer = self._connection.receive()
+        message = result_frame(encode_result(result), checkpoint)
+        try:
+            self._connection.send(message)
+            answer = self._connection.receive()
+        except (BrokenPipeError, ConnectionResetError):
+            answer = None
         if answer is None or answer[0] != ANSWER:
             raise TrialStopped  # the controller is gone
         return answer[1].decode()

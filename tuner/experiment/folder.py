@@ -102,6 +102,7 @@ class ExperimentFolder:
         """
         text = json.dumps({"format": FORMAT, **description}, indent=2, default=str)
         self.write(DESCRIPTION_FILE, text.encode())
+        sync_folder(os.path.dirname(self.path))
 
     def resume(self) -> None:
         """Makes ready for going on with the run that the folder holds."""

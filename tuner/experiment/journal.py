@@ -19,6 +19,7 @@ from tuner.errors import JournalError, StorageError
 from tuner.experiment import journal_format
 from tuner.experiment.events import CheckpointSaved, Fact, TrialResult
 from tuner.experiment.periodic_sync import PeriodicSync
+from tuner.failpoints import Failpoint
 from tuner.layout import JOURNAL_FOLDER
 
 logger = logging.getLogger(__name__)
@@ -89,6 +90,7 @@ class JournalWriter:
         self._sync = PeriodicSync()
         try:
             os.makedirs(self._folder, exist_ok=True)
+            sync_folder(experiment_path)
             if after is not None:
                 self._segment, self._seq = after.segment, after.seq
                 os.truncate(segment_path(self._folder, after.segment), after.offset)
@@ -127,7 +129,7 @@ class JournalWriter:
         if not lines:
             return
         block = b"".join(lines)
-        if failpoints.is_due(failpoints.JOURNAL_WRITE):
+        if failpoints.is_due(Failpoint.JOURNAL_WRITE):
             os.write(self._fd, block[: -len(lines[-1]) // 2])
             failpoints.die()
         try:

@@ -19,6 +19,7 @@ from typing import Any
 from tuner import failpoints
 from tuner.experiment.journal import Position, check
 from tuner.experiment.state import ExperimentState
+from tuner.failpoints import Failpoint
 from tuner.layout import SNAPSHOTS_FOLDER
 from tuner.version import __version__
 
@@ -28,6 +29,7 @@ MIN_GROWTH_BYTES = 1024 * 1024
 MIN_PERIOD_S = 10.0
 
 _KEPT = 2
+_PART = "next.part"  # one name, so that what a kill leaves of it is overwritten
 _COST_SHARE = 0.01  # of the time may be spent on snapshots
 
 
@@ -174,17 +176,18 @@ def _pickled(snapshot: Snapshot) -> bytes:
 def _store(folder: str, seq: int, content: bytes) -> None:
     os.makedirs(folder, exist_ok=True)
     path = os.path.join(folder, f"{seq:012d}.pkl")
+    part = os.path.join(folder, _PART)
     try:
-        with open(path + ".part", "wb") as file:
+        with open(part, "wb") as file:
             file.write(b"%08x" % zlib.crc32(content))
             file.write(content)
             file.flush()
-            failpoints.reach(failpoints.SNAPSHOT)
+            failpoints.reach(Failpoint.SNAPSHOT)
             os.fsync(file.fileno())
-        os.replace(path + ".part", path)
+        os.replace(part, path)
     except OSError:
         with contextlib.suppress(OSError):
-            os.remove(path + ".part")
+            os.remove(part)
         raise
     for name in _names(folder)[:-_KEPT]:
         os.remove(os.path.join(folder, name))

@@ -245,6 +245,9 @@ class ExperimentState(RecordedExperiment):
                 stimulus.trial_id,
                 stimulus.attempt,
             )
+            trial = self.table.get(stimulus.trial_id)
+            if trial is not None:
+                self._commands.append(DiscardStaged(trial, stimulus.attempt))
             return None
         return self.table[stimulus.trial_id]
 

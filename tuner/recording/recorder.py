@@ -36,6 +36,7 @@ from tuner.experiment.folder import RECORDER_LOCK
 from tuner.experiment.journal import JournalReader
 from tuner.experiment.trial import ERROR, PENDING, TERMINATED, Trial
 from tuner.experiment.trial_table import TrialTable
+from tuner.failpoints import Failpoint
 from tuner.layout import ERROR_FILE, JOURNAL_FOLDER, RESULTS_FILE
 from tuner.recording.bookmarks import Bookmarks
 from tuner.recording.file_logger import FileLogger
@@ -203,7 +204,7 @@ class Recorder:
                 self._on_other(fact)
         self._facts += len(facts)
         self._call("flush")
-        failpoints.reach(failpoints.RECORDING)
+        failpoints.reach(Failpoint.RECORDING)
         self._keep_bookmark()
         self._tell_uploader(facts)
 

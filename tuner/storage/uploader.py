@@ -26,6 +26,7 @@ from tuner.experiment.events import (
 )
 from tuner.experiment.journal import Position, segment_path
 from tuner.experiment.trial import ERROR, TERMINATED
+from tuner.failpoints import Failpoint
 from tuner.layout import JOURNAL_FOLDER, RESULTS_FILE, SNAPSHOTS_FOLDER
 from tuner.storage.lease import LeaseKeeper
 from tuner.storage.sender import Sender
@@ -192,7 +193,7 @@ class Uploader:
         path = segment_path(JOURNAL_FOLDER, number)
         with open(os.path.join(self._staging, path), "rb") as file:
             content = file.read(num_bytes)
-        failpoints.reach(failpoints.UPLOAD)
+        failpoints.reach(Failpoint.UPLOAD)
         self._sender.send_journal(path, content)
         self._index.segments = number
         self._index.save()

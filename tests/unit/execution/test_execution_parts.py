@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import socket
 import subprocess
 import sys
 from typing import Any
@@ -21,8 +22,10 @@ from tuner.execution.checkpoint_store import staged_path
 from tuner.execution.gpus import GpuPool
 from tuner.execution.local import LocalExecutor
 from tuner.execution.payload import load_payload, write_payload
-from tuner.execution.protocol import FrameReader, frame, parse_result, result_frame
+from tuner.execution.protocol import Connection, FrameReader, frame, parse_result, result_frame
 from tuner.execution.seeding import derive_seed, seed_everything, streams_restored
+from tuner.execution.worker import SocketChannel
+from tuner.trainable.session import TrialStopped
 
 
 @given(st.lists(st.tuples(st.integers(0, 255), st.binary(max_size=50))), st.integers(1, 20))
@@ -33,6 +36,16 @@ def test_frames_survive_any_chunking(messages: list[tuple[int, bytes]], size: in
     for start in range(0, len(stream), size):
         read += reader.feed(stream[start : start + size])
     assert read == messages
+
+
+@pytest.mark.parametrize("unread", [b"", b"an answer"])
+def test_a_report_to_a_controller_that_is_gone_stops_the_trial(unread: bytes) -> None:
+    ours, theirs = socket.socketpair()
+    ours.send(unread)
+    theirs.send(b"unread, so that the line is reset")
+    ours.close()
+    with theirs, pytest.raises(TrialStopped):
+        SocketChannel(Connection(theirs)).deliver({"n": 1}, None)
 
 
 @given(st.binary(), st.none() | st.integers(0, 10**6).map(lambda n: f"checkpoint_{n:06d}"))

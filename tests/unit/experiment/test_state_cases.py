@@ -9,7 +9,7 @@ import pytest
 from play import NOW, Counting, Play, Recording, of_kind
 
 from tuner import codec
-from tuner.experiment.commands import EndAttempt, Launch
+from tuner.experiment.commands import DiscardStaged, EndAttempt, Launch
 from tuner.experiment.events import (
     CapacityChanged,
     ExperimentEnded,
@@ -114,7 +114,8 @@ def test_a_message_of_an_older_attempt_changes_nothing() -> None:
     unknown = Finished(NOW, "nobody", 1)
     over = [Finished(NOW, "t_00000", 1), Failed(NOW, "t_00000", 1, "x"), unknown]
     assert play.give(*late, *over) == []
-    assert play.commands == []
+    discards = [DiscardStaged(play.state.trials[0], 1)] * 4
+    assert play.commands == discards
     assert codec.encode_exact(repr(play.state.trials)) == before
 
 

@@ -1,0 +1,146 @@
+"""Judges an experiment that was killed: by its ledger, and by one that was never killed."""
+
+from __future__ import annotations
+
+import csv
+import json
+import logging
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as parquet
+from harness import Chaos
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+import tuner as tune
+
+# It warns of results that were superseded, which is what it is to make of them.
+logging.getLogger("tensorboard").setLevel(logging.ERROR)
+
+Numbers = dict[str, list[int]]
+"""The numbers of the results of each trial, in their order."""
+
+
+@dataclass
+class Verdict:
+    """What became of an experiment.
+
+    Attributes:
+        acknowledged: Reports that had returned.
+        lost: Those that the journal, the results or a file do not have.
+        finished: Trials that had ended, as the driver knew.
+        again: Those of them that were started again.
+        doubled: Results that the results or a file have more than once.
+        wrong: What else is not as it should be.
+    """
+
+    acknowledged: int = 0
+    lost: list[str] = field(default_factory=list)
+    finished: int = 0
+    again: list[str] = field(default_factory=list)
+    doubled: list[str] = field(default_factory=list)
+    wrong: list[str] = field(default_factory=list)
+
+    @property
+    def is_clean(self) -> bool:
+        """Whether nothing is to be complained of."""
+        return not (self.lost or self.again or self.doubled or self.wrong)
+
+
+def judge(chaos: Chaos) -> Verdict:
+    """Compares the ledger with what the folder of an experiment that has ended holds."""
+    verdict = Verdict()
+    ledger = chaos.ledger()
+    reported = {(line[1], int(line[2]), int(line[3])) for line in ledger if line[0] == "reported"}
+    verdict.acknowledged = len(reported)
+    verdict.lost += [f"journal: {each}" for each in sorted(reported - _journaled(chaos.path))]
+    numbers = {(trial, n) for trial, _, n in reported}
+    for source, kept in _recorded(chaos.path).items():
+        _compare(source, kept, numbers, verdict)
+    _judge_ends(ledger, verdict)
+    verdict.wrong += [f"a torn checkpoint: {line}" for line in ledger if line[0] == "torn"]
+    staged = [str(path) for path in chaos.path.glob("*/.checkpoint_*")]
+    verdict.wrong += [f"left over: {path}" for path in staged]
+    return verdict
+
+
+def outcome(chaos: Chaos) -> list[tuple[Any, ...]]:
+    """Each trial's configuration, status and last result, then the best trial's."""
+    grid = tune.Tuner.restore(chaos.path).get_results()
+    rows = [(r.config["x"], r.status, r.metrics["n"], r.metrics["loss"]) for r in grid]
+    best = grid.get_best_result()
+    return [*rows, (best.config["x"], best.metrics["loss"])]
+
+
+def _judge_ends(ledger: list[list[str]], verdict: Verdict) -> None:
+    ended: set[str] = set()
+    for kind, trial, *_ in ledger:
+        if kind == "started" and trial in ended:
+            verdict.again.append(trial)
+        elif kind == "ended":
+            ended.add(trial)
+    verdict.finished = len(ended)
+
+
+def _compare(
+    source: str, kept: Numbers, acknowledged: set[tuple[str, int]], verdict: Verdict
+) -> None:
+    have = {(trial, n) for trial, numbers in kept.items() for n in numbers}
+    verdict.lost += [f"{source}: {each}" for each in sorted(acknowledged - have)]
+    for trial, numbers in kept.items():
+        twice = [n for n, times in Counter(numbers).items() if times > 1]
+        verdict.doubled += [f"{source}: {trial} {n}" for n in twice]
+        if not twice and numbers != [*range(1, len(numbers) + 1)]:
+            verdict.wrong.append(f"{source}: {trial} has {numbers}")
+
+
+def _journaled(path: Path) -> set[tuple[str, int, int]]:
+    """Trial, process and number of each result in the journal, read as plain lines."""
+    found = set()
+    for segment in sorted(path.glob("journal/*.jsonl")):
+        for line in segment.read_text().splitlines():
+            fact = json.loads(line)
+            if fact["event"] == "result":
+                result = fact["result"]
+                found.add((fact["trial_id"], result["pid"], result["n"]))
+    return found
+
+
+def _recorded(path: Path) -> Mapping[str, Numbers]:
+    """What each record that people read has of each trial."""
+    grid = tune.Tuner.restore(path).get_results()
+    folders = {result.metrics["trial_id"]: Path(result.path) for result in grid}
+    return {
+        "metrics_dataframe": {
+            result.metrics["trial_id"]: result.metrics_dataframe["n"].tolist() for result in grid
+        },
+        "result.json": {trial: _in_json(folder) for trial, folder in folders.items()},
+        "progress.csv": {trial: _in_csv(folder) for trial, folder in folders.items()},
+        "TensorBoard": {trial: _in_tensorboard(folder) for trial, folder in folders.items()},
+        "results.parquet": _in_parquet(path),
+    }
+
+
+def _in_json(folder: Path) -> list[int]:
+    return [json.loads(line)["n"] for line in (folder / "result.json").read_text().splitlines()]
+
+
+def _in_csv(folder: Path) -> list[int]:
+    with open(folder / "progress.csv") as file:
+        return [int(row["n"]) for row in csv.DictReader(file)]
+
+
+def _in_tensorboard(folder: Path) -> list[int]:
+    events = EventAccumulator(str(folder)).Reload()
+    return [int(event.value) for event in events.Scalars("ray/tune/n")]
+
+
+def _in_parquet(path: Path) -> Numbers:
+    table = parquet.read_table(path / "results.parquet", columns=["trial_id", "n"])
+    numbers: Numbers = {}
+    for row in table.to_pylist():
+        numbers.setdefault(row["trial_id"], []).append(row["n"])
+    return numbers
