@@ -3,26 +3,20 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from harness import FAILPOINTS, KINDS, NUM_TRIALS, Chaos, kill_again_and_again, kill_at
-from verdict import judge, outcome
+from verdict import judge, outcome, untouched
 
 from tuner.failpoints import Failpoint
 
 NUM_KILLS = 3
 
-Untouched = Callable[[str], list[tuple[Any, ...]]]
-
 
 @pytest.mark.parametrize("policy", ["asha", "fifo"])
 @pytest.mark.parametrize("kind", KINDS)
-def test_kills_at_random_moments(
-    kind: str, policy: str, tmp_path: Path, untouched: Untouched
-) -> None:
+def test_kills_at_random_moments(kind: str, policy: str, tmp_path: Path) -> None:
     expected = untouched(policy)
     with Chaos(tmp_path / policy, policy) as chaos:
         kill_again_and_again(chaos, kind, NUM_KILLS, random.Random(f"{kind} {policy}"))
@@ -33,8 +27,8 @@ def test_kills_at_random_moments(
         assert outcome(chaos) == expected
 
 
-@pytest.mark.parametrize("place", Failpoint)
-def test_a_kill_at_each_failpoint(place: Failpoint, tmp_path: Path, untouched: Untouched) -> None:
+@pytest.mark.parametrize("place", FAILPOINTS)
+def test_a_kill_at_each_failpoint(place: Failpoint, tmp_path: Path) -> None:
     with Chaos(tmp_path / "asha", "asha") as chaos:
         kill_at(chaos, place, FAILPOINTS[place])
         verdict = judge(chaos)

@@ -6,13 +6,12 @@ import os
 import random
 import signal
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from harness import DEADLINE_S, NUM_TRIALS, Chaos, wait_until
-from verdict import judge, outcome
+from verdict import judge, outcome, untouched
 
 
 def send(chaos: Chaos, signum: signal.Signals, to: str) -> None:
@@ -43,7 +42,6 @@ def test_while_trials_run(
     signum: signal.Signals,
     to: str,
     tmp_path: Path,
-    untouched: Callable[[str], list[tuple[Any, ...]]],
 ) -> None:
     expected = untouched("fifo")
     with Chaos(tmp_path / "fifo", "fifo") as chaos:
@@ -61,9 +59,7 @@ def test_while_trials_run(
 
 
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
-def test_at_random_moments(
-    signum: signal.Signals, tmp_path: Path, untouched: Callable[[str], list[tuple[Any, ...]]]
-) -> None:
+def test_at_random_moments(signum: signal.Signals, tmp_path: Path) -> None:
     """Also before the first trial runs, while an earlier run is restored, and at the end."""
     expected, rng = untouched("asha"), random.Random(0)
     with Chaos(tmp_path / "asha", "asha") as chaos:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import csv
 import json
 import logging
+import tempfile
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as parquet
-from harness import Chaos
+from harness import NUM_TRIALS, Chaos
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import tuner as tune
@@ -144,3 +146,15 @@ def _in_parquet(path: Path) -> Numbers:
     for row in table.to_pylist():
         numbers.setdefault(row["trial_id"], []).append(row["n"])
     return numbers
+
+
+@cache
+def untouched(policy: str, num_trials: int = NUM_TRIALS) -> list[tuple[Any, ...]]:
+    """The outcome of an experiment that nobody kills."""
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        Chaos(Path(folder) / policy, policy, num_trials) as chaos,
+    ):
+        chaos.finish()
+        assert judge(chaos).is_clean
+        return outcome(chaos)

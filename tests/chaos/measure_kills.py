@@ -8,12 +8,11 @@ import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 from harness import FAILPOINTS, KINDS, NUM_TRIALS, Chaos, kill_again_and_again, kill_at
-from verdict import Verdict, judge, outcome
+from verdict import Verdict, judge, outcome, untouched
 
 PAGE = Path(__file__).parents[2] / "docs" / "guide" / "durability.md"
 BEGIN, END = "<!-- make chaos: begin -->", "<!-- make chaos: end -->"
@@ -106,16 +105,10 @@ class Measurement:
         with Chaos(self._folder / str(self._number), policy, num_trials) as chaos:
             torment(chaos, *how)
             verdict = judge(chaos)
-            is_different = outcome(chaos) != self._untouched(policy, num_trials)
+            is_different = outcome(chaos) != untouched(policy, num_trials)
             row.add(chaos, verdict, is_different=is_different)
             if not verdict.is_clean:
                 print(verdict)
-
-    @cache  # noqa: B019  (one object for the whole run)
-    def _untouched(self, policy: str, num_trials: int) -> list[tuple[Any, ...]]:
-        with Chaos(self._folder / f"{policy}-{num_trials}", policy, num_trials) as chaos:
-            chaos.finish()
-            return outcome(chaos)
 
 
 def main() -> int:
