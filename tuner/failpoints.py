@@ -36,7 +36,7 @@ _name, _, _number = os.environ.get(VARIABLE, "").partition(":")
 
 def is_due(place: Failpoint) -> bool:
     """Whether the process is to be killed here, after which `die` is to be called."""
-    return place == _name and _count() == int(_number)
+    return bool(_name) and place == _name and _count() == int(_number)
 
 
 def die() -> None:

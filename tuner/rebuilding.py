@@ -127,10 +127,10 @@ def complete_checkpoints(table: TrialTable) -> None:
 
 def _complete_checkpoints(trial: Trial, here: set[str], elsewhere: set[str]) -> None:
     for saved in [*trial.checkpoints]:
-        staged = staged_path(trial.path, saved.name, trial.attempt)
         if saved.name in here | elsewhere:
             continue
-        if os.path.basename(staged) in here:
+        staged = _staged(trial, saved.name, here)
+        if staged is not None:
             os.rename(staged, os.path.join(trial.path, saved.name))
         else:
             logger.warning("%s: %s is missing, and is not used", trial.path, saved.name)
@@ -140,6 +140,15 @@ def _complete_checkpoints(trial: Trial, here: set[str], elsewhere: set[str]) -> 
         whole = _CHECKPOINT.fullmatch(name)
         if _STAGED.fullmatch(name) or (whole and int(whole[1]) < trial.next_checkpoint):
             shutil.rmtree(os.path.join(trial.path, name), ignore_errors=True)
+
+
+def _staged(trial: Trial, name: str, here: set[str]) -> str | None:
+    """Where a checkpoint lies that was not renamed, which may be of an attempt before the last."""
+    for attempt in range(trial.attempt, 0, -1):
+        staged = staged_path(trial.path, name, attempt)
+        if os.path.basename(staged) in here:
+            return staged
+    return None
 
 
 def _names_on_storage(trial: Trial) -> set[str]:

@@ -10,7 +10,7 @@ import logging
 import math
 import os
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from tuner import failpoints
@@ -133,12 +133,12 @@ class JournalWriter:
             os.write(self._fd, block[: -len(lines[-1]) // 2])
             failpoints.die()
         try:
+            if not self._written:
+                self._due = time.monotonic() + self._segment_period_s
             _write_all(self._fd, block)
             self._written += len(block)
             self._lines += len(lines)
             self._total += len(block)
-            if self._due == math.inf:
-                self._due = time.monotonic() + self._segment_period_s
             if self._written >= self._segment_bytes:
                 self._next_segment()
             elif has_checkpoint:
@@ -405,7 +405,6 @@ def segment_numbers(folder: str) -> list[int]:
 
 
 def _write_all(fd: int, block: bytes) -> None:
-    view: Sequence[int] = memoryview(block)
-    while view:
-        written = os.write(fd, view)  # type: ignore[arg-type]
-        view = view[written:]
+    written = os.write(fd, block)
+    while written < len(block):
+        written += os.write(fd, block[written:])

@@ -39,6 +39,8 @@ class PeriodicSync:
         """
         if self._failure is not None:
             raise self._failure
+        if self._is_dirty.is_set():
+            return
         self._is_dirty.set()
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="journal-sync", daemon=True)
