@@ -71,9 +71,7 @@ def moto_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     """The port of a running `moto_server`, which speaks S3."""
     pytest.importorskip("moto")
     pytest.importorskip("s3fs")
-    port = _free_port()
-    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
-    with _running(command, port, tmp_path_factory.mktemp("moto")):
+    with running_moto(tmp_path_factory.mktemp("moto")) as port:
         yield port
 
 
@@ -124,6 +122,15 @@ def azure_proxy(azure_server: Bucket, monkeypatch: pytest.MonkeyPatch) -> Iterat
         _lead_to_azure(proxy.port, monkeypatch)
         _forget_filesystems("az")
         yield proxy
+
+
+@contextmanager
+def running_moto(folder: Path) -> Iterator[int]:
+    """A `moto_server` that writes into a folder; the port that it listens on."""
+    port = _free_port()
+    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    with _running(command, port, folder):
+        yield port
 
 
 def _lead_to_s3(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
