@@ -202,7 +202,8 @@ class _Run:
         finally:
             for message in self._recorder.finish(timeout_s):
                 logger.error("%s", message)
-            storage = self._home.complete(self._uploads, self._journal.position.seq)
+            num_facts, dirnames = self._journal.position.seq, self._state.table.dirnames
+            storage = self._home.complete(self._uploads, num_facts, dirnames)
         return _gathered(self._plan, self._state, storage)
 
     def _snapshot(self) -> Snapshot:

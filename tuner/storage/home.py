@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from typing import TYPE_CHECKING, Any
 
 from tuner.config import SyncConfig
@@ -115,14 +115,17 @@ class Home:
         """How the experiment is uploaded while it runs, None if it is not."""
         return self._remote.upload_plan(config, outputs, retention) if self._remote else None
 
-    def complete(self, plan: UploadPlan | None, num_facts: int) -> Storage | None:
+    def complete(
+        self, plan: UploadPlan | None, num_facts: int, dirnames: Container[str]
+    ) -> Storage | None:
         """Where the experiment lies when it has ended, None for the folder on this machine.
 
         Args:
             plan: How it was uploaded while it ran.
             num_facts: How many facts the journal holds.
+            dirnames: The folders of its trials.
         """
-        if self._remote is None or not self._remote.complete(plan, num_facts):
+        if self._remote is None or not self._remote.complete(plan, num_facts, dirnames):
             return None
         return self.storage
 

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Container
 
 from tuner.config import SyncConfig
-from tuner.errors import ExperimentLockedError, StorageError
 from tuner.experiment.folder import OF_ONE_RUN, PREVIOUS
 from tuner.experiment.retention import Retention
 from tuner.filesystems import exists, join, list_names, move_tree, upload_files, upload_tree
 from tuner.layout import DESCRIPTION_FILE, TUNER_FILE
 from tuner.storage.lease import Lease
 from tuner.storage.staging import clear, empty
-from tuner.storage.storage import Storage
+from tuner.storage.storage import Storage, explained
 from tuner.storage.transfer import retried, within
 from tuner.storage.trial_files import TrialFiles
 from tuner.storage.upload_index import UploadIndex
@@ -42,16 +42,8 @@ class RemoteFolder:
         self._lease = Lease(storage)
         if not storage.is_shared:
             return
-        try:
+        with explained(storage):
             within(_CHECK_TIMEOUT_S, self._lease.acquire)
-        except ExperimentLockedError:
-            raise
-        except Exception as error:
-            raise StorageError(
-                f"RunConfig: storage_path: {storage.url!r} cannot be written to "
-                f"({type(error).__name__}: {error}); check that the bucket or folder exists, and "
-                "the credentials and the address of the server"
-            ) from error
 
     def begin(self) -> str | None:
         """Makes room for a new run and uploads what a restore needs.
@@ -85,7 +77,7 @@ class RemoteFolder:
             return None
         return UploadPlan(self.storage, config, self._lease, outputs, retention)
 
-    def complete(self, plan: UploadPlan | None, num_facts: int) -> bool:
+    def complete(self, plan: UploadPlan | None, num_facts: int, dirnames: Container[str]) -> bool:
         """Whether all of the experiment is on the storage, when it has ended.
 
         What is there is removed from the staging folder.
@@ -93,6 +85,7 @@ class RemoteFolder:
         Args:
             plan: How it was uploaded while it ran.
             num_facts: How many facts the journal holds.
+            dirnames: The folders of its trials.
         """
         if plan is None:
             upload_tree(self.storage.fs, self._staging, self.storage.path)
@@ -103,7 +96,7 @@ class RemoteFolder:
             return False
         with_artifacts = plan.config.sync_artifacts
         files = TrialFiles(self._staging, index, plan.outputs, with_artifacts=with_artifacts)
-        if clear(self._staging, files):
+        if clear(self._staging, dirnames, files):
             logger.warning(
                 "files that trials wrote into their working folders are kept in %s; "
                 "SyncConfig(sync_artifacts=True) brings such files to the storage",

@@ -16,17 +16,17 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from pathlib import Path
 
 import orjson
 
 from tuner.errors import StorageError
-from tuner.experiment.folder import LOCK, OF_ONE_RUN, PREVIOUS
+from tuner.experiment.folder import LOCK, OF_ONE_RUN
 from tuner.filesystems import download_tree, join, read_bytes
 from tuner.layout import DESCRIPTION_FILE, JOURNAL_FOLDER, TUNER_FILE
 from tuner.storage.fetching import fetch, names_in, segments_in
-from tuner.storage.storage import Storage
+from tuner.storage.storage import Storage, explained
 from tuner.storage.trial_files import TrialFiles
 
 logger = logging.getLogger(__name__)
@@ -60,54 +60,61 @@ def stage(storage: Storage, id_prefix: str) -> None:
         id_prefix: What the ids of its trials begin with.
 
     Raises:
-        StorageError: The storage holds another run.
+        StorageError: The storage holds another run, or cannot be read.
     """
     local = staging_path(storage)
-    if not storage.is_shared:
-        empty(local)
-        download_tree(storage.fs, storage.path, local)
-    elif not _is_up_to_date(local, storage):
-        _set_aside(local, storage)
-        fetch(storage, local)
+    with explained(storage):
+        if not storage.is_shared:
+            empty(local)
+            download_tree(storage.fs, storage.path, local)
+        elif not _is_up_to_date(local, storage):
+            _set_aside(local, storage)
+            fetch(storage, local)
     if _id_prefix(local) != id_prefix:
         raise StorageError(f"{storage} holds another run than when Tuner.restore was called")
 
 
 @contextlib.contextmanager
 def viewed(storage: Storage) -> Iterator[str]:
-    """A local folder that holds the experiment, to be read within the `with` block."""
-    local = staging_path(storage)
-    if storage.is_shared and _is_up_to_date(local, storage):
-        yield local
-        return
+    """A local folder that holds the experiment, to be read within the `with` block.
+
+    Raises:
+        StorageError: The storage cannot be read.
+    """
     with tempfile.TemporaryDirectory(prefix="tuner_") as folder:
-        fetch(storage, folder)
-        yield folder
+        with explained(storage):
+            local = staging_path(storage)
+            if not (storage.is_shared and _is_up_to_date(local, storage)):
+                local = folder
+                fetch(storage, folder)
+        yield local
 
 
 def exists(storage: Storage) -> bool:
     """Whether there is an experiment that can be restored."""
     if storage.is_shared and _holds_experiment(staging_path(storage)):
         return True
-    return {DESCRIPTION_FILE, TUNER_FILE} <= set(names_in(storage))
+    with explained(storage):
+        return {DESCRIPTION_FILE, TUNER_FILE} <= set(names_in(storage))
 
 
-def clear(local: str, files: TrialFiles) -> bool:
-    """Removes an experiment that is on the storage; whether files that are not there are left.
+def clear(local: str, dirnames: Container[str], files: TrialFiles) -> bool:
+    """Removes a run that is on the storage; whether files of it that are not there are left.
 
     Args:
         local: The staging folder.
+        dirnames: The folders of the run's trials; those of earlier runs stay.
         files: Which files of trials belong on the storage.
     """
     left = False
     for name in _entries(local):
         path = os.path.join(local, name)
-        if not os.path.isdir(path):
+        if name in dirnames:
+            left |= _clear_trial(local, name, files)
+        elif not os.path.isdir(path):
             os.remove(path)
         elif name in OF_ONE_RUN:
             shutil.rmtree(path)
-        elif name != PREVIOUS:
-            left |= _clear_trial(local, name, files)
     return left
 
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import posixpath
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tuner.checkpoint import Checkpoint
-from tuner.errors import ConfigError
+from tuner.errors import ConfigError, StorageError, TunerError
 from tuner.filesystems import exists as path_exists
 from tuner.filesystems import join, resolve
 
@@ -100,6 +102,25 @@ def locate(
     if not where.strip("/"):
         raise ConfigError(f"storage_path={os.fspath(path)!r} names no folder: add one to it")
     return Storage(fs, where, filesystem), where
+
+
+@contextlib.contextmanager
+def explained(storage: Storage) -> Iterator[None]:
+    """While entered, what a filesystem's library raises becomes an error that names the storage.
+
+    Raises:
+        StorageError: In its place.
+    """
+    try:
+        yield
+    except TunerError:
+        raise
+    except Exception as error:
+        reason = (str(error).splitlines() or [""])[0]
+        raise StorageError(
+            f"{storage} cannot be used ({type(error).__name__}: {reason}); check that the bucket "
+            "or folder exists, the credentials, and the address of the server"
+        ) from error
 
 
 def new_child(storage: Storage, name: str) -> Storage:
