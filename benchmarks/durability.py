@@ -73,7 +73,7 @@ def measured(name: str, *arguments: str) -> float:
 def rate(how: str) -> float:
     """Results/s, with one journal or with a second one that takes the same facts."""
     import tuner
-    from tuner.experiment.journal import JournalWriter
+    from tuner.experiment.journal_writer import JournalWriter
 
     if how == "twice":
         other = JournalWriter(tempfile.mkdtemp(dir=SHARED_MEMORY))
@@ -92,7 +92,7 @@ def rate(how: str) -> float:
 def journal() -> float:
     """Microseconds per result in which the controller is busy with the journal and snapshots."""
     import tuner
-    from tuner.experiment.journal import JournalWriter
+    from tuner.experiment.journal_writer import JournalWriter
     from tuner.experiment.snapshots import SnapshotWriter
 
     spent = [timed(JournalWriter, "append"), timed(SnapshotWriter, "step")]
@@ -124,7 +124,7 @@ def restore() -> float:
     """Seconds from `Tuner.restore` to the launch of one more trial."""
     import tuner
     from tuner.experiment.events import TrialLaunched
-    from tuner.experiment.journal import JournalReader
+    from tuner.experiment.journal_reader import JournalReader
 
     with folder() as path:
         _, experiment = run(

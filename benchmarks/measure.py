@@ -116,7 +116,7 @@ def measure_memory(side: str, folder: str) -> dict[str, float]:
 def measure_flat_trials(folder: str) -> dict[str, float]:
     """Trials per second around the 1 000th and around the 20 000th trial of one run."""
     from tuner.experiment.events import TrialEnded
-    from tuner.experiment.journal import JournalReader
+    from tuner.experiment.journal_reader import JournalReader
 
     tune = load("tuner")
     trials = 20_500
@@ -129,7 +129,7 @@ def measure_flat_trials(folder: str) -> dict[str, float]:
 def measure_flat_results(folder: str) -> dict[str, float]:
     """Results per second around the 1 000th and around the 20 000th result of a trial."""
     from tuner.experiment.events import TrialResult
-    from tuner.experiment.journal import JournalReader
+    from tuner.experiment.journal_reader import JournalReader
 
     tune = load("tuner")
     _, path = run(tune, "tuner", reporting(tune, 20_500, 3), folder, trials=2)

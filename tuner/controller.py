@@ -38,7 +38,7 @@ from tuner.experiment.events import (
     TrialEnded,
     TrialResult,
 )
-from tuner.experiment.journal import JournalWriter
+from tuner.experiment.journal_writer import JournalWriter
 from tuner.experiment.snapshots import SnapshotWriter
 from tuner.experiment.state import ExperimentState
 from tuner.experiment.trial import PAUSED, TERMINATED, Trial

@@ -10,7 +10,7 @@ from typing import Any
 from tuner.checkpoint import Checkpoint
 from tuner.errors import TrialError
 from tuner.experiment.events import TrialResult, settle
-from tuner.experiment.journal import JournalReader
+from tuner.experiment.journal_reader import JournalReader
 from tuner.experiment.trial import ERROR, SavedCheckpoint, Trial
 from tuner.experiment.trial_table import TrialTable
 from tuner.result import Result

@@ -11,7 +11,8 @@ from typing import Any
 
 from tuner.errors import StorageError
 from tuner.execution.checkpoint_store import staged_path
-from tuner.experiment.journal import JournalReader, Position
+from tuner.experiment.journal_reader import JournalReader
+from tuner.experiment.journal_segments import Position
 from tuner.experiment.snapshots import load_latest, random_state, set_random_state
 from tuner.experiment.state import ExperimentState
 from tuner.experiment.trial import Trial

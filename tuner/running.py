@@ -18,7 +18,7 @@ from tuner.console.console import Console
 from tuner.controller import Controller, Parts
 from tuner.experiment.commands import Command
 from tuner.experiment.events import ExperimentChanged, Fact
-from tuner.experiment.journal import JournalWriter
+from tuner.experiment.journal_writer import JournalWriter
 from tuner.experiment.snapshots import (
     Snapshot,
     SnapshotWriter,

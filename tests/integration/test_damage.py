@@ -20,7 +20,7 @@ import pytest
 import tuner as tune
 from tuner.errors import JournalError, StorageError
 from tuner.experiment import snapshots
-from tuner.experiment.journal import JournalWriter
+from tuner.experiment.journal_writer import JournalWriter
 from tuner.schedulers import ASHAScheduler
 
 SEGMENT_BYTES = 3000

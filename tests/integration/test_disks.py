@@ -17,7 +17,7 @@ from fit_helpers import append
 import tuner as tune
 from tuner.errors import StorageError
 from tuner.experiment.events import TrialCreated, TrialEnded, TrialLaunched, TrialResult
-from tuner.experiment.journal import JournalWriter
+from tuner.experiment.journal_writer import JournalWriter
 from tuner.recording.csv import CSVLoggerCallback
 from tuner.recording.json import JsonLoggerCallback
 from tuner.recording.process import RecorderProcess

@@ -18,7 +18,7 @@ from tuner.experiment.events import (
     TrialLaunched,
     TrialResult,
 )
-from tuner.experiment.journal import JournalWriter
+from tuner.experiment.journal_writer import JournalWriter
 from tuner.experiment.retention import Retention
 from tuner.experiment.trial_table import TrialTable
 from tuner.gathering import gather

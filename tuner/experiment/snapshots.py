@@ -17,7 +17,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from tuner import failpoints
-from tuner.experiment.journal import Position, check
+from tuner.experiment.journal_checks import check
+from tuner.experiment.journal_segments import Position
 from tuner.experiment.state import ExperimentState
 from tuner.failpoints import Failpoint
 from tuner.layout import SNAPSHOTS_FOLDER

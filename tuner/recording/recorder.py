@@ -33,7 +33,7 @@ from tuner.experiment.events import (
     TrialResult,
 )
 from tuner.experiment.folder import RECORDER_LOCK
-from tuner.experiment.journal import JournalReader
+from tuner.experiment.journal_reader import JournalReader
 from tuner.experiment.trial import ERROR, PENDING, TERMINATED, Trial
 from tuner.experiment.trial_table import TrialTable
 from tuner.failpoints import Failpoint

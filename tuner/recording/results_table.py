@@ -12,7 +12,7 @@ from importlib.abc import MetaPathFinder
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tuner.experiment.events import TrialCreated, TrialLaunched, TrialResult, settle
-from tuner.experiment.journal import JournalReader
+from tuner.experiment.journal_reader import JournalReader
 from tuner.flatten import flatten
 from tuner.layout import RESULTS_FILE
 from tuner.recording.json import plain

@@ -6,7 +6,8 @@ import os
 import re
 from collections.abc import Iterable
 
-from tuner.experiment.journal import last_seq, segment_numbers, segment_path
+from tuner.experiment.journal_checks import last_seq
+from tuner.experiment.journal_segments import segment_numbers, segment_path
 from tuner.filesystems import join, list_names
 from tuner.layout import (
     DESCRIPTION_FILE,

@@ -24,7 +24,7 @@ from tuner.experiment.events import (
     TrialLaunched,
     TrialResult,
 )
-from tuner.experiment.journal import Position, segment_path
+from tuner.experiment.journal_segments import Position, segment_path
 from tuner.experiment.trial import ERROR, TERMINATED
 from tuner.failpoints import Failpoint
 from tuner.layout import JOURNAL_FOLDER, RESULTS_FILE, SNAPSHOTS_FOLDER

@@ -29,7 +29,9 @@ from tuner.experiment.events import (
     TrialLaunched,
     TrialResult,
 )
-from tuner.experiment.journal import JournalReader, JournalWriter, check
+from tuner.experiment.journal_checks import check
+from tuner.experiment.journal_reader import JournalReader
+from tuner.experiment.journal_writer import JournalWriter
 from tuner.experiment.periodic_sync import PeriodicSync
 
 FACTS: list[Fact] = [
@@ -212,7 +214,7 @@ def test_a_reader_needs_none_of_the_modules_of_the_user(tmp_path: Path) -> None:
     write(tmp_path, [created])
     (read,) = JournalReader(str(tmp_path), unpickle=False).read_all()
     assert isinstance(read, TrialCreated)
-    assert read.config == {"kind": "tuner.experiment.journal.JournalReader", "pair": (1, 2)}
+    assert read.config == {"kind": "tuner.experiment.journal_reader.JournalReader", "pair": (1, 2)}
 
 
 def test_what_was_appended_at_once_is_one_write_and_more_than_a_reader_takes(

@@ -13,7 +13,7 @@ import pytest
 from state_driver import build_state
 
 from tuner.experiment import snapshots
-from tuner.experiment.journal import JournalWriter
+from tuner.experiment.journal_writer import JournalWriter
 from tuner.experiment.snapshots import Snapshot, SnapshotWriter, load_latest, random_state
 
 

@@ -15,14 +15,15 @@ from state_driver import Driver, Step, build_state, described, laid_open, pictur
 
 import tuner
 from tuner.experiment.events import ExperimentEnded, Fact
-from tuner.experiment.journal import JournalReader, JournalWriter
+from tuner.experiment.journal_reader import JournalReader
+from tuner.experiment.journal_writer import JournalWriter
 
 SEEDS = range(120)
 REPLAY = """
 import json, sys
 sys.path.insert(0, sys.argv[1])
 from state_driver import build_state, laid_open, picture
-from tuner.experiment.journal import JournalReader
+from tuner.experiment.journal_reader import JournalReader
 for line in sys.stdin:
     seed, path = json.loads(line)
     state = build_state(seed, path)

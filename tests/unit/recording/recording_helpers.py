@@ -11,7 +11,7 @@ from tuner.experiment.events import (
     TrialLaunched,
     TrialResult,
 )
-from tuner.experiment.journal import JournalWriter
+from tuner.experiment.journal_writer import JournalWriter
 from tuner.experiment.trial import Trial
 
 TIME = 1_700_000_000.0

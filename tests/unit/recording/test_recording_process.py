@@ -21,7 +21,7 @@ from recording_helpers import (
 
 from tuner.callbacks.logger import LoggerCallback
 from tuner.errors import ConfigError
-from tuner.experiment.journal import JournalWriter
+from tuner.experiment.journal_writer import JournalWriter
 from tuner.integrations.tensorboard import TBXLoggerCallback
 from tuner.recording.csv import CSVLoggerCallback
 from tuner.recording.json import JsonLoggerCallback
