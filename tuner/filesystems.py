@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import os
 import pickle
 import sys
@@ -225,7 +226,10 @@ def remove_file(filesystem: AbstractFileSystem, path: str) -> None:
 def remove_tree(filesystem: AbstractFileSystem, path: str) -> None:
     """Removes a file, or a directory with all that is below it; nothing there is no error."""
     with contextlib.suppress(FileNotFoundError):
-        _fresh(filesystem).rm(path, recursive=True)
+        if glob.has_magic(path):
+            _remove_by_names(_fresh(filesystem), path)
+        else:
+            _fresh(filesystem).rm(path, recursive=True)
 
 
 def join(path: str, name: str) -> str:
@@ -237,6 +241,16 @@ def _fresh(filesystem: AbstractFileSystem) -> AbstractFileSystem:
     """The filesystem without the listings that it remembers: others write to it as well."""
     filesystem.invalidate_cache()
     return filesystem
+
+
+def _remove_by_names(filesystem: AbstractFileSystem, path: str) -> None:
+    """Removes a tree whose path `rm` would take for a pattern."""
+    for name, info in sorted(filesystem.find(path, withdirs=True, detail=True).items())[::-1]:
+        if info["type"] == "file":
+            filesystem.rm_file(name)
+        else:
+            with contextlib.suppress(OSError):  # object stores have no directories
+                filesystem.rmdir(name)
 
 
 def _with_directories(

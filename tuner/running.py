@@ -98,7 +98,7 @@ def run_restored(
     rebuilt = rebuild(plan, home.path, home.storage, home.entries(), stored.random_state)
     state = rebuilt.state
     failpoints.reach(Failpoint.REBUILT)
-    home.fetch_files(trial.dirname for trial in state.trials if not trial.is_finished())
+    elsewhere = home.without_files(trial.dirname for trial in state.trials if trial.attempt)
     complete_checkpoints(state.table)
     set_random_state(rebuilt.random_state)
     drop_beyond(home.path, rebuilt.position.seq)
@@ -112,6 +112,8 @@ def run_restored(
     def opening(now: float) -> tuple[list[Fact], list[Command]]:
         resumed = state.resume(now, __version__, resume_config, changes.fact(now))
         give_objects(state.table, plan.param_space)
+        going_on = (trial.dirname for trial in state.trials if not trial.is_finished())
+        home.fetch_files(dirname for dirname in going_on if dirname in elsewhere)
         return resumed
 
     return run.to_end(opening)

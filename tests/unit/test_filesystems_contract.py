@@ -266,15 +266,16 @@ def test_large_files_and_many_small_ones(
     assert not exists(fs, join(path, "tree"))
 
 
+@pytest.mark.parametrize("name", ["tree", "tr*[e]"])
 def test_a_tree_is_removed_whole_and_alone(
-    fs: fsspec.AbstractFileSystem, path: str, source: str
+    name: str, fs: fsspec.AbstractFileSystem, path: str, source: str
 ) -> None:
-    for name in ("tree", "tree2"):
-        upload_tree(fs, source, join(path, name))
-    remove_tree(fs, join(path, "tree"))
-    assert not exists(fs, join(path, "tree"))
+    for each in (name, "tree2"):
+        upload_tree(fs, source, join(path, each))
+    remove_tree(fs, join(path, name))
+    assert not exists(fs, join(path, name))
     assert list_names(fs, path) == ["tree2"]
-    remove_tree(fs, join(path, "tree"))
+    remove_tree(fs, join(path, name))
     remove_tree(fs, join(path, "tree2/model.bin"))
     remove_file(fs, join(path, "tree2/empty"))
     remove_file(fs, join(path, "tree2/empty"))

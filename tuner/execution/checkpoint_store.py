@@ -11,6 +11,9 @@ from tuner.checkpoint import Checkpoint
 from tuner.durable import sync_tree
 from tuner.local_copy import copy_tree
 
+INCOMPLETE = b"incomplete\n"
+"""What is in the file that says that a checkpoint on remote storage may not be complete."""
+
 
 class CheckpointStore:
     """Stages checkpoints in the trial's folder, where the controller gives them their names.

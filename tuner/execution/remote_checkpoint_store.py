@@ -10,7 +10,7 @@ import shutil
 from tuner import failpoints
 from tuner.checkpoint import Checkpoint
 from tuner.errors import StorageError
-from tuner.execution.checkpoint_store import CheckpointStore, staged_path
+from tuner.execution.checkpoint_store import INCOMPLETE, CheckpointStore, staged_path
 from tuner.failpoints import Failpoint
 from tuner.filesystems import (
     join,
@@ -27,7 +27,7 @@ from tuner.storage.transfer import retried
 logger = logging.getLogger(__name__)
 
 _PATIENCE_S = 60.0
-_CHECKPOINT = re.compile(r"\.?(checkpoint_\d+)(\.attempt\d+)?")
+_CHECKPOINT = re.compile(r"\.?(checkpoint_\d+)(?:\.attempt\d+)?")
 
 
 class RemoteCheckpointStore(CheckpointStore):
@@ -86,7 +86,7 @@ class RemoteCheckpointStore(CheckpointStore):
             self._is_clear = True
         target = join(self._storage.path, name)
         marker = staged_path(self._storage.path, name, self._attempt)
-        write_bytes(fs, marker, b"incomplete\n")
+        write_bytes(fs, marker, INCOMPLETE)
         upload_tree(fs, source, target)
         failpoints.reach(Failpoint.CHECKPOINT_UPLOAD)
         remove_file(fs, marker)
@@ -99,5 +99,5 @@ class RemoteCheckpointStore(CheckpointStore):
             return
         for name in names:
             match = _CHECKPOINT.fullmatch(name)
-            if match and (match[2] or match[1] >= first):
+            if match and match[1] >= first:
                 remove_tree(self._storage.fs, join(self._storage.path, name))

@@ -18,6 +18,8 @@ from tuner.layout import (
     is_written_by_loggers,
 )
 from tuner.storage.storage import Storage
+from tuner.storage.transfer import answered
+from tuner.storage.upload_index import UploadIndex
 
 _SEGMENT = re.compile(r"\d{8}\.jsonl")
 _SNAPSHOT = re.compile(r"\d{12}\.pkl")
@@ -25,11 +27,19 @@ _CHECKPOINT = re.compile(r"\.?checkpoint_\d+.*")
 
 
 def names_in(storage: Storage) -> list[str]:
-    """The names of what lies in a folder, none if there is no such folder."""
-    try:
-        return list_names(storage.fs, storage.path)
-    except FileNotFoundError:
-        return []
+    """The names of what lies in a folder, none if there is no such folder.
+
+    Raises:
+        StorageError: It does not answer.
+    """
+
+    def names() -> list[str]:
+        try:
+            return list_names(storage.fs, storage.path)
+        except FileNotFoundError:
+            return []
+
+    return answered(names, storage.url, "read")
 
 
 def segments_in(storage: Storage) -> list[str]:
@@ -38,9 +48,12 @@ def segments_in(storage: Storage) -> list[str]:
 
 
 def fetch(storage: Storage, local: str) -> None:
-    """Fetches what a restore needs, which is all but checkpoints and the files of trials."""
+    """Fetches what a restore needs, which is all but checkpoints and the files of trials.
+
+    The description is the last, so that only a complete folder passes for an experiment.
+    """
     names = set(names_in(storage))
-    wanted = [name for name in (DESCRIPTION_FILE, TUNER_FILE) if name in names]
+    wanted = [TUNER_FILE] if TUNER_FILE in names else []
     for folder, pattern in ((JOURNAL_FOLDER, _SEGMENT), (SNAPSHOTS_FOLDER, _SNAPSHOT)):
         found = names_in(storage.child(folder)) if folder in names else []
         wanted += [f"{folder}/{name}" for name in found if pattern.fullmatch(name)]
@@ -48,14 +61,13 @@ def fetch(storage: Storage, local: str) -> None:
             wanted.append(f"{folder}/{UPLOADS_FILE}")
     _fetch(storage, local, wanted)
     _agree_on_end(local)
+    _fetch(storage, local, [DESCRIPTION_FILE] if DESCRIPTION_FILE in names else [])
 
 
 def fetch_files(storage: Storage, local: str, dirnames: Iterable[str]) -> None:
     """Fetches the files of trials that go on, but for checkpoints and what loggers write anew."""
     wanted = []
     for dirname in dirnames:
-        if os.path.isdir(os.path.join(local, dirname)):
-            continue
         root = join(storage.path, dirname).strip("/")
         for path in storage.fs.find(join(storage.path, dirname)):
             relative = path.strip("/").removeprefix(root).lstrip("/")
@@ -76,6 +88,8 @@ def _fetch(storage: Storage, local: str, names: list[str]) -> None:
 def _agree_on_end(local: str) -> None:
     """Has a fetched experiment end where its journal does, of which the end was not uploaded."""
     folder = os.path.join(local, JOURNAL_FOLDER)
+    if UploadIndex(local).segments > len(segment_numbers(folder)):
+        os.remove(os.path.join(local, UploadIndex.PATH))  # all is sent again
     if not segment_numbers(folder):
         os.makedirs(folder, exist_ok=True)
         open(segment_path(folder, 1), "x").close()

@@ -104,8 +104,12 @@ class Home:
             stage(self.storage, id_prefix)
         self._folder.resume()
 
+    def without_files(self, dirnames: Iterable[str]) -> frozenset[str]:
+        """Those of the trials' folders that are not on this machine."""
+        return frozenset(dirnames) - self._folder.entries()
+
     def fetch_files(self, dirnames: Iterable[str]) -> None:
-        """Makes sure that the files are here which trials go on with."""
+        """Fetches the files from the storage that trials go on with."""
         if self.storage is not None and self.storage.is_shared:
             fetch_files(self.storage, self.path, dirnames)
 

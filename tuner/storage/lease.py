@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import secrets
@@ -21,6 +22,7 @@ logger = logging.getLogger(__name__)
 FILE = ".lock"
 DURATION_S = 60.0
 RENEWED_EVERY_S = 10.0
+_CLOSING_S = 5.0
 
 
 class Lease:
@@ -53,17 +55,18 @@ class Lease:
         held = self._read()
         if held is not None and not _is_stale(held):
             raise self._locked(held)
-        if held is not None:
+        if held is not None and self._read() == held:  # nobody else has taken it over just now
             remove_file(self._storage.fs, self._path)
-        try:
+        with contextlib.suppress(FileExistsError):  # a try whose answer was lost may have made it
             create_file(self._storage.fs, self._path, self._content())
-        except FileExistsError:
-            raise self._locked(self._read() or {}) from None
+        held = self._read() or {}
+        if held.get("token") != self._token:
+            raise self._locked(held)
 
     def renew(self) -> None:
-        """Holds it for longer; notes if somebody else has taken it."""
-        held = self._read()
-        if held is not None and held.get("token") != self._token:
+        """Holds it for longer; notes if somebody else has taken it, and perhaps ended since."""
+        held = self._read() or {}
+        if held.get("token") != self._token:
             self.is_lost = True
             logger.error(
                 "%s is written to by %s now: nothing more is uploaded from here",
@@ -114,6 +117,7 @@ class LeaseKeeper:
     def close(self) -> None:
         """Renews it no more."""
         self._is_closing.set()
+        self._thread.join(_CLOSING_S)
 
     def _run(self) -> None:
         while not self._is_closing.wait(RENEWED_EVERY_S) and not self._lease.is_lost:

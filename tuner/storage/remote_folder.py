@@ -4,24 +4,26 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Container
+from collections.abc import Callable, Container
+from functools import partial
 
 from tuner.config import SyncConfig
 from tuner.experiment.folder import OF_ONE_RUN, PREVIOUS
 from tuner.experiment.retention import Retention
 from tuner.filesystems import exists, join, list_names, move_tree, upload_files, upload_tree
 from tuner.layout import DESCRIPTION_FILE, TUNER_FILE
-from tuner.storage.lease import Lease
+from tuner.storage.lease import Lease, LeaseKeeper
 from tuner.storage.staging import clear, empty
-from tuner.storage.storage import Storage, explained
-from tuner.storage.transfer import retried, within
+from tuner.storage.storage import Storage
+from tuner.storage.transfer import answered, retried
 from tuner.storage.trial_files import TrialFiles
 from tuner.storage.upload_index import UploadIndex
 from tuner.storage.upload_plan import UploadPlan
 
 logger = logging.getLogger(__name__)
 
-_CHECK_TIMEOUT_S = 20.0
+_GIVE_UP_AFTER_S = 20.0
+_TIMEOUT_S = 300.0
 
 
 class RemoteFolder:
@@ -40,10 +42,12 @@ class RemoteFolder:
         self.storage = storage
         self._staging = staging
         self._lease = Lease(storage)
+        self._keeper: LeaseKeeper | None = None
         if not storage.is_shared:
             return
-        with explained(storage):
-            within(_CHECK_TIMEOUT_S, self._lease.acquire)
+        answered(self._lease.acquire, storage.url, "written to")
+        # To begin or to resume a run may take long; the recorder renews it, too, and outlives us.
+        self._keeper = LeaseKeeper(self._lease)
 
     def begin(self) -> str | None:
         """Makes room for a new run and uploads what a restore needs.
@@ -55,10 +59,8 @@ class RemoteFolder:
         names = [DESCRIPTION_FILE, TUNER_FILE]
         sources = [os.path.join(self._staging, name) for name in names]
         targets = [join(self.storage.path, name) for name in names]
-        retried(
-            lambda: upload_files(self.storage.fs, sources, targets),
-            what=f"the upload of {TUNER_FILE} to {self.storage}",
-            timeout_s=_CHECK_TIMEOUT_S,
+        self._insist(
+            lambda: upload_files(self.storage.fs, sources, targets), f"the upload of {TUNER_FILE}"
         )
         return moved
 
@@ -106,8 +108,9 @@ class RemoteFolder:
 
     def release(self) -> None:
         """Lets others write to the folder."""
-        if not self.storage.is_shared:
+        if self._keeper is None:
             return
+        self._keeper.close()
         try:
             self._lease.release()
         except Exception as error:
@@ -124,5 +127,14 @@ class RemoteFolder:
             number += 1
         target = previous.child(f"{number:04d}")
         for name in present:
-            move_tree(fs, self.storage.child(name).path, target.child(name).path)
+            source, moved = self.storage.child(name).path, target.child(name).path
+            self._insist(partial(move_tree, fs, source, moved), f"moving {name} to {PREVIOUS}/")
         return target.url
+
+    def _insist(self, call: Callable[[], None], what: str) -> None:
+        retried(
+            call,
+            what=f"{what} ({self.storage})",
+            timeout_s=_TIMEOUT_S,
+            give_up=lambda elapsed_s: elapsed_s >= _GIVE_UP_AFTER_S,
+        )

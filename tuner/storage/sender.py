@@ -32,7 +32,7 @@ class Sender:
     Attributes:
         deadline: When everything is given up (`time.monotonic()`), None as long as the experiment
             runs.
-        failed: What was given up so far, and why.
+        failed: What was given up and not sent since, and why.
     """
 
     def __init__(self, staging: str, storage: Storage, timeout_s: float, lease: Lease) -> None:
@@ -56,8 +56,15 @@ class Sender:
             give_up_after_s=math.inf,
         )
 
+    def send_content(self, path: str, content: bytes) -> bool:
+        """Writes a small file that is not in the staging folder; whether it could be."""
+        target = join(self._storage.path, path)
+        return self._attempt(
+            [path], "the upload", lambda: write_bytes(self._storage.fs, target, content)
+        )
+
     def send_files(self, paths: Sequence[str]) -> bool:
-        """Sends files; whether all of them could be sent."""
+        """Sends files, but for those that are gone by now; whether all could be sent."""
         batches = [paths[start : start + _AT_ONCE] for start in range(0, len(paths), _AT_ONCE)]
         return sum(self._send_batch(batch) for batch in batches) == len(batches)
 
@@ -73,11 +80,13 @@ class Sender:
         return [*named, *([f"and {more} more files"] if more else [])]
 
     def _send_batch(self, paths: Sequence[str]) -> bool:
-        sources = [os.path.join(self._staging, path) for path in paths]
-        targets = [join(self._storage.path, path) for path in paths]
-        return self._attempt(
-            paths, "the upload", lambda: upload_files(self._storage.fs, sources, targets)
-        )
+        def upload() -> None:
+            there = [path for path in paths if os.path.exists(os.path.join(self._staging, path))]
+            sources = [os.path.join(self._staging, path) for path in there]
+            targets = [join(self._storage.path, path) for path in there]
+            upload_files(self._storage.fs, sources, targets)
+
+        return self._attempt(paths, "the upload", upload)
 
     def _attempt(self, paths: Sequence[str], what: str, call: Callable[[], None]) -> bool:
         more = f" and {len(paths) - 1} more files" if len(paths) > 1 else ""

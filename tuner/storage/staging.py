@@ -26,7 +26,8 @@ from tuner.experiment.folder import LOCK, OF_ONE_RUN
 from tuner.filesystems import download_tree, join, read_bytes
 from tuner.layout import DESCRIPTION_FILE, JOURNAL_FOLDER, TUNER_FILE
 from tuner.storage.fetching import fetch, names_in, segments_in
-from tuner.storage.storage import Storage, explained
+from tuner.storage.storage import Storage
+from tuner.storage.transfer import explained
 from tuner.storage.trial_files import TrialFiles
 
 logger = logging.getLogger(__name__)
@@ -63,7 +64,7 @@ def stage(storage: Storage, id_prefix: str) -> None:
         StorageError: The storage holds another run, or cannot be read.
     """
     local = staging_path(storage)
-    with explained(storage):
+    with explained(storage.url, "read"):
         if not storage.is_shared:
             empty(local)
             download_tree(storage.fs, storage.path, local)
@@ -82,7 +83,7 @@ def viewed(storage: Storage) -> Iterator[str]:
         StorageError: The storage cannot be read.
     """
     with tempfile.TemporaryDirectory(prefix="tuner_") as folder:
-        with explained(storage):
+        with explained(storage.url, "read"):
             local = staging_path(storage)
             if not (storage.is_shared and _is_up_to_date(local, storage)):
                 local = folder
@@ -94,7 +95,7 @@ def exists(storage: Storage) -> bool:
     """Whether there is an experiment that can be restored."""
     if storage.is_shared and _holds_experiment(staging_path(storage)):
         return True
-    with explained(storage):
+    with explained(storage.url, "read"):
         return {DESCRIPTION_FILE, TUNER_FILE} <= set(names_in(storage))
 
 
@@ -171,12 +172,12 @@ def _is_up_to_date(local: str, storage: Storage) -> bool:
     """Whether a staging folder holds at least what is on the storage."""
     if not _holds_experiment(local):
         return False
+    remote = segments_in(storage)
     there = read_bytes(storage.fs, join(storage.path, DESCRIPTION_FILE))
     if there is None:
         return True
     if _id_prefix(local) != _id_prefix_in(there):
         return False
-    remote = segments_in(storage)
     paths = [os.path.join(local, JOURNAL_FOLDER, name) for name in remote]
     if not remote or not all(map(os.path.exists, paths)):
         return not remote

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import os
 import posixpath
-from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from tuner.checkpoint import Checkpoint
-from tuner.errors import ConfigError, StorageError, TunerError
+from tuner.errors import ConfigError
 from tuner.filesystems import exists as path_exists
 from tuner.filesystems import join, resolve
+from tuner.storage.transfer import answered
 
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
@@ -104,29 +104,14 @@ def locate(
     return Storage(fs, where, filesystem), where
 
 
-@contextlib.contextmanager
-def explained(storage: Storage) -> Iterator[None]:
-    """While entered, what a filesystem's library raises becomes an error that names the storage.
+def new_child(storage: Storage, name: str) -> Storage:
+    """A folder in another one that does not exist so far, numbered if the name is taken.
 
     Raises:
-        StorageError: In its place.
+        StorageError: It does not answer.
     """
-    try:
-        yield
-    except TunerError:
-        raise
-    except Exception as error:
-        reason = (str(error).splitlines() or [""])[0]
-        raise StorageError(
-            f"{storage} cannot be used ({type(error).__name__}: {reason}); check that the bucket "
-            "or folder exists, the credentials, and the address of the server"
-        ) from error
-
-
-def new_child(storage: Storage, name: str) -> Storage:
-    """A folder in another one that does not exist so far, numbered if the name is taken."""
     for number in itertools.count(1):
         child = storage.child(name if number == 1 else f"{name}_{number}")
-        if not path_exists(child.fs, child.path):
+        if not answered(partial(path_exists, child.fs, child.path), storage.url, "read"):
             break
     return child

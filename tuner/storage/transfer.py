@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
-from collections.abc import Callable
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, TypeVar
 
-import tenacity
+from tuner.errors import StorageError, TunerError
 
-from tuner.errors import StorageError
+if TYPE_CHECKING:
+    import tenacity
 
 logger = logging.getLogger(__name__)
 
 _T = TypeVar("_T")
 
+_ANSWER_TIMEOUT_S = 20.0
 _FIRST_WAIT_S = 0.2
 _LONGEST_WAIT_S = 10.0
 
@@ -46,6 +49,45 @@ def within(timeout_s: float, call: Callable[[], _T]) -> _T:
     return answer
 
 
+@contextlib.contextmanager
+def explained(where: str, use: str) -> Iterator[None]:
+    """While entered, what a filesystem's library raises becomes an error that names the storage.
+
+    Args:
+        where: The storage's URL.
+        use: What the storage cannot be if something fails: `"read"`, `"written to"`.
+
+    Raises:
+        StorageError: In its place.
+    """
+    try:
+        yield
+    except TunerError:
+        raise
+    except Exception as error:
+        why = str(error).partition("\n")[0]
+        raise StorageError(
+            f"storage_path: {where!r} cannot be {use} ({type(error).__name__}: {why}); check that "
+            "the bucket or folder exists, and the credentials and the address of the server"
+        ) from error
+
+
+def answered(call: Callable[[], _T], where: str, use: str) -> _T:
+    """The result of a call that every storage answers soon, so that a wrong one is noticed.
+
+    Args:
+        call: Does it.
+        where: The storage's URL.
+        use: What the storage cannot be if that fails: `"read"`, `"written to"`.
+
+    Raises:
+        StorageError: It failed, or did not return in time.
+        ExperimentLockedError: The call has found a lock.
+    """
+    with explained(where, use):
+        return within(_ANSWER_TIMEOUT_S, call)
+
+
 def retried(
     call: Callable[[], _T],
     *,
@@ -64,6 +106,8 @@ def retried(
     Raises:
         StorageError: It failed until it was given up.
     """
+    import tenacity
+
     give_up = give_up or (lambda elapsed_s: elapsed_s >= timeout_s)
 
     def warn(state: tenacity.RetryCallState) -> None:

@@ -13,7 +13,7 @@ _CHECKPOINT = re.compile(r"checkpoint_\d+")
 
 
 class TrialFiles:
-    """The files in the trials' folders, without checkpoints and what is hidden.
+    """The files in the trials' folders, without checkpoints, sockets, pipes and what is hidden.
 
     Args:
         staging: The local folder that holds the experiment.
@@ -49,7 +49,10 @@ class TrialFiles:
 
     def signature(self, path: str) -> Signature:
         """What tells a file from its later versions."""
-        found = os.stat(os.path.join(self._staging, path))
+        try:
+            found = os.stat(os.path.join(self._staging, path))
+        except FileNotFoundError:  # since it was listed
+            return [0, 0]
         return [found.st_size, found.st_mtime_ns]
 
     def all(self, dirname: str) -> Iterator[str]:
@@ -61,7 +64,8 @@ class TrialFiles:
             inside = os.path.relpath(root, self._staging)
             for name in names:
                 path = f"{inside}/{name}"
-                if name[0] != "." and (self._with_artifacts or not self._is_artifact(path)):
+                belongs = self._with_artifacts or not self._is_artifact(path)
+                if name[0] != "." and belongs and os.path.isfile(os.path.join(root, name)):
                     yield path
 
     def _is_artifact(self, path: str) -> bool:

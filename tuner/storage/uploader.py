@@ -11,11 +11,13 @@ from __future__ import annotations
 import os
 import threading
 import time
+import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from tuner import failpoints
 from tuner.errors import StorageError
+from tuner.execution.checkpoint_store import INCOMPLETE, staged_path
 from tuner.experiment.events import (
     CheckpointSaved,
     Fact,
@@ -47,7 +49,7 @@ class _News:
         position: Where the recorder has read to in the journal.
         alive: Folders of trials, and whether their files may still change.
         ended: Folders of trials that have come to their end.
-        saved: New checkpoints, as folder of the trial and name.
+        saved: New checkpoints, as folder of the trial, name and number of the attempt.
         removed: Checkpoints that are needed no more, as paths in the experiment's folder.
     """
 
@@ -55,7 +57,7 @@ class _News:
     position: Position = field(default_factory=Position)
     alive: dict[str, bool] = field(default_factory=dict)
     ended: list[str] = field(default_factory=list)
-    saved: list[tuple[str, str]] = field(default_factory=list)
+    saved: list[tuple[str, str, int]] = field(default_factory=list)
     removed: list[str] = field(default_factory=list)
 
 
@@ -82,14 +84,13 @@ class Uploader:
         self._lock = threading.Lock()  # guards `_news`
         self._wake = threading.Event()
         self._is_ending = False
-        self._error: StorageError | None = None
+        self._error: str | None = None
         self._thread = threading.Thread(target=self._run, name="uploader", daemon=True)
         # What the thread knows of the experiment
         self._live: set[str] = set()
         self._ended: dict[str, None] = {}  # trials whose files are not yet all on the storage
-        self._kept: dict[str, None] = {}  # checkpoints that a worker could not upload
+        self._kept: dict[str, tuple[str, str, int]] = {}  # checkpoints to be uploaded from here
         self._removed: list[tuple[int, str]] = []  # with the segment that has to go before
-        self._snapshot = ""
 
     @property
     def num_facts(self) -> int:
@@ -135,7 +136,7 @@ class Uploader:
         self._thread.join(timeout_s + self._plan.config.sync_timeout)
         messages = self._sender.messages()
         if self._error is not None:
-            messages.insert(0, str(self._error))
+            messages.insert(0, self._error)
         if self._thread.is_alive():
             messages.insert(0, "the upload did not end")
         self._keeper.close()
@@ -152,7 +153,8 @@ class Uploader:
             self._dirnames[fact.trial_id] = fact.dirname
         elif isinstance(fact, TrialResult | CheckpointSaved):
             if fact.checkpoint is not None and not is_known:
-                news.saved.append((self._dirnames[fact.trial_id], fact.checkpoint))
+                dirname = self._dirnames[fact.trial_id]
+                news.saved.append((dirname, fact.checkpoint, fact.attempt))
         elif isinstance(fact, TrialLaunched):
             news.alive[self._dirnames[fact.trial_id]] = True
         elif isinstance(fact, TrialEnded) and fact.status in (TERMINATED, ERROR):
@@ -175,7 +177,9 @@ class Uploader:
             self._send_last_segment()
             self._send_files()
         except StorageError as error:
-            self._error = error
+            self._error = str(error)
+        except Exception:
+            self._error = f"the upload ended with an error:\n{traceback.format_exc()}"
 
     def _send_segments(self) -> None:
         """Sends the segments of the journal that are closed: those that have a successor."""
@@ -196,15 +200,18 @@ class Uploader:
         failpoints.reach(Failpoint.UPLOAD)
         self._sender.send_journal(path, content)
         self._index.segments = number
+        self._index.journaled += content.count(b"\n")
         self._index.save()
 
     def _send_files(self) -> None:
+        self._sender.failed.clear()  # all of that is tried again here
         with self._lock:
             news, self._news = self._news, _News(self._news.facts, self._news.position)
         self._live.update(dirname for dirname, is_alive in news.alive.items() if is_alive)
         self._live.difference_update(name for name, is_alive in news.alive.items() if not is_alive)
         self._ended.update(dict.fromkeys(news.ended))
         self._removed += ((news.position.segment, path) for path in news.removed)
+        self._note_checkpoints(news.saved)
         self._remove()
         self._send_checkpoints(news.saved)
         self._send_snapshot()
@@ -215,8 +222,8 @@ class Uploader:
             )
         if self._is_ending and os.path.exists(os.path.join(self._staging, RESULTS_FILE)):
             self._sender.send_files([RESULTS_FILE])
-        if not self._sender.failed:
-            self._index.facts = news.facts
+        if not self._sender.failed and not self._kept:
+            self._index.facts = min(news.facts, self._index.journaled)
         self._index.save()
         self._sender.send_files([self._index.PATH])
 
@@ -225,23 +232,39 @@ class Uploader:
         waiting = []
         for segment, path in self._removed:
             self._kept.pop(path, None)
-            if segment > self._index.segments:
+            if segment > self._index.segments or not self._sender.remove(path):
                 waiting.append((segment, path))
-            else:
-                self._sender.remove(path)
         self._removed = waiting
 
-    def _send_checkpoints(self, saved: Sequence[tuple[str, str]]) -> None:
-        """Sends the checkpoints that lie here, as the worker's own upload has failed."""
-        for dirname, name in saved:
-            if os.path.exists(os.path.join(self._staging, dirname, name)):
-                self._kept[f"{dirname}/{name}"] = None
-        for path in [*self._kept]:
-            if self._sender.send_files(self._below(path)):
+    def _note_checkpoints(self, saved: Sequence[tuple[str, str, int]]) -> None:
+        """Notes those that lie here, as the worker's own upload has failed."""
+        for dirname, name, attempt in saved:
+            folder = os.path.join(self._staging, dirname)
+            # In this order: the controller may be giving it its name just now.
+            is_here = os.path.exists(staged_path(folder, name, attempt))
+            if is_here or os.path.exists(os.path.join(folder, name)):
+                self._kept[f"{dirname}/{name}"] = (dirname, name, attempt)
+
+    def _send_checkpoints(self, saved: Sequence[tuple[str, str, int]]) -> None:
+        for path, (dirname, name, attempt) in [*self._kept.items()]:
+            is_named = os.path.exists(os.path.join(self._staging, path))
+            if is_named and self._send_checkpoint(dirname, name, attempt):
                 del self._kept[path]
         if self._plan.config.sync_artifacts_on_checkpoint:
-            for dirname in {dirname for dirname, _ in saved}:
+            for dirname in {dirname for dirname, _, _ in saved}:
                 self._send(self._files.artifacts(dirname))
+
+    def _send_checkpoint(self, dirname: str, name: str, attempt: int) -> bool:
+        """Sends one in place of what attempts have left there, marked until it is complete."""
+        path = f"{dirname}/{name}"
+        marker = staged_path(dirname, name, attempt)
+        markers = [staged_path(dirname, name, number + 1) for number in range(attempt)]
+        return (
+            self._sender.send_content(marker, INCOMPLETE)
+            and self._sender.remove(path)
+            and self._sender.send_files(self._below(path))
+            and all(map(self._sender.remove, markers))
+        )
 
     def _below(self, folder: str) -> list[str]:
         return [
@@ -251,12 +274,20 @@ class Uploader:
         ]
 
     def _send_snapshot(self) -> None:
-        names = [path for path in self._below(SNAPSHOTS_FOLDER) if path.endswith(".pkl")]
-        newest = max(names, default="")
-        if newest > self._snapshot and self._sender.send_files([newest]):
-            if self._snapshot:
-                self._sender.remove(self._snapshot)
-            self._snapshot = newest
+        """Sends the newest one of which the journal is there that it goes on from."""
+        index = self._index
+        newest = max(
+            (
+                path
+                for path in self._below(SNAPSHOTS_FOLDER)
+                if path.endswith(".pkl") and int(os.path.basename(path)[:-4]) <= index.journaled
+            ),
+            default="",
+        )
+        if newest > index.snapshot and self._sender.send_files([newest]):
+            if index.snapshot:
+                self._sender.remove(index.snapshot)
+            index.snapshot = newest
 
     def _send_ended(self) -> None:
         """Completes the files of trials that have ended, of several trials at a time."""
