@@ -37,7 +37,7 @@ bench: setup ## Measure this library beside ray.tune; writes table and plot in b
 	@$(BIN)/python benchmarks/run.py
 
 chaos: setup ## Kill experiments by the hundred; renews the table in docs/guide/durability.md
-	@$(BIN)/python tests/chaos/measure_kills.py
+	@PYTHONPATH=tests $(BIN)/python tests/chaos/measure_kills.py
 
 setup: .venv/dev.stamp ## Install everything that development needs into .venv
 

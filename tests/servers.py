@@ -92,10 +92,7 @@ def azurite_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
 @pytest.fixture
 def s3_server(moto_port: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bucket]:
     """An empty S3 bucket, to which the environment leads."""
-    _lead_to_s3(moto_port, monkeypatch)
-    endpoint = f"http://127.0.0.1:{moto_port}"
-    options = {"endpoint_url": endpoint, "key": S3_KEY, "secret": S3_SECRET}
-    yield from _fresh_bucket("s3", moto_port, options)
+    yield from s3_bucket(moto_port, monkeypatch)
 
 
 @pytest.fixture
@@ -131,6 +128,17 @@ def running_moto(folder: Path) -> Iterator[int]:
     command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
     with _running(command, port, folder):
         yield port
+
+
+def s3_bucket(port: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bucket]:
+    """An empty bucket of the server at a port, to which the environment leads."""
+    _lead_to_s3(port, monkeypatch)
+    options = {
+        "endpoint_url": f"http://127.0.0.1:{port}",
+        "key": S3_KEY,
+        "secret": S3_SECRET,
+    }
+    yield from _fresh_bucket("s3", port, options)
 
 
 def _lead_to_s3(port: int, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,12 +6,16 @@ import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from tuner import codec
 from tuner.config import CheckpointConfig, SyncConfig
 from tuner.execution.protocol import Assignment
 from tuner.execution.seeding import derive_seed
 from tuner.experiment.commands import Launch
+
+if TYPE_CHECKING:
+    from tuner.storage.lease import Lease
 
 CHDIR_VARIABLE = "TUNE_CHDIR_TO_TRIAL_DIR"
 
@@ -27,6 +31,7 @@ class AssignmentFactory:
         log_to_file: Names of the files for standard output and error; None for the console.
         keep_workers: Whether a worker takes further trials.
         upload_timeout_s: Seconds that one upload of a checkpoint may take.
+        lease: Gives the right to write to remote storage; None without one.
     """
 
     experiment_name: str
@@ -35,6 +40,7 @@ class AssignmentFactory:
     log_to_file: tuple[str, str] | None
     keep_workers: bool
     upload_timeout_s: float = SyncConfig.sync_timeout
+    lease: Lease | None = None
 
     def make(self, launch: Launch) -> Assignment:
         """The assignment for one launch."""
@@ -58,6 +64,7 @@ class AssignmentFactory:
             num_threads=max(1, math.floor(trial.bundles[0].get("CPU", 1))),
             storage=storage,
             upload_timeout_s=self.upload_timeout_s,
+            lease=self.lease,
             checkpoint_frequency=self.checkpoint_config.checkpoint_frequency,
             checkpoint_at_end=bool(self.checkpoint_config.checkpoint_at_end),
             stdout=os.path.join(trial.path, stdout) if stdout else None,

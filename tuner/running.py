@@ -95,10 +95,13 @@ def run_restored(
 ) -> ResultGrid:
     """Goes on with an experiment to its end, and waits for its files to be complete."""
     home.resume(stored.id_prefix)
-    rebuilt = rebuild(plan, home.path, home.storage, home.entries(), stored.random_state)
+    taken = home.entries(stored.id_prefix)
+    rebuilt = rebuild(plan, home.path, home.storage, taken, stored.random_state)
     state = rebuilt.state
     failpoints.reach(Failpoint.REBUILT)
-    elsewhere = home.without_files(trial.dirname for trial in state.trials if trial.attempt)
+    launched = [trial.dirname for trial in state.trials if trial.attempt]
+    home.remove_strays(stored.id_prefix, launched)
+    elsewhere = home.without_files(launched)
     complete_checkpoints(state.table)
     set_random_state(rebuilt.random_state)
     drop_beyond(home.path, rebuilt.position.seq)
@@ -185,6 +188,7 @@ class _Run:
                     log_to_file=outputs,
                     keep_workers=plan.tune_config.reuse_actors,
                     upload_timeout_s=config.sync_config.sync_timeout,
+                    lease=self._uploads.lease if self._uploads else None,
                 ),
                 info=plan.info(name, home.url, time.time(), state.num_trials),
                 snapshots=snapshots,

@@ -1,14 +1,16 @@
 """The experiment that is killed, with a ledger of its own.
 
-`experiment.py fit FOLDER POLICY TRIALS` begins it, `experiment.py restore FOLDER` goes on with it.
+`experiment.py FOLDER STORAGE POLICY TRIALS` goes on with the experiment that is kept on a storage,
+or begins it.
 
-The ledger is what the trials themselves know: they note each report after it has returned. Nothing
-of the library takes part in it.
+The ledger, in FOLDER, is what the trials themselves know: they note each report after it has
+returned, and when. Nothing of the library takes part in it.
 """
 
 from __future__ import annotations
 
 import os
+import socket
 import sys
 import tempfile
 import time
@@ -18,10 +20,14 @@ from typing import Any
 import tuner as tune
 from tuner.experiment import snapshots
 from tuner.schedulers import ASHAScheduler, FIFOScheduler
+from tuner.storage import lease
 
 NUM_RESULTS = 9
 STEP_S = 0.004
 NAME = "run"
+SYNC_PERIOD_S = 1.0
+HOST = "TUNER_CHAOS_HOST"
+LEASE = "TUNER_CHAOS_LEASE_S"
 
 
 def note(folder: str, *words: object) -> None:
@@ -52,7 +58,7 @@ def train(config: dict[str, Any]) -> None:
                 for name in ("a", "b"):
                     Path(path, name).write_text(str(n))
                 tune.report(metrics, checkpoint=tune.Checkpoint.from_directory(path))
-        note(folder, "reported", trial, pid, n)
+        note(folder, "reported", trial, pid, n, time.time())
 
 
 class Ends(tune.Callback):
@@ -62,10 +68,10 @@ class Ends(tune.Callback):
         self.folder = folder
 
     def on_trial_complete(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
-        note(self.folder, "ended", trial.trial_id)
+        note(self.folder, "ended", trial.trial_id, time.time())
 
 
-def new_tuner(folder: str, policy: str, num_trials: int) -> tune.Tuner:
+def new_tuner(folder: str, storage: str, policy: str, num_trials: int) -> tune.Tuner:
     """An experiment whose outcome does not depend on which trial reports first.
 
     With ASHA only one trial runs at a time; otherwise two.
@@ -84,7 +90,8 @@ def new_tuner(folder: str, policy: str, num_trials: int) -> tune.Tuner:
         ),
         run_config=tune.RunConfig(
             name=NAME,
-            storage_path=folder,
+            storage_path=storage,
+            sync_config=tune.SyncConfig(sync_period=SYNC_PERIOD_S),
             verbose=0,
             callbacks=[Ends(folder)],
             failure_config=tune.FailureConfig(max_failures=-1),
@@ -94,12 +101,15 @@ def new_tuner(folder: str, policy: str, num_trials: int) -> tune.Tuner:
 
 
 if __name__ == "__main__":
-    how, where, *arguments = sys.argv[1:]
+    where, storage, policy, num_trials = sys.argv[1:]
     # As an experiment of hours would write them: most restores here are to begin with one.
     snapshots.MIN_GROWTH_BYTES = 8 * 1024
     snapshots.MIN_PERIOD_S = 0.1
-    if how == "fit":
-        policy, num_trials = arguments
-        new_tuner(where, policy, int(num_trials)).fit()
+    if HOST in os.environ:  # several machines share the storage
+        socket.gethostname = lambda: os.environ[HOST]
+    lease.DURATION_S = float(os.environ.get(LEASE, lease.DURATION_S))
+    url = f"{storage}/{NAME}"
+    if tune.Tuner.can_restore(url):
+        tune.Tuner.restore(url).fit()
     else:
-        tune.Tuner.restore(os.path.join(where, NAME)).fit()
+        new_tuner(where, storage, policy, int(num_trials)).fit()

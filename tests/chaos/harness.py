@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,11 +13,14 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import experiment
+import fsspec
+import orjson
 
-import tuner as tune
 from tuner import failpoints
 from tuner.failpoints import Failpoint
 
@@ -26,6 +30,8 @@ FORK_SERVER = "tuner.execution.forkserver"
 MARK = "TUNER_CHAOS_MARK"
 DEADLINE_S = 120.0
 NUM_TRIALS = 30
+MACHINE = "machine"
+"""A kind of what is killed: everything, and the staging folder is lost, too."""
 
 
 class Chaos:
@@ -35,16 +41,28 @@ class Chaos:
         folder: Where it writes.
         policy: `"asha"` or `"fifo"`.
         num_trials: How many trials it has.
+        bucket: Where it is kept instead of the folder, as a URL.
 
     Attributes:
         kills: How often each kind was killed, or a process at each failpoint.
+        moves: When it was cut off, to go on on another machine with nothing but what was uploaded.
     """
 
-    def __init__(self, folder: Path, policy: str = "asha", num_trials: int = NUM_TRIALS) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        policy: str = "asha",
+        num_trials: int = NUM_TRIALS,
+        bucket: str | None = None,
+    ) -> None:
         self.folder = folder
         self.policy = policy
         self.kills: Counter[str] = Counter()
+        self.moves: list[float] = []
         self.num_trials = num_trials
+        self.is_remote = bucket is not None
+        self._storage = f"{bucket}/{folder.name}" if bucket else str(folder)
+        self._machine = 1
         self._process: subprocess.Popen[bytes] | None = None
         self._mark = ""
         self._earlier: list[str] = []  # marks of processes that were left to die
@@ -63,8 +81,30 @@ class Chaos:
 
     @property
     def path(self) -> Path:
-        """The experiment's folder."""
+        """The experiment's folder on this machine."""
         return self.folder / experiment.NAME
+
+    @property
+    def url(self) -> str:
+        """What finds the experiment for a restore."""
+        return f"{self._storage}/{experiment.NAME}"
+
+    @property
+    def staging(self) -> Path:
+        """Where the machine that the experiment runs on now keeps what is to be uploaded."""
+        return self.folder / f"machine-{self._machine}"
+
+    @cached_property
+    def storage(self) -> fsspec.AbstractFileSystem:
+        """The filesystem of `url`."""
+        return fsspec.core.url_to_fs(self.url, use_listings_cache=False)[0]
+
+    def fetched(self) -> Path:
+        """The experiment's folder as it is now: on this machine, or all that is on the storage."""
+        if self.is_remote:
+            shutil.rmtree(self.path, ignore_errors=True)
+            self.storage.get(self.url, str(self.path), recursive=True)
+        return self.path
 
     @property
     def process(self) -> subprocess.Popen[bytes]:
@@ -84,14 +124,19 @@ class Chaos:
             self._earlier.append(self._mark)
         self._mark = uuid.uuid4().hex
         self._ledger_before = len(self.ledger())
-        how = ["fit", str(self.folder), self.policy, str(self.num_trials)]
-        if tune.Tuner.can_restore(self.path):
-            how = ["restore", str(self.folder)]
-        self._process = subprocess.Popen(
-            [sys.executable, str(SCRIPT), *how],
-            env={**os.environ, **(environ or {}), MARK: self._mark},
-            start_new_session=True,
-        )
+        arguments = [str(self.folder), self._storage, self.policy, str(self.num_trials)]
+        machine = {experiment.HOST: self.staging.name, "TUNER_STAGING_DIR": str(self.staging)}
+        with open(self.folder / "stderr", "ab") as stderr:
+            self._process = subprocess.Popen(
+                [sys.executable, str(SCRIPT), *arguments],
+                env={**os.environ, **machine, **(environ or {}), MARK: self._mark},
+                stderr=stderr,
+                start_new_session=True,
+            )
+
+    def stderr(self) -> str:
+        """What all drivers and their processes have written there."""
+        return (self.folder / "stderr").read_text()
 
     def is_running(self) -> bool:
         """Whether the driver runs."""
@@ -100,7 +145,7 @@ class Chaos:
     def has_ended(self) -> bool:
         """Whether the driver has come to the end of the experiment."""
         code = self.process.poll()
-        assert code in (None, 0, -signal.SIGKILL), f"the driver ended with exit code {code}"
+        assert code in (None, 0, -signal.SIGKILL), f"exit code {code}\n{self.stderr()}"
         return code == 0
 
     def has_results(self) -> bool:
@@ -115,7 +160,7 @@ class Chaos:
         """Lets it come to its end, restored if need be; nothing is left running then."""
         if self._process is None or self._process.wait(DEADLINE_S) != 0:
             self.start()
-        assert self.process.wait(DEADLINE_S) == 0
+        assert self.process.wait(DEADLINE_S) == 0, self.stderr()
         self.await_orphans()
 
     def await_orphans(self) -> None:
@@ -142,7 +187,7 @@ class Chaos:
 
     def kill(self, kind: str) -> bool:
         """Kills what a kind of KINDS names; whether there was anything to be killed."""
-        victims = KINDS[kind](self)
+        victims = KINDS["everything" if kind == MACHINE else kind](self)
         num_killed = 0
         for pid in victims:
             with contextlib.suppress(ProcessLookupError):
@@ -150,8 +195,28 @@ class Chaos:
                 num_killed += 1
         if self.process.pid in victims:
             self.process.wait()
+        if kind == MACHINE and num_killed:
+            self.moves.append(time.time())
+            self.await_orphans()
+            shutil.rmtree(self.staging)
+            self.move()
+            self.expire_lease()
         self.kills[kind] += num_killed > 0
         return num_killed > 0
+
+    def move(self, machine: int | None = None) -> None:
+        """Has the experiment go on on a new machine, or on one that is named."""
+        self._machine = machine or self._machine + 1
+
+    def lease(self) -> dict[str, Any]:
+        """What the lock on the storage says."""
+        return dict(orjson.loads(self.storage.cat_file(f"{self.url}/.lock")))
+
+    def expire_lease(self) -> None:
+        """Does what a minute of waiting does."""
+        with contextlib.suppress(FileNotFoundError):
+            held = orjson.dumps({**self.lease(), "expires": time.time()})
+            self.storage.pipe_file(f"{self.url}/.lock", held)
 
 
 def _driver(chaos: Chaos) -> list[int]:
@@ -184,6 +249,7 @@ FAILPOINTS = {
     Failpoint.REBUILT: 1,
     Failpoint.RESUMED: 1,
 }
+UPLOAD_FAILPOINTS = {Failpoint.UPLOAD: 5, Failpoint.CHECKPOINT_UPLOAD: 40}
 """How often each place is reached, at least, in an experiment of NUM_TRIALS trials."""
 
 
@@ -210,6 +276,16 @@ def kill_at(chaos: Chaos, place: Failpoint, number: int) -> None:
     chaos.finish()
 
 
+def kill_at_upload(chaos: Chaos, place: Failpoint, number: int, then: str) -> None:
+    """The same for a place in an upload; then the rest is killed, as a kind says."""
+    log = chaos.folder / "failpoint"
+    chaos.start({failpoints.VARIABLE: f"{place}:{number}", failpoints.LOG_VARIABLE: str(log)})
+    wait_until(lambda: log.exists() and log.read_text().splitlines().count(place) >= number)
+    assert chaos.kill(then)
+    chaos.kills[place] += 1
+    chaos.finish()
+
+
 def kill_again_and_again(chaos: Chaos, kind: str, num_kills: int, rng: random.Random) -> None:
     """Kills at random moments, restores at once, and lets the experiment come to its end.
 
@@ -219,7 +295,7 @@ def kill_again_and_again(chaos: Chaos, kind: str, num_kills: int, rng: random.Ra
     while chaos.kills[kind] < num_kills:
         if not chaos.is_running():
             chaos.start()
-        since, longest_s = "the first result", 0.6
+        since, longest_s = "the first result", 3.0 if kind == MACHINE else 0.6
         if rng.random() < 0.25 and kind != "worker":
             since = "the start"
         else:

@@ -14,13 +14,18 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as parquet
+from experiment import SYNC_PERIOD_S
 from harness import NUM_TRIALS, Chaos
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import tuner as tune
+from tuner.experiment.folder import OF_ONE_RUN
 
 # It warns of results that were superseded, which is what it is to make of them.
 logging.getLogger("tensorboard").setLevel(logging.ERROR)
+
+SLACK_S = 1.0
+"""How much later than promised an upload may be on a busy machine."""
 
 Numbers = dict[str, list[int]]
 """The numbers of the results of each trial, in their order."""
@@ -32,7 +37,9 @@ class Verdict:
 
     Attributes:
         acknowledged: Reports that had returned.
-        lost: Those that the journal, the results or a file do not have.
+        given_up: Those of them that were lost with a machine, with the seconds that they had been
+            there by then; only the youngest may.
+        lost: The others that the journal, the results or a file do not have.
         finished: Trials that had ended, as the driver knew.
         again: Those of them that were started again.
         doubled: Results that the results or a file have more than once.
@@ -40,6 +47,7 @@ class Verdict:
     """
 
     acknowledged: int = 0
+    given_up: list[float] = field(default_factory=list)
     lost: list[str] = field(default_factory=list)
     finished: int = 0
     again: list[str] = field(default_factory=list)
@@ -55,34 +63,65 @@ class Verdict:
 def judge(chaos: Chaos) -> Verdict:
     """Compares the ledger with what the folder of an experiment that has ended holds."""
     verdict = Verdict()
-    ledger = chaos.ledger()
-    reported = {(line[1], int(line[2]), int(line[3])) for line in ledger if line[0] == "reported"}
-    verdict.acknowledged = len(reported)
-    verdict.lost += [f"journal: {each}" for each in sorted(reported - _journaled(chaos.path))]
-    numbers = {(trial, n) for trial, _, n in reported}
-    for source, kept in _recorded(chaos.path).items():
+    path, ledger = chaos.fetched(), chaos.ledger()
+    reports = {_report(line): float(line[4]) for line in ledger if line[0] == "reported"}
+    safe = {report for report, when in reports.items() if _is_safe(when, chaos)}
+    journaled = _journaled(path)
+    verdict.acknowledged = len(reports)
+    verdict.given_up = [
+        min(moved - reports[report] for moved in chaos.moves if moved > reports[report])
+        for report in reports.keys() - journaled - safe
+    ]
+    verdict.lost += [f"journal: {each}" for each in sorted(safe - journaled)]
+    numbers = {(trial, n) for trial, _, n in safe}
+    grid = tune.Tuner.restore(chaos.url).get_results()
+    for source, kept in _recorded(grid, path).items():
         _compare(source, kept, numbers, verdict)
-    _judge_ends(ledger, verdict)
+    _judge_ends(chaos, verdict)
     verdict.wrong += [f"a torn checkpoint: {line}" for line in ledger if line[0] == "torn"]
-    staged = [str(path) for path in chaos.path.glob("*/.checkpoint_*")]
-    verdict.wrong += [f"left over: {path}" for path in staged]
+    verdict.wrong += [f"left over: {each}" for each in _left_over(chaos, grid, path)]
     return verdict
 
 
 def outcome(chaos: Chaos) -> list[tuple[Any, ...]]:
     """Each trial's configuration, status and last result, then the best trial's."""
-    grid = tune.Tuner.restore(chaos.path).get_results()
+    grid = tune.Tuner.restore(chaos.url).get_results()
     rows = [(r.config["x"], r.status, r.metrics["n"], r.metrics["loss"]) for r in grid]
     best = grid.get_best_result()
     return [*rows, (best.config["x"], best.metrics["loss"])]
 
 
-def _judge_ends(ledger: list[list[str]], verdict: Verdict) -> None:
+def _report(line: list[str]) -> tuple[str, int, int]:
+    """Trial, process and number of a result."""
+    return line[1], int(line[2]), int(line[3])
+
+
+def _is_safe(when: float, chaos: Chaos) -> bool:
+    """Whether something happened long enough before the loss of a machine to be on the storage."""
+    longest = SYNC_PERIOD_S + SLACK_S
+    return not any(moved - longest <= when <= moved for moved in chaos.moves)
+
+
+def _left_over(chaos: Chaos, grid: tune.ResultGrid, path: Path) -> list[str]:
+    """What lies in the folders and belongs to nothing."""
+    found = {*path.glob("*/checkpoint_*"), *path.glob("*/.checkpoint_*")}
+    for result in grid:
+        folder = path / Path(result.path).name
+        found -= {folder / Path(each.path).name for each, _ in result.best_checkpoints}
+        found.discard(folder / Path(result.checkpoint.path).name)
+    if chaos.is_remote:
+        known = {*OF_ONE_RUN, *(Path(result.path).name for result in grid)}
+        found |= {each for each in path.iterdir() if each.name not in known}
+        found |= {*chaos.staging.rglob("*")}
+    return sorted(map(str, found))
+
+
+def _judge_ends(chaos: Chaos, verdict: Verdict) -> None:
     ended: set[str] = set()
-    for kind, trial, *_ in ledger:
+    for kind, trial, *more in chaos.ledger():
         if kind == "started" and trial in ended:
             verdict.again.append(trial)
-        elif kind == "ended":
+        elif kind == "ended" and _is_safe(float(more[0]), chaos):
             ended.add(trial)
     verdict.finished = len(ended)
 
@@ -111,10 +150,9 @@ def _journaled(path: Path) -> set[tuple[str, int, int]]:
     return found
 
 
-def _recorded(path: Path) -> Mapping[str, Numbers]:
+def _recorded(grid: tune.ResultGrid, path: Path) -> Mapping[str, Numbers]:
     """What each record that people read has of each trial."""
-    grid = tune.Tuner.restore(path).get_results()
-    folders = {result.metrics["trial_id"]: Path(result.path) for result in grid}
+    folders = {result.metrics["trial_id"]: path / Path(result.path).name for result in grid}
     return {
         "metrics_dataframe": {
             result.metrics["trial_id"]: result.metrics_dataframe["n"].tolist() for result in grid

@@ -14,7 +14,7 @@ import orjson
 import pytest
 
 import tuner as tune
-from tuner.filesystems import as_fsspec
+from tuner.filesystems import as_fsspec, read_bytes
 from tuner.storage.storage import Storage, locate
 
 
@@ -53,9 +53,11 @@ def remote_files(storage: Storage) -> dict[str, bytes]:
     assert fs is not None
     fs.invalidate_cache()
     root = storage.path.strip("/")
+    contents = {path: read_bytes(fs, path) for path in fs.find(storage.path)}
     return {
-        path.strip("/").removeprefix(root).lstrip("/"): fs.cat_file(path)
-        for path in fs.find(storage.path)
+        path.strip("/").removeprefix(root).lstrip("/"): content
+        for path, content in contents.items()
+        if content is not None  # else it was removed meanwhile
     }
 
 

@@ -189,7 +189,11 @@ def _store(assignment: Assignment) -> CheckpointStore:
     from tuner.execution.remote_checkpoint_store import RemoteCheckpointStore
 
     return RemoteCheckpointStore(
-        assignment.path, assignment.attempt, assignment.storage, assignment.upload_timeout_s
+        assignment.path,
+        assignment.attempt,
+        assignment.storage,
+        assignment.upload_timeout_s,
+        assignment.lease,
     )
 
 

@@ -11,11 +11,15 @@ import signal
 import socket
 import struct
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from tuner.bundles import Bundle
 from tuner.checkpoint import Checkpoint
 from tuner.storage.storage import Storage
 from tuner.trial_progress import Progress
+
+if TYPE_CHECKING:
+    from tuner.storage.lease import Lease
 
 # Worker to controller
 RESULT = 1  # length of the staged checkpoint's name (1 byte), the name, the result as JSON
@@ -60,6 +64,7 @@ class Assignment:
         num_threads: How many threads numeric libraries may use.
         storage: The trial's folder on remote storage, None if its own folder is all there is.
         upload_timeout_s: Seconds that one upload may take.
+        lease: Gives the right to write to `storage`; None if nobody else can.
         environ: Environment variables to set.
         checkpoint_frequency: Save a class trainable every so many iterations; 0 for never.
         checkpoint_at_end: Whether a class trainable is saved at its end.
@@ -84,6 +89,7 @@ class Assignment:
     num_threads: int = 1
     storage: Storage | None = None
     upload_timeout_s: float = 0.0
+    lease: Lease | None = None
     environ: dict[str, str] = field(default_factory=dict)
     checkpoint_frequency: int = 0
     checkpoint_at_end: bool = False

@@ -17,10 +17,12 @@ from tuner.filesystems import (
     list_names,
     remove_file,
     remove_tree,
+    upload_files,
     upload_tree,
     write_bytes,
 )
 from tuner.local_copy import copy_tree
+from tuner.storage.lease import Lease
 from tuner.storage.storage import Storage
 from tuner.storage.transfer import retried
 
@@ -40,10 +42,19 @@ class RemoteCheckpointStore(CheckpointStore):
         attempt: Number of the attempt.
         storage: The trial's folder on the storage.
         timeout_s: Seconds that one try may take.
+        lease: Gives the right to write there; None if nobody else can.
     """
 
-    def __init__(self, path: str, attempt: int, storage: Storage, timeout_s: float) -> None:
+    def __init__(
+        self,
+        path: str,
+        attempt: int,
+        storage: Storage,
+        timeout_s: float,
+        lease: Lease | None = None,
+    ) -> None:
         super().__init__(path, attempt)
+        self._lease = lease
         self._storage = storage
         self._timeout_s = timeout_s
         self._patience_s = _PATIENCE_S
@@ -81,14 +92,20 @@ class RemoteCheckpointStore(CheckpointStore):
 
     def _put(self, source: str, name: str) -> None:
         fs = self._storage.fs
+        if self._lease is not None and not self._lease.is_held():
+            self._patience_s = 0.0
+            raise StorageError(f"{self._storage} is written to by another process")
         if not self._is_clear:
             self._remove_remains(name)
             self._is_clear = True
         target = join(self._storage.path, name)
         marker = staged_path(self._storage.path, name, self._attempt)
         write_bytes(fs, marker, INCOMPLETE)
+        if failpoints.is_due(Failpoint.CHECKPOINT_UPLOAD):
+            first = min(os.listdir(source))
+            upload_files(fs, [os.path.join(source, first)], [join(target, first)])
+            failpoints.die()
         upload_tree(fs, source, target)
-        failpoints.reach(Failpoint.CHECKPOINT_UPLOAD)
         remove_file(fs, marker)
 
     def _remove_remains(self, first: str) -> None:

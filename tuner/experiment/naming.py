@@ -77,6 +77,16 @@ def trial_id(spec: ExperimentSpec, number: int) -> str:
     return f"{spec.id_prefix}_{number:05d}"
 
 
+def is_of_run(dirname: str, id_prefix: str) -> bool:
+    """Whether a trial's folder is named after an id that begins like this, as all are by default.
+
+    Example:
+        >>> is_of_run("train_5ab91_00007_7_lr=0.1", "5ab91")
+        True
+    """
+    return re.fullmatch(rf"(.*_)?{re.escape(id_prefix)}_\d{{5,}}(_.*)?", dirname) is not None
+
+
 def _dirname(spec: ExperimentSpec, trial: Trial) -> str:
     if spec.dirname_creator is None:
         return _cut(_UNSAFE.sub("_", f"{trial}_{trial.experiment_tag}"))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from tuner.config import SyncConfig
 from tuner.experiment.folder import ExperimentFolder
+from tuner.experiment.naming import is_of_run
 from tuner.experiment.retention import Retention
 from tuner.storage.fetching import fetch_files
 from tuner.storage.staging import discard_copy, release, stage, staging_path
@@ -60,9 +61,18 @@ class Home:
             return ()
         return ("tuner.storage.transfer", type(self.storage.fs).__module__)
 
-    def entries(self) -> frozenset[str]:
-        """The names of what lies in the folders."""
-        return self._folder.entries() | (self._remote.entries() if self._remote else frozenset())
+    def entries(self, id_prefix: str | None = None) -> frozenset[str]:
+        """The names of what lies in the folders.
+
+        Args:
+            id_prefix: What the ids of a run's trials begin with; their folders on remote storage
+                are left out, as the journal names those that stay there.
+        """
+        found = self._folder.entries()
+        if self._remote is None:
+            return found
+        remote = self._remote.entries()
+        return found | {name for name in remote if not id_prefix or not is_of_run(name, id_prefix)}
 
     def begin(self, tuner: bytes) -> list[str]:
         """Makes room for a new run and writes the first part of what a restore needs.
@@ -103,6 +113,16 @@ class Home:
         if self.storage is not None:
             stage(self.storage, id_prefix)
         self._folder.resume()
+
+    def remove_strays(self, id_prefix: str, launched: Iterable[str]) -> None:
+        """Removes from the storage what a lost machine had uploaded of trials that begin anew.
+
+        Args:
+            id_prefix: What the ids of this run's trials begin with.
+            launched: The folders of the trials of which the journal has a launch.
+        """
+        if self.storage is not None and self._remote is not None and self.storage.is_shared:
+            self._remote.remove_strays(id_prefix, frozenset(launched))
 
     def without_files(self, dirnames: Iterable[str]) -> frozenset[str]:
         """Those of the trials' folders that are not on this machine."""

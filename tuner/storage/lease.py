@@ -43,6 +43,8 @@ class Lease:
         self.is_lost = False
         self._storage = storage
         self._path = join(storage.path, FILE)
+        self._duration_s = DURATION_S
+        self._expires = 0.0
         self._token = secrets.token_hex(8)
         self._holder = {"host": socket.gethostname(), "pid": os.getpid(), "since": time.time()}
 
@@ -76,6 +78,17 @@ class Lease:
             return
         write_bytes(self._storage.fs, self._path, self._content())
 
+    def is_held(self) -> bool:
+        """Whether it is held still, as the storage says."""
+        return (self._read() or {}).get("token") == self._token
+
+    def assure(self) -> bool:
+        """Whether it is held still; asks the storage only if it may have expired, in a machine
+        that slept, for example."""
+        if not self.is_lost and time.time() >= self._expires:
+            self.renew()
+        return not self.is_lost
+
     def release(self) -> None:
         """Lets others write."""
         held = self._read()
@@ -90,8 +103,8 @@ class Lease:
             return {}
 
     def _content(self) -> bytes:
-        held = {"token": self._token, **self._holder, "expires": time.time() + DURATION_S}
-        return orjson.dumps(held)
+        self._expires = time.time() + self._duration_s
+        return orjson.dumps({"token": self._token, **self._holder, "expires": self._expires})
 
     def _locked(self, held: dict[str, Any]) -> ExperimentLockedError:
         seconds = max(held.get("expires", 0) - time.time(), 0)

@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Set
 from functools import partial
 
 from tuner.config import SyncConfig
 from tuner.experiment.folder import OF_ONE_RUN, PREVIOUS
+from tuner.experiment.naming import is_of_run
 from tuner.experiment.retention import Retention
-from tuner.filesystems import exists, join, list_names, move_tree, upload_files, upload_tree
+from tuner.filesystems import (
+    exists,
+    join,
+    list_names,
+    move_tree,
+    remove_tree,
+    upload_files,
+    upload_tree,
+)
 from tuner.layout import DESCRIPTION_FILE, TUNER_FILE
 from tuner.storage.lease import Lease, LeaseKeeper
 from tuner.storage.staging import clear, empty
@@ -70,6 +79,18 @@ class RemoteFolder:
             return frozenset(list_names(self.storage.fs, self.storage.path))
         except FileNotFoundError:
             return frozenset()
+
+    def remove_strays(self, id_prefix: str, launched: Set[str]) -> None:
+        """Removes what a machine that was lost has sent of trials that nothing else is known of.
+
+        Args:
+            id_prefix: What the ids of this run's trials begin with.
+            launched: The folders of the trials that were launched, as the journal has it.
+        """
+        for name in self.entries() - launched:
+            if is_of_run(name, id_prefix):
+                stray = self.storage.child(name)
+                self._insist(partial(remove_tree, stray.fs, stray.path), f"the removal of {name}")
 
     def upload_plan(
         self, config: SyncConfig, outputs: tuple[str, ...], retention: Retention

@@ -106,7 +106,7 @@ class Sender:
             return self._lease.is_lost or elapsed_s >= give_up_after_s
 
         def call_if_allowed() -> None:
-            if self._lease.is_lost:
+            if not self._lease.assure():
                 raise StorageError(f"{self._storage} is written to by another process")
             call()
 

@@ -50,7 +50,9 @@ class _News:
         alive: Folders of trials, and whether their files may still change.
         ended: Folders of trials that have come to their end.
         saved: New checkpoints, as folder of the trial, name and number of the attempt.
-        removed: Checkpoints that are needed no more, as paths in the experiment's folder.
+        removed: Checkpoints that are needed no more, as paths in the experiment's folder, each
+            after a number of facts and a segment: it is removed by a fact after those, in that
+            segment or before it.
     """
 
     facts: int = 0
@@ -58,7 +60,7 @@ class _News:
     alive: dict[str, bool] = field(default_factory=dict)
     ended: list[str] = field(default_factory=list)
     saved: list[tuple[str, str, int]] = field(default_factory=list)
-    removed: list[str] = field(default_factory=list)
+    removed: list[tuple[int, int, str]] = field(default_factory=list)
 
 
 class Uploader:
@@ -90,7 +92,7 @@ class Uploader:
         self._live: set[str] = set()
         self._ended: dict[str, None] = {}  # trials whose files are not yet all on the storage
         self._kept: dict[str, tuple[str, str, int]] = {}  # checkpoints to be uploaded from here
-        self._removed: list[tuple[int, str]] = []  # with the segment that has to go before
+        self._removed: list[tuple[int, int, str]] = []  # those that wait for their segment
 
     @property
     def num_facts(self) -> int:
@@ -118,7 +120,8 @@ class Uploader:
             for at, fact in enumerate(facts):
                 self._take(fact, is_known=at < known)
             if known < len(facts):
-                self._news.removed += removed
+                before = number - len(facts)
+                self._news.removed += ((before, position.segment, path) for path in removed)
         self._wake.set()
 
     def finish(self, timeout_s: float) -> list[str]:
@@ -210,7 +213,7 @@ class Uploader:
         self._live.update(dirname for dirname, is_alive in news.alive.items() if is_alive)
         self._live.difference_update(name for name, is_alive in news.alive.items() if not is_alive)
         self._ended.update(dict.fromkeys(news.ended))
-        self._removed += ((news.position.segment, path) for path in news.removed)
+        self._removed += news.removed
         self._note_checkpoints(news.saved)
         self._remove()
         self._send_checkpoints(news.saved)
@@ -223,17 +226,18 @@ class Uploader:
         if self._is_ending and os.path.exists(os.path.join(self._staging, RESULTS_FILE)):
             self._sender.send_files([RESULTS_FILE])
         if not self._sender.failed and not self._kept:
-            self._index.facts = min(news.facts, self._index.journaled)
+            waiting = (before for before, _, _ in self._removed)
+            self._index.facts = min(news.facts, self._index.journaled, *waiting)
         self._index.save()
         self._sender.send_files([self._index.PATH])
 
     def _remove(self) -> None:
         """Deletes what is superfluous for everybody who reads the journal that is uploaded."""
         waiting = []
-        for segment, path in self._removed:
+        for before, segment, path in self._removed:
             self._kept.pop(path, None)
             if segment > self._index.segments or not self._sender.remove(path):
-                waiting.append((segment, path))
+                waiting.append((before, segment, path))
         self._removed = waiting
 
     def _note_checkpoints(self, saved: Sequence[tuple[str, str, int]]) -> None:
