@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import os
 import secrets
 import socket
@@ -44,7 +45,7 @@ class Lease:
         self._storage = storage
         self._path = join(storage.path, FILE)
         self._duration_s = DURATION_S
-        self._expires = 0.0
+        self._expires = math.inf
         self._token = secrets.token_hex(8)
         self._holder = {"host": socket.gethostname(), "pid": os.getpid(), "since": time.time()}
 
