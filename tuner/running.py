@@ -36,6 +36,7 @@ from tuner.recording.defaults import split_callbacks
 from tuner.recording.process import RecorderProcess
 from tuner.result_grid import ResultGrid
 from tuner.storage.home import Home
+from tuner.storage.staging import lacks
 from tuner.storage.storage import Storage
 from tuner.stored_run import StoredRun
 from tuner.version import __version__
@@ -132,6 +133,8 @@ def stored_results(plan: Plan, stored: StoredRun, path: str, storage: Storage | 
         storage: The folder on remote storage, None without one.
     """
     rebuilt = rebuild(plan, path, storage, frozenset(), stored.random_state)
+    if storage is not None and lacks(storage, path, rebuilt.position.seq):
+        storage = None
     return _gathered(plan, rebuilt.state, storage)
 
 

@@ -14,7 +14,7 @@ import orjson
 import pytest
 
 import tuner as tune
-from tuner.filesystems import as_fsspec, read_bytes
+from tuner.filesystems import as_fsspec, read_bytes, resolve, write_bytes
 from tuner.storage.storage import Storage, locate
 
 
@@ -39,6 +39,10 @@ class Place:
         path = self.child(name)
         return tune.Tuner.restore(path, storage_filesystem=self.filesystem, **arguments)
 
+    def write(self, path: str, content: bytes, name: str = "run") -> None:
+        fs, where = resolve(self.child(name), self.filesystem)
+        write_bytes(fs, f"{where}/{path}", content)
+
     def files(self, name: str = "run") -> dict[str, bytes]:
         """What lies in an experiment's folder, by the paths in it."""
         storage, where = locate(self.child(name), self.filesystem)
@@ -53,12 +57,12 @@ def remote_files(storage: Storage) -> dict[str, bytes]:
     assert fs is not None
     fs.invalidate_cache()
     root = storage.path.strip("/")
-    contents = {path: read_bytes(fs, path) for path in fs.find(storage.path)}
-    return {
-        path.strip("/").removeprefix(root).lstrip("/"): content
-        for path, content in contents.items()
-        if content is not None  # else it was removed meanwhile
-    }
+    found = {}
+    for path in fs.find(storage.path):
+        content = read_bytes(fs, path)
+        if content is not None:  # deleted meanwhile
+            found[path.strip("/").removeprefix(root).lstrip("/")] = content
+    return found
 
 
 def journal(files: dict[str, bytes]) -> list[dict[str, Any]]:

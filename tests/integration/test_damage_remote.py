@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from servers import Bucket
 from test_damage import train
@@ -36,3 +38,10 @@ def test_an_end_that_was_not_uploaded_is_run_again(
     assert len(grid) == (2 if has_journal else 0)
     grid = tune.Tuner.restore(run, num_samples=4).fit()
     assert [result.metrics["n"] for result in grid] == [6] * 4
+    files.invalidate_cache()
+    lines = b"".join(map(files.cat_file, files.glob(f"{s3_server.name}/run/journal/*.jsonl")))
+    facts = [json.loads(line)["seq"] for line in lines.splitlines()]
+    assert facts == list(range(1, len(facts) + 1)), "what was lost there is sent again"
+    for result in grid:
+        assert len(result.metrics_dataframe) == 6
+        assert files.exists(f"{result.path}/progress.csv")

@@ -192,7 +192,8 @@ def train(config):
 tune.Tuner(
     train,
     run_config=tune.RunConfig(
-        name="run", storage_path=sys.argv[1], verbose=0, sync_config=tune.SyncConfig(sync_period=1)
+        name="run", storage_path=sys.argv[1], verbose=0,
+        sync_config=tune.SyncConfig(sync_period=1, sync_timeout=2),
     ),
 ).fit()
 """

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import os
+import threading
 from pathlib import Path
 from typing import Any
 
 import pyarrow.fs
 import pytest
+from fit_helpers import wait_until
+from flaky_proxy import FlakyProxy
 from fsspec.implementations.dirfs import DirFileSystem
 from fsspec.implementations.local import LocalFileSystem
-from remote_helpers import Place, dirnames, journal, train
-from servers import S3_KEY, S3_SECRET
+from remote_helpers import Counter, Place, dirnames, journal, report, train
+from servers import S3_KEY, S3_SECRET, Bucket
 
 import tuner as tune
+from tuner.schedulers import FIFOScheduler
 
 ODD_NAME = "a run 100%_é [x] a%20b"
 
@@ -148,3 +153,122 @@ def neutral(name: str) -> str:
 
 def is_of_writer(name: str) -> bool:
     return name.startswith(("journal/", "snapshots/")) or name == ".lock"
+
+
+def with_files(config: dict[str, Any]) -> None:
+    """Files of its own, in folders, some of which do not stay; and output."""
+    for n in range(1, 4):
+        Path("plots/deep").mkdir(parents=True, exist_ok=True)
+        Path("plots/deep", f"{n}.txt").write_text(str(n))
+        Path("last.txt").write_text(str(n))
+        Path(f"temporary_{n}").write_text("x")
+        print("step", n, flush=True)
+        tune.report({"n": n, "loss": 1.0})
+        Path(f"temporary_{n}").unlink()
+
+
+@pytest.mark.parametrize("wanted", [False, True])
+def test_files_that_trials_write(
+    wanted: bool, s3_server: Bucket, staging: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    place = Place(f"{s3_server.url}/exp")
+    sync = tune.SyncConfig(sync_artifacts=wanted, sync_period=0.2)
+    grid = fit(place, with_files, {"sync_config": sync, "log_to_file": True}, num_samples=2)
+    files = place.files()
+    own = {"last.txt": b"3", **{f"plots/deep/{n}.txt": b"%d" % n for n in (1, 2, 3)}}
+    for dirname in dirnames(grid):
+        assert files[f"{dirname}/stdout"] == b"step 1\nstep 2\nstep 3\n"
+        there = {path: files.get(f"{dirname}/{path}") for path in own}
+        assert there == (own if wanted else dict.fromkeys(own))
+        kept = [*staging.glob(f"*/run/{dirname}/plots/deep/3.txt")]
+        assert len(kept) == (not wanted), "what is not on the storage is not deleted"
+    assert ("SyncConfig(sync_artifacts=True)" in caplog.text) is not wanted
+
+
+def waits_for_gate(config: dict[str, Any]) -> None:
+    Path("own.txt").write_text("x")
+    report(1, loss=1.0)
+    while not os.path.exists(config["gate"]):
+        threading.Event().wait(0.02)
+
+
+@pytest.mark.parametrize("on_checkpoint", [True, False])
+def test_files_go_with_a_checkpoint(on_checkpoint: bool, s3_server: Bucket, tmp_path: Path) -> None:
+    """Long before a period is over, if that is wanted."""
+    place = Place(f"{s3_server.url}/exp")
+    gate = tmp_path / "gate"
+    config = tune.SyncConfig(
+        sync_period=2, sync_artifacts=True, sync_artifacts_on_checkpoint=on_checkpoint
+    )
+    seen: list[bool] = []
+
+    def open_gate() -> None:
+        try:
+            wait_until(lambda: any(name.endswith("own.txt") for name in place.files()))
+            seen.append(True)
+        finally:
+            gate.touch()
+
+    thread = threading.Thread(target=open_gate)
+    thread.start()
+    tuner = tune.Tuner(
+        waits_for_gate,
+        param_space={"gate": str(gate)},
+        run_config=place.run_config(sync_config=config),
+    )
+    grid = tuner.fit()
+    thread.join()
+    assert seen
+    assert grid.num_errors == 0
+
+
+@pytest.mark.parametrize("kind", ["class", "reused", "inline", "pause"])
+def test_every_way_of_training(kind: str, s3_server: Bucket, tmp_path: Path, staging: Path) -> None:
+    run: dict[str, Any] = {"stop": {"training_iteration": 3}, "executor": "auto"}
+    config: dict[str, Any] = {"num_samples": 2}
+    if kind == "inline":
+        run["executor"] = "inline"
+    elif kind == "reused":
+        config["reuse_actors"] = True
+    run["checkpoint_config"] = tune.CheckpointConfig(checkpoint_at_end=True)
+    grids = []
+    for place in (Place(f"{s3_server.url}/exp"), Place(str(tmp_path / "local"))):
+        scheduler = PausesOnce() if kind == "pause" else None
+        grids.append(fit(place, Counter, run, scheduler=scheduler, **config))
+    assert [result.error for result in grids[0]] == [None, None]
+    assert picture(grids[0]) == picture(grids[1])
+    for result in grids[0]:
+        with result.checkpoint.as_directory() as folder:  # type: ignore[union-attr]
+            assert Path(folder, "n").read_text() == "3"
+    assert not [*staging.rglob("*")]
+
+
+class PausesOnce(FIFOScheduler):
+    """Pauses each trial at its second result."""
+
+    def on_trial_result(self, experiment: Any, trial: Any, result: dict[str, Any]) -> str:
+        if result["training_iteration"] == 2 and result["iterations_since_restore"] == 2:
+            return self.PAUSE
+        return self.CONTINUE
+
+
+def many(config: dict[str, Any]) -> None:
+    for n in range(config["results"]):
+        tune.report({"n": n, "loss": 1.0})
+
+
+def test_the_bytes_that_travel_grow_as_the_results_do(
+    s3_server: Bucket, s3_proxy: FlakyProxy
+) -> None:
+    per_result = {}
+    for num_results in (500, 5000):
+        before = s3_proxy.bytes_received
+        tune.Tuner(
+            many,
+            param_space={"results": num_results},
+            run_config=Place(f"{s3_server.url}/exp").run_config(
+                name=f"run_{num_results}", sync_config=tune.SyncConfig(sync_period=0.1)
+            ),
+        ).fit()
+        per_result[num_results] = (s3_proxy.bytes_received - before) / num_results
+    assert per_result[5000] < 2 * per_result[500], "a file that grows is sent when it has doubled"

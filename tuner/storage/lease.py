@@ -25,6 +25,8 @@ DURATION_S = 60.0
 RENEWED_EVERY_S = 10.0
 _CLOSING_S = 5.0
 
+_held_here: set[str] = set()  # tokens of the leases that this process holds
+
 
 class Lease:
     """The right to write to an experiment's folder on remote storage, until it expires.
@@ -65,6 +67,7 @@ class Lease:
         held = self._read() or {}
         if held.get("token") != self._token:
             raise self._locked(held)
+        _held_here.add(self._token)
 
     def renew(self) -> None:
         """Holds it for longer; notes if somebody else has taken it, and perhaps ended since."""
@@ -92,6 +95,7 @@ class Lease:
 
     def release(self) -> None:
         """Lets others write."""
+        _held_here.discard(self._token)
         held = self._read()
         if held is not None and held.get("token") == self._token:
             remove_file(self._storage.fs, self._path)
@@ -144,7 +148,11 @@ class LeaseKeeper:
 def _is_stale(held: dict[str, Any]) -> bool:
     if held.get("expires", 0) < time.time():
         return True
-    return held.get("host") == socket.gethostname() and not _is_alive(held.get("pid", 0))
+    if held.get("host") != socket.gethostname():
+        return False
+    if held.get("pid") == os.getpid():  # it could not be released when the storage was away
+        return held.get("token") not in _held_here
+    return not _is_alive(held.get("pid", 0))
 
 
 def _is_alive(pid: int) -> bool:

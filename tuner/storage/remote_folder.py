@@ -24,7 +24,7 @@ from tuner.layout import DESCRIPTION_FILE, TUNER_FILE
 from tuner.storage.lease import Lease, LeaseKeeper
 from tuner.storage.staging import clear, empty
 from tuner.storage.storage import Storage
-from tuner.storage.transfer import answered, retried
+from tuner.storage.transfer import answered, retried, within
 from tuner.storage.trial_files import TrialFiles
 from tuner.storage.upload_index import UploadIndex
 from tuner.storage.upload_plan import UploadPlan
@@ -33,6 +33,7 @@ logger = logging.getLogger(__name__)
 
 _GIVE_UP_AFTER_S = 20.0
 _TIMEOUT_S = 300.0
+_RELEASE_TIMEOUT_S = 5.0
 
 
 class RemoteFolder:
@@ -133,7 +134,7 @@ class RemoteFolder:
             return
         self._keeper.close()
         try:
-            self._lease.release()
+            within(_RELEASE_TIMEOUT_S, self._lease.release)
         except Exception as error:
             logger.warning("%s stays locked for a minute: %r", self.storage, error)
 

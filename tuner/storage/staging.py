@@ -29,6 +29,7 @@ from tuner.storage.fetching import fetch, names_in, segments_in
 from tuner.storage.storage import Storage
 from tuner.storage.transfer import explained
 from tuner.storage.trial_files import TrialFiles
+from tuner.storage.upload_index import UploadIndex
 
 logger = logging.getLogger(__name__)
 
@@ -89,6 +90,17 @@ def viewed(storage: Storage) -> Iterator[str]:
                 local = folder
                 fetch(storage, folder)
         yield local
+
+
+def lacks(storage: Storage, local: str, num_facts: int) -> bool:
+    """Whether the staging folder holds what is not on the storage.
+
+    Args:
+        storage: The experiment's folder.
+        local: What `viewed` gave: the staging folder, or one for the moment.
+        num_facts: How many facts the journal there holds.
+    """
+    return local == staging_path(storage) and UploadIndex(local).facts < num_facts
 
 
 def exists(storage: Storage) -> bool:

@@ -19,7 +19,7 @@ _T = TypeVar("_T")
 
 _ANSWER_TIMEOUT_S = 20.0
 _FIRST_WAIT_S = 0.2
-_LONGEST_WAIT_S = 10.0
+LONGEST_WAIT_S = 10.0
 
 
 def within(timeout_s: float, call: Callable[[], _T]) -> _T:
@@ -117,7 +117,7 @@ def retried(
 
     retrying = tenacity.Retrying(
         stop=lambda state: give_up(state.seconds_since_start or 0.0),
-        wait=tenacity.wait_random_exponential(_FIRST_WAIT_S, _LONGEST_WAIT_S),
+        wait=tenacity.wait_random_exponential(_FIRST_WAIT_S, LONGEST_WAIT_S),
         retry=tenacity.retry_if_exception_type(Exception),
         before_sleep=warn,
     )

@@ -32,6 +32,7 @@ from tuner.failpoints import Failpoint
 from tuner.layout import JOURNAL_FOLDER, RESULTS_FILE, SNAPSHOTS_FOLDER
 from tuner.storage.lease import LeaseKeeper
 from tuner.storage.sender import Sender
+from tuner.storage.transfer import LONGEST_WAIT_S
 from tuner.storage.trial_files import TrialFiles
 from tuner.storage.upload_index import UploadIndex
 from tuner.storage.upload_plan import UploadPlan
@@ -136,7 +137,7 @@ class Uploader:
         self._sender.deadline = time.monotonic() + timeout_s
         self._is_ending = True
         self._wake.set()
-        self._thread.join(timeout_s + self._plan.config.sync_timeout)
+        self._thread.join(timeout_s + LONGEST_WAIT_S + self._plan.config.sync_timeout)
         messages = self._sender.messages()
         if self._error is not None:
             messages.insert(0, self._error)

@@ -52,7 +52,7 @@ class BrokenFileSystem(DirFileSystem):
 
 def folder_storage(folder: Path) -> Storage:
     """A storage that other processes see, in a folder of this machine."""
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)
     fs = BrokenFileSystem(path=str(folder), fs=LocalFileSystem())
     return Storage(fs, "exp/run", fs)
 

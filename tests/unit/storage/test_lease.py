@@ -146,6 +146,20 @@ def test_one_that_was_taken_over_is_lost_for_good(
     assert held(storage) == before
 
 
+def test_one_that_this_process_could_not_release_is_taken_over(tmp_path: Path) -> None:
+    storage = folder_storage(tmp_path / "disk")
+    first, second = Lease(storage), Lease(storage)
+    first.acquire()
+    with pytest.raises(ExperimentLockedError, match=f"process {os.getpid()} on"):
+        second.acquire()
+    content = read_bytes(storage.fs, f"{storage.path}/{FILE}")
+    first.release()
+    write_bytes(storage.fs, f"{storage.path}/{FILE}", content or b"")
+    second.acquire()
+    second.renew()
+    assert not second.is_lost
+
+
 def test_a_pickled_one_is_the_same(tmp_path: Path) -> None:
     """So that the recorder renews it, and releases it when the driver was killed."""
     storage = folder_storage(tmp_path / "disk")

@@ -24,7 +24,7 @@ from tuner.storage.uploader import Uploader
 @pytest.fixture(autouse=True)
 def _haste(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(transfer, "_FIRST_WAIT_S", 0.001)
-    monkeypatch.setattr(transfer, "_LONGEST_WAIT_S", 0.02)
+    monkeypatch.setattr(transfer, "LONGEST_WAIT_S", 0.02)
     monkeypatch.setattr(sender_module, "_GIVE_UP_AFTER_S", 0.0)
     monkeypatch.setattr(uploader_module, "_POLL_S", 0.01)
 
@@ -162,8 +162,7 @@ def test_segments_are_sent_once_each_and_in_order(
     )
     for n in range(20):
         run.write(created(f"t{n}"))
-    until(lambda: len(sent) == 20)
-    assert run.journal_there() == everything(20)
+    until(lambda: run.journal_there() == everything(20))
     run.write(created("last"), segment=False)
     assert run.end() == []
     assert sent == [f"journal/{n:08d}.jsonl" for n in range(1, 22)]
@@ -316,7 +315,7 @@ def test_the_index_is_never_ahead_of_the_journal_on_the_storage(run: Run) -> Non
     run.write(created("a"))
     run.write(launched("a"), ended("a"), segment=False)
     until(lambda: run.uploader._ended == {} and run.uploader._news.facts == 3)
-    until(lambda: json.loads(run.there()["journal/uploads.json"])["facts"] == 1)
+    until(lambda: b'"facts":1,' in run.there().get("journal/uploads.json", b""))
     assert run.end() == []
     index = json.loads(run.there()["journal/uploads.json"])
     assert (index["facts"], index["journaled"], index["segments"]) == (3, 3, 2)
