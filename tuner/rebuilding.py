@@ -6,9 +6,11 @@ import logging
 import os
 import re
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from tuner.callbacks.dispatch import CallbackDispatch
 from tuner.errors import StorageError
 from tuner.execution.checkpoint_store import staged_path
 from tuner.experiment.journal_reader import JournalReader
@@ -38,14 +40,14 @@ class Rebuilt:
         position: Where the journal ends.
         replayed_bytes: How much of it was not in a snapshot.
         random_state: The global streams of random numbers.
-        callbacks: The states of the callbacks in the last snapshot, None without one.
+        callbacks: The callbacks with the states that they had, if there was a `listen`.
     """
 
     state: ExperimentState
     position: Position
     replayed_bytes: int
     random_state: dict[str, Any]
-    callbacks: list[Any] | None
+    callbacks: CallbackDispatch | None
 
 
 def rebuild(
@@ -54,6 +56,7 @@ def rebuild(
     storage: Storage | None,
     taken_dirnames: frozenset[str],
     random_at_start: dict[str, Any],
+    listen: Callable[[ExperimentState], CallbackDispatch] | None = None,
 ) -> Rebuilt:
     """Loads the last snapshot and replays what the journal has beyond it.
 
@@ -63,6 +66,7 @@ def rebuild(
         storage: Its folder on remote storage, None without one.
         taken_dirnames: What lies in it.
         random_at_start: The global streams of random numbers when the run began.
+        listen: Sets up the callbacks, which get their states back.
 
     Raises:
         JournalError: The journal is damaged.
@@ -77,12 +81,17 @@ def rebuild(
         state.spec = spec
         state.table.relocate(path, storage)
         state.searcher.set_param_space(plan.param_space.space)
+    callbacks = listen(state) if listen else None
+    if callbacks is not None and snapshot is not None:
+        callbacks.set_states(snapshot.callbacks)
     reader = JournalReader(path, snapshot.position if snapshot else None)
     undisturbed = random_state()
     set_random_state(snapshot.random_state if snapshot else random_at_start)
     try:
         for fact in reader.read_all():
             state.replay(fact)
+            if callbacks is not None:
+                callbacks.catch_up(fact)
         reached = random_state()
     finally:
         set_random_state(undisturbed)
@@ -91,7 +100,7 @@ def rebuild(
         position=reader.position,
         replayed_bytes=reader.num_bytes,
         random_state=reached,
-        callbacks=snapshot.callbacks if snapshot else None,
+        callbacks=callbacks,
     )
 
 

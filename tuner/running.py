@@ -8,6 +8,7 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from tuner import failpoints
@@ -81,7 +82,7 @@ def run_new(plan: Plan, home: Home) -> ResultGrid:
     moved = home.begin(plan.content)
     journal = JournalWriter(path, segment_period_s=_segment_period_s(plan, home))
     moved += home.describe(plan.description(os.path.basename(path)))
-    run = _Run(plan, home, state, journal)
+    run = _Run(plan, home, state, journal, _listen(plan, state))
     for each in moved:
         run.console.message(f"An earlier run of this name is kept in {each}")
     return run.to_end(lambda now: state.start(now, __version__))
@@ -97,7 +98,9 @@ def run_restored(
     """Goes on with an experiment to its end, and waits for its files to be complete."""
     home.resume(stored.id_prefix)
     taken = home.entries(stored.id_prefix)
-    rebuilt = rebuild(plan, home.path, home.storage, taken, stored.random_state)
+    rebuilt = rebuild(
+        plan, home.path, home.storage, taken, stored.random_state, partial(_listen, plan)
+    )
     state = rebuilt.state
     failpoints.reach(Failpoint.REBUILT)
     launched = [trial.dirname for trial in state.trials if trial.attempt]
@@ -109,8 +112,8 @@ def run_restored(
     journal = JournalWriter(
         home.path, rebuilt.position, segment_period_s=_segment_period_s(plan, home)
     )
-    run = _Run(plan, home, state, journal, replayed_bytes=rebuilt.replayed_bytes)
-    run.callbacks.set_states(rebuilt.callbacks or [])
+    assert rebuilt.callbacks is not None
+    run = _Run(plan, home, state, journal, rebuilt.callbacks, replayed_bytes=rebuilt.replayed_bytes)
     failpoints.reach(Failpoint.RESUMED)
 
     def opening(now: float) -> tuple[list[Fact], list[Command]]:
@@ -147,21 +150,15 @@ class _Run:
         home: Home,
         state: ExperimentState,
         journal: JournalWriter,
+        callbacks: CallbackDispatch,
         *,
         replayed_bytes: int = 0,
     ) -> None:
         config, path = plan.run_config, home.path
         name = os.path.basename(path)
         outputs = log_files(config.log_to_file)
-        here, loggers = split_callbacks(config.callbacks or [])
-        for callback in here:
-            callback.setup(
-                stop=config.stop,
-                num_samples=plan.tune_config.num_samples,
-                total_num_samples=state.num_trials,
-            )
         verbose = 1 if config.verbose is None else config.verbose
-        self.callbacks = CallbackDispatch(here, state.table)
+        self.callbacks = callbacks
         self.console = Console(
             verbose, config.progress_reporter, live=plan.executor.max_running != 1
         )
@@ -170,6 +167,7 @@ class _Run:
         self._uploads = home.upload_plan(config.sync_config, outputs or (), plan.retention)
         self._state = state
         self._journal = journal
+        _, loggers = split_callbacks(config.callbacks or [])
         self._recorder = RecorderProcess(path, loggers, self._uploads)
         snapshots = SnapshotWriter(
             path,
@@ -223,6 +221,19 @@ class _Run:
             random_state=random_state(),
             callbacks=self.callbacks.get_states(),
         )
+
+
+def _listen(plan: Plan, state: ExperimentState) -> CallbackDispatch:
+    """Sets up the callbacks that run in this process."""
+    config = plan.run_config
+    here, _ = split_callbacks(config.callbacks or [])
+    for callback in here:
+        callback.setup(
+            stop=config.stop,
+            num_samples=plan.tune_config.num_samples,
+            total_num_samples=state.num_trials,
+        )
+    return CallbackDispatch(here, state.table)
 
 
 def _segment_period_s(plan: Plan, home: Home) -> float:

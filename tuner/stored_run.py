@@ -137,7 +137,8 @@ def load_stored_run(path: str, shown_as: str | None = None) -> StoredRun:
     if not has_stored_run(path):
         raise StorageError(
             f"Tuner.restore(path={shown_as!r}): there is no experiment, as there is no "
-            f"{DESCRIPTION_FILE} or no {TUNER_FILE}; give the folder <storage_path>/<name> of a run"
+            f"{DESCRIPTION_FILE} or no {TUNER_FILE}; give the folder <storage_path>/<name> of a "
+            "run (its URL, or storage_filesystem, where it is on remote storage)"
         )
     description = _read_description(path)
     parts = _read_parts(path)

@@ -178,8 +178,10 @@ class Tuner:
             if self._stored is None:
                 self._results = run_new(plan, home)
             else:
-                changes, self._changes = self._changes, Changes()
-                self._results = run_restored(plan, home, self._stored, self._resume_config, changes)
+                self._results = run_restored(
+                    plan, home, self._stored, self._resume_config, self._changes
+                )
+                self._changes = Changes()
         finally:
             home.release()
         if self._run_config.failure_config.fail_fast == "raise" and self._results.errors:
@@ -209,6 +211,8 @@ class Tuner:
 
     def _plan(self, trainable_label: str) -> Plan:
         stored = self._stored
+        if stored is not None:  # policies remember what they were told: each use gets new ones
+            self._tune_config, self._run_config = stored.tune_config, stored.run_config
         return make_plan(
             self._trainable,
             trainable_label,

@@ -7,6 +7,8 @@ import os
 import re
 import signal
 import socket
+import subprocess
+import sys
 import threading
 import uuid
 from collections.abc import Iterator
@@ -18,6 +20,7 @@ from fit_helpers import run_script, start_script, wait_until
 
 import tuner as tune
 from tuner.errors import ExperimentLockedError
+from tuner.experiment import folder as folder_module
 
 SCRIPT = """
 import os, threading
@@ -40,6 +43,7 @@ SECOND = (
     SCRIPT.replace("verbose=0", "verbose=0, storage_path=os.environ['FOLDER']")
     + """
 from tuner.errors import ExperimentLockedError
+from tuner.experiment import folder as folder_module
 for attempt in (tuner.fit, tune.Tuner.restore(os.environ["FOLDER"] + "/run").fit):
     try:
         attempt()
@@ -192,3 +196,25 @@ def test_a_child_that_outlives_a_killed_process_holds_no_lock(tmp_path: Path) ->
     finally:
         os.kill(child, signal.SIGKILL)
         run.process.communicate(timeout=30)
+
+
+def test_a_recorder_that_hangs_does_not_keep_a_restore_waiting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(folder_module, "_RECORDER_TIMEOUT_S", 0.1)
+    lock = tmp_path / "journal" / "recorder.lock"
+    lock.parent.mkdir()
+    code = (
+        "import fcntl, os, sys, time\n"
+        "file = open(sys.argv[1], 'a+')\n"
+        "fcntl.flock(file, fcntl.LOCK_EX)\n"
+        "file.write(str(os.getpid()))\n"
+        "file.flush()\n"
+        "time.sleep(60)\n"
+    )
+    hanging = subprocess.Popen([sys.executable, "-c", code, str(lock)])
+    wait_until(lambda: lock.exists() and lock.read_text() == str(hanging.pid))
+    folder = folder_module.ExperimentFolder(str(tmp_path))
+    folder.await_recorder()
+    assert hanging.wait(10) == -signal.SIGKILL
+    folder.release()

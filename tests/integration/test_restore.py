@@ -432,3 +432,96 @@ def test_ctrl_c_says_how_to_go_on(tmp_path: Path) -> None:
     before = len(tune.Tuner.restore(path).get_results())
     assert before < 40
     assert len(tune.Tuner.restore(path).fit()) == 40
+
+
+COUNTING = """
+import os, signal, sys
+import tuner as tune
+
+class Counting(tune.Callback):
+    results = ends = 0
+
+    def on_trial_result(self, **info):
+        self.results += 1
+        if self.results == 7 and sys.argv[2] == "killed" and sys.argv[3] == "fit":
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def on_trial_complete(self, **info):
+        self.ends += 1
+
+    def get_state(self):
+        return {"results": self.results, "ends": self.ends}
+
+    def set_state(self, state):
+        self.results, self.ends = state["results"], state["ends"]
+
+    def on_experiment_end(self, **info):
+        print(self.results, self.ends)
+
+def train(config):
+    for n in range(5):
+        tune.report({"n": n})
+
+if sys.argv[3] == "fit":
+    config = tune.RunConfig(
+        name=sys.argv[2], storage_path=sys.argv[1], verbose=0, callbacks=[Counting()]
+    )
+    tune_config = tune.TuneConfig(num_samples=3, max_concurrent_trials=1)
+    tune.Tuner(train, tune_config=tune_config, run_config=config).fit()
+else:
+    tune.Tuner.restore(os.path.join(sys.argv[1], sys.argv[2])).fit()
+"""
+
+
+def test_callbacks_learn_what_happened_after_their_state_was_kept(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(COUNTING)
+
+    def run(name: str, how: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, str(script), str(tmp_path), name, how]
+        return subprocess.run(command, capture_output=True, text=True, timeout=60)
+
+    assert run("whole", "fit").stdout == "15 3\n"
+    assert run("killed", "fit").returncode == -signal.SIGKILL
+    # The two results that the trial repeats, having no checkpoint, are told again.
+    assert run("killed", "restore").stdout == "17 3\n"
+
+
+def test_a_restored_tuner_can_be_used_again_and_again(tmp_path: Path) -> None:
+    class Proposing(tune.search.Searcher):
+        number = 0
+
+        def suggest(self, trial_id: str) -> dict[str, int]:
+            self.number += 1
+            return {"x": self.number}
+
+    fit(
+        lambda config: {"x": config["x"]},
+        tmp_path,
+        run={"name": "e"},
+        search_alg=Proposing(),
+        num_samples=3,
+        scheduler="asha",
+        metric="x",
+        mode="max",
+    )
+    tuner = tune.Tuner.restore(tmp_path / "e", num_samples=5)
+    assert [result.config["x"] for result in tuner.get_results()] == [1, 2, 3]
+    assert [result.config["x"] for result in tuner.get_results()] == [1, 2, 3]
+    assert [result.config["x"] for result in tuner.fit()] == [1, 2, 3, 4, 5]
+    assert [result.config["x"] for result in tuner.fit()] == [1, 2, 3, 4, 5]
+
+
+@pytest.mark.parametrize(
+    ("space", "words"),
+    [
+        ({"x": tune.grid_search([1, 3])}, r"has the domain .*\[1, 3\].* at 'x'"),
+        ({"x": tune.uniform(0, 1)}, r"has the domain 'uniform\(0.0, 1.0\)' at 'x', where the run"),
+    ],
+)
+def test_another_search_space_is_refused(space: dict[str, Any], words: str, tmp_path: Path) -> None:
+    grid = {"x": tune.grid_search([1, 2])}
+    fit(lambda config: config, tmp_path, run={"name": "e"}, space=grid)
+    tune.Tuner.restore(tmp_path / "e", param_space={"x": tune.grid_search([1, 2])})
+    with pytest.raises(ConfigError, match=words):
+        tune.Tuner.restore(tmp_path / "e", param_space=space)

@@ -35,7 +35,7 @@ class CallbackDispatch:
     @property
     def keeps_state(self) -> bool:
         """Whether a callback has something to be kept for a restore."""
-        return any(type(each).get_state is not Callback.get_state for each in self._callbacks)
+        return any(map(_keeps_state, self._callbacks))
 
     def get_states(self) -> list[Any]:
         """What each callback wants to be given back after a restore."""
@@ -62,6 +62,14 @@ class CallbackDispatch:
         """Tells the callbacks of facts that are in the journal."""
         for callback in self._callbacks:
             for fact in facts:
+                if isinstance(fact, TrialLaunched):  # loggers open their files there
+                    os.makedirs(self._table[fact.trial_id].path, exist_ok=True)
+                self._tell(callback, fact)
+
+    def catch_up(self, fact: Fact) -> None:
+        """Tells those that keep a state of a fact after which the run before was killed."""
+        for callback in self._callbacks:
+            if _keeps_state(callback):
                 self._tell(callback, fact)
 
     def end_experiment(self) -> None:
@@ -85,7 +93,6 @@ class CallbackDispatch:
         elif isinstance(fact, TrialLaunched):
             trial = self._table[fact.trial_id]
             context = self._context(trial)
-            os.makedirs(trial.path, exist_ok=True)  # loggers open their files there
             callback.on_trial_start(**context)
             if fact.attempt > 1 and isinstance(callback, LoggerCallback):
                 callback.on_trial_rewound(trial, fact.iteration)
@@ -113,3 +120,7 @@ class CallbackDispatch:
 
     def _context(self, trial: Trial) -> dict[str, Any]:
         return {"iteration": self._iteration, "trials": self._table.trials, "trial": trial}
+
+
+def _keeps_state(callback: Callback) -> bool:
+    return type(callback).get_state is not Callback.get_state

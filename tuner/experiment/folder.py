@@ -8,6 +8,7 @@ import itertools
 import json
 import logging
 import os
+import signal
 import socket
 import time
 import weakref
@@ -32,6 +33,9 @@ RECORDER_LOCK = "recorder.lock"
 """Held by the recorder, in the journal's folder."""
 
 LOCK = ".lock"
+_RECORDER_TIMEOUT_S = 20.0
+_POLL_S = 0.05
+
 PREVIOUS = "previous"
 """The folder that earlier runs of the same name are moved to."""
 
@@ -153,16 +157,27 @@ class ExperimentFolder:
         self._lock_file.flush()
 
     def await_recorder(self) -> None:
-        """Waits for the recorder of a run whose driver was killed to complete its files."""
+        """Waits for the recorder of a run whose driver was killed to complete its files.
+
+        One that takes long, as its storage does not answer, is killed: the next one goes on where
+        it was.
+        """
         path = os.path.join(self.path, JOURNAL_FOLDER, RECORDER_LOCK)
         if not os.path.exists(path):
             return
-        with open(path, "a") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                logger.warning("%s: an earlier run's files are being completed first", self.path)
-                fcntl.flock(file, fcntl.LOCK_EX)
+        with open(path, "a+") as file:
+            if _locked_within(0.0, file):
+                return
+            logger.warning("%s: an earlier run's files are being completed first", self.path)
+            if _locked_within(_RECORDER_TIMEOUT_S, file):
+                return
+            file.seek(0)
+            pid = file.read().strip()
+            logger.warning("process %s takes too long at that and is ended", pid)
+            if pid:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(int(pid), signal.SIGKILL)
+            fcntl.flock(file, fcntl.LOCK_EX)
 
     def _move_previous(self) -> str | None:
         present = [name for name in OF_ONE_RUN if os.path.lexists(os.path.join(self.path, name))]
@@ -176,6 +191,20 @@ class ExperimentFolder:
         for name in present:
             os.rename(os.path.join(self.path, name), os.path.join(target, name))
         return target
+
+
+def _locked_within(timeout_s: float, file: IO[str]) -> bool:
+    """Whether a file's lock could be had by then."""
+    deadline = time.monotonic() + timeout_s
+    while True:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(_POLL_S)
+        else:
+            return True
 
 
 def new_folder(storage_path: str, name: str) -> str:

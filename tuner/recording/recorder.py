@@ -322,9 +322,12 @@ def main() -> None:
     try:
         loggers = [pickle.loads(pickled) for pickled in task["loggers"]]
         with open(
-            os.path.join(task["experiment_path"], JOURNAL_FOLDER, RECORDER_LOCK), "w"
+            os.path.join(task["experiment_path"], JOURNAL_FOLDER, RECORDER_LOCK), "a+"
         ) as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)  # the recorder of a dead controller finishes first
+            lock.truncate(0)
+            lock.write(str(os.getpid()))
+            lock.flush()
             plan = pickle.loads(task["upload_plan"])
             recorder = Recorder(task["experiment_path"], loggers, upload_plan=plan)
             messages = recorder.messages

@@ -37,12 +37,14 @@ def outline(space: Any, path: Path = ()) -> Outline:
     Example:
         >>> from tuner.search_space import uniform
         >>> outline({"lr": uniform(0, 1), "data": object()})
-        {'lr': ('a domain', None), 'data': ('an object', None)}
+        {'lr': ('the domain', 'uniform(0, 1)'), 'data': ('an object', None)}
         >>> outline({"net": {"depth": 3}})
         {'net/depth': ('the constant', 3)}
     """
     if is_place(space):
-        return {path_text(path): ("a domain", None)}
+        text = repr(space)
+        is_telling = not chooses_objects(space) and " at 0x" not in text
+        return {path_text(path): ("the domain", text if is_telling else None)}
     items = _items(space)
     if items is not None and (items or not path):
         return {
@@ -196,4 +198,4 @@ def _equal(one: Any, other: Any) -> bool:
 
 
 def _word(what: tuple[str, Any]) -> str:
-    return f"{what[0]} {shorten(what[1])}" if what[0] == "the constant" else what[0]
+    return what[0] if what[1] is None else f"{what[0]} {shorten(what[1])}"

@@ -24,6 +24,7 @@ FILE = ".lock"
 DURATION_S = 60.0
 RENEWED_EVERY_S = 10.0
 _CLOSING_S = 5.0
+_SETTLING_S = 1.0  # more than it takes to read, remove and create
 
 _held_here: set[str] = set()  # tokens of the leases that this process holds
 
@@ -49,7 +50,7 @@ class Lease:
         self._duration_s = DURATION_S
         self._expires = math.inf
         self._token = secrets.token_hex(8)
-        self._holder = {"host": socket.gethostname(), "pid": os.getpid(), "since": time.time()}
+        self._holder = {**_machine(), "pid": os.getpid(), "since": time.time()}
 
     def acquire(self) -> None:
         """Takes the lease, if it is free, has expired, or its holder on this machine is dead.
@@ -64,6 +65,8 @@ class Lease:
             remove_file(self._storage.fs, self._path)
         with contextlib.suppress(FileExistsError):  # a try whose answer was lost may have made it
             create_file(self._storage.fs, self._path, self._content())
+        if held is not None:  # somebody else may have found it stale at the same moment
+            time.sleep(_SETTLING_S)
         held = self._read() or {}
         if held.get("token") != self._token:
             raise self._locked(held)
@@ -148,11 +151,22 @@ class LeaseKeeper:
 def _is_stale(held: dict[str, Any]) -> bool:
     if held.get("expires", 0) < time.time():
         return True
-    if held.get("host") != socket.gethostname():
+    if any(held.get(name) != value for name, value in _machine().items()):
         return False
     if held.get("pid") == os.getpid():  # it could not be released when the storage was away
         return held.get("token") not in _held_here
     return not _is_alive(held.get("pid", 0))
+
+
+def _machine() -> dict[str, str]:
+    """What tells where a process id means something: containers may share a host's name."""
+    places = {"boot": "/proc/sys/kernel/random/boot_id", "pids": "/proc/self/ns/pid"}
+    found = {"host": socket.gethostname()}
+    with contextlib.suppress(OSError):
+        with open(places["boot"]) as file:
+            found["boot"] = file.read().strip()
+        found["pids"] = os.readlink(places["pids"])
+    return found
 
 
 def _is_alive(pid: int) -> bool:

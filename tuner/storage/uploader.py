@@ -305,6 +305,7 @@ class Uploader:
                 if self._sender.send_files(paths):
                     self._forget(dirnames)
                 dirnames, paths = [], []
+                self._send_segments()  # the journal does not wait for many files
 
     def _forget(self, dirnames: Sequence[str]) -> None:
         for dirname in dirnames:
@@ -321,3 +322,4 @@ class Uploader:
         signatures = {path: self._files.signature(path) for path in paths}
         if self._sender.send_files(paths):
             self._index.files.update(signatures)
+        self._send_segments()  # the journal does not wait for many files

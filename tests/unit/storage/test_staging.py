@@ -165,8 +165,9 @@ def test_clearing_removes_what_is_on_the_storage(
     put(here, **{"previous/0001/journal/00000001.jsonl": "earlier"})
     index = UploadIndex(str(here))
     files = TrialFiles(str(here), index, ["stdout"], with_artifacts=with_artifacts)
-    assert clear(str(here), files) is not with_artifacts
-    earlier = {"previous/0001/journal/00000001.jsonl"}
+    put(here, **{"of_an_earlier_run/result.json": "e"})
+    assert clear(str(here), {"t"}, files) is not with_artifacts
+    earlier = {"previous/0001/journal/00000001.jsonl", "of_an_earlier_run/result.json"}
     assert names(here) == (earlier if with_artifacts else earlier | {"t/plots/own"})
     release(storage)
     assert here.exists()
