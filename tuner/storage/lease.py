@@ -26,6 +26,8 @@ RENEWED_EVERY_S = 10.0
 _CLOSING_S = 5.0
 _SETTLING_S = 1.0  # more than it takes to read, remove and create
 
+_LENGTH = 1024  # of the file, so that one of two that are written at once replaces all of the other
+
 _held_here: set[str] = set()  # tokens of the leases that this process holds
 
 
@@ -112,7 +114,8 @@ class Lease:
 
     def _content(self) -> bytes:
         self._expires = time.time() + self._duration_s
-        return orjson.dumps({"token": self._token, **self._holder, "expires": self._expires})
+        held = {"token": self._token, **self._holder, "expires": self._expires}
+        return orjson.dumps(held).ljust(_LENGTH)
 
     def _locked(self, held: dict[str, Any]) -> ExperimentLockedError:
         seconds = max(held.get("expires", 0) - time.time(), 0)

@@ -110,7 +110,7 @@ def test_one_that_nobody_holds_any_more_is_taken_over(how: str, storage: Storage
     if how == "expired":
         write(storage, expires=time.time() - 1)
     elif how == "dead":
-        write(storage, host=socket.gethostname(), pid=dead_pid())
+        write(storage, **lease_module._machine(), pid=dead_pid())
     else:
         write_bytes(storage.fs, f"{storage.path}/{FILE}", b"{torn")
     Lease(storage).acquire()
@@ -119,7 +119,7 @@ def test_one_that_nobody_holds_any_more_is_taken_over(how: str, storage: Storage
 
 def test_a_living_holder_on_this_machine_is_respected(tmp_path: Path) -> None:
     storage = folder_storage(tmp_path / "disk")
-    write(storage, host=socket.gethostname(), pid=1)  # of another user
+    write(storage, **lease_module._machine(), pid=1)  # of another user
     with pytest.raises(ExperimentLockedError, match="process 1 on"):
         Lease(storage).acquire()
     write(storage, host="elsewhere", pid=dead_pid())
@@ -226,6 +226,7 @@ def test_one_of_two_processes_gets_a_free_one(kind: Any, request: pytest.Fixture
     outcomes = {racer.pid: racer.stdout.readline() for racer in racers}  # type: ignore[union-attr]
     for racer in racers:
         racer.communicate("\n", timeout=30)
+    assert "won\n" in outcomes.values(), outcomes
     (winner,) = [pid for pid, outcome in outcomes.items() if outcome == "won\n"]
     (message,) = [outcome for outcome in outcomes.values() if outcome.startswith("lost")]
     assert f"process {winner} on" in message
