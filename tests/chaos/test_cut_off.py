@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from experiment import note
 from harness import DEADLINE_S, FORK_SERVER, NUM_TRIALS, Chaos, wait_until
@@ -64,7 +65,8 @@ def test_one_that_sleeps_through_a_restore_finds_nobody(tmp_path: Path) -> None:
     with Chaos(tmp_path / "fifo", "fifo") as chaos:
         chaos.start()
         pid, trial = stop_a_worker(chaos)
-        (fork_server,) = set(chaos.running(FORK_SERVER)) - set(chaos.workers())
+        forks = psutil.Process(chaos.process.pid).children()
+        (fork_server,) = {fork.pid for fork in forks} & set(chaos.running(FORK_SERVER))
         os.kill(fork_server, signal.SIGSTOP)  # or it would kill its workers when the driver dies
         chaos.kill("driver")
         chaos.start()

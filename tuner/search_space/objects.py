@@ -37,7 +37,7 @@ def outline(space: Any, path: Path = ()) -> Outline:
     Example:
         >>> from tuner.search_space import uniform
         >>> outline({"lr": uniform(0, 1), "data": object()})
-        {'lr': ('the domain', 'uniform(0, 1)'), 'data': ('an object', None)}
+        {'lr': ('the domain', 'uniform(0.0, 1.0)'), 'data': ('an object', None)}
         >>> outline({"net": {"depth": 3}})
         {'net/depth': ('the constant', 3)}
     """

@@ -11,6 +11,7 @@ from fsspec.implementations.local import LocalFileSystem
 
 from tuner.config import SyncConfig
 from tuner.experiment.retention import Retention
+from tuner.filesystems import read_bytes
 from tuner.storage.lease import Lease
 from tuner.storage.storage import Storage
 from tuner.storage.upload_plan import UploadPlan
@@ -76,9 +77,11 @@ def files_on(storage: Storage) -> dict[str, bytes]:
     """What lies on a storage, by the paths in its folder."""
     storage.fs.invalidate_cache()
     root = storage.path.strip("/")
+    contents = {path: read_bytes(storage.fs, path) for path in storage.fs.find(storage.path)}
     return {
-        path.strip("/").removeprefix(root).lstrip("/"): storage.fs.cat_file(path)
-        for path in storage.fs.find(storage.path)
+        path.strip("/").removeprefix(root).lstrip("/"): content
+        for path, content in contents.items()
+        if content is not None  # else it was removed meanwhile
     }
 
 
