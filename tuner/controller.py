@@ -18,7 +18,6 @@ from tuner.callbacks.dispatch import CallbackDispatch
 from tuner.console.console import Console
 from tuner.console.status import ExperimentInfo, ExperimentStatus
 from tuner.errors import TunerError
-from tuner.execution.checkpoint_store import staged_path
 from tuner.execution.executor import Job, TrialExecutor
 from tuner.experiment.best import find_best
 from tuner.experiment.commands import (
@@ -45,6 +44,7 @@ from tuner.experiment.trial import PAUSED, TERMINATED, Trial
 from tuner.failpoints import Failpoint
 from tuner.flatten import flatten, lookup
 from tuner.interruption import Interruption
+from tuner.layout import staged_path
 from tuner.metrics import as_number
 from tuner.recording.process import RecorderProcess
 from tuner.validation import did_you_mean

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import re
+
 DESCRIPTION_FILE = "experiment.json"
 TUNER_FILE = "tuner.pkl"
 RESULTS_FILE = "results.parquet"
@@ -20,6 +23,22 @@ UPLOADS_FILE = "uploads.json"
 """In the journal's folder: how much of the experiment is on the remote storage."""
 
 EVENTS_PREFIX = "events.out.tfevents."
+
+
+CHECKPOINT = re.compile(r"checkpoint_(\d+)")
+"""The folder of a checkpoint, and its number."""
+
+STAGED = re.compile(r"\.(checkpoint_\d+)\.attempt\d+")
+"""What `staged_path` names, and the checkpoint's name."""
+
+INCOMPLETE = b"incomplete\n"
+"""What is in the file that says that a checkpoint on remote storage may not be complete."""
+
+
+def staged_path(trial_path: str, name: str, attempt: int) -> str:
+    """Where a checkpoint lies until it gets its name; on remote storage, what says that it may not
+    be complete."""
+    return os.path.join(trial_path, f".{name}.attempt{attempt}")
 
 
 def is_written_by_loggers(name: str) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,13 +11,13 @@ from typing import Any
 
 from tuner.callbacks.dispatch import CallbackDispatch
 from tuner.errors import StorageError
-from tuner.execution.checkpoint_store import staged_path
 from tuner.experiment.journal_reader import JournalReader
 from tuner.experiment.journal_segments import Position
 from tuner.experiment.snapshots import load_latest, random_state, set_random_state
 from tuner.experiment.state import ExperimentState
 from tuner.experiment.trial import Trial
 from tuner.experiment.trial_table import TrialTable
+from tuner.layout import CHECKPOINT, STAGED, staged_path
 from tuner.plan import Plan
 from tuner.search_space.objects import missing_objects
 from tuner.search_space.variants import SearchSpace
@@ -26,9 +25,6 @@ from tuner.storage.storage import Storage
 from tuner.trial_folder import TrialFolder
 
 logger = logging.getLogger(__name__)
-
-_CHECKPOINT = re.compile(r"checkpoint_(\d+)")
-_STAGED = re.compile(r"\.(checkpoint_\d+)\.attempt\d+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,8 +143,8 @@ def _complete_checkpoints(trial: Trial, here: set[str], elsewhere: set[str]) -> 
             trial.checkpoints.remove(saved)
     kept = {saved.name for saved in trial.checkpoints}
     for name in here - kept:
-        whole = _CHECKPOINT.fullmatch(name)
-        if _STAGED.fullmatch(name) or (whole and int(whole[1]) < trial.next_checkpoint):
+        whole = CHECKPOINT.fullmatch(name)
+        if STAGED.fullmatch(name) or (whole and int(whole[1]) < trial.next_checkpoint):
             shutil.rmtree(os.path.join(trial.path, name), ignore_errors=True)
 
 

@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import json
 import logging
-import re
 from collections.abc import Iterable
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from tuner.errors import StorageError
 from tuner.filesystems import is_directory, join, list_names, read_bytes
-from tuner.layout import ERROR_FILE, PARAMS_FILE, PROGRESS_FILE, RESULT_FILE
+from tuner.layout import CHECKPOINT, ERROR_FILE, PARAMS_FILE, PROGRESS_FILE, RESULT_FILE, STAGED
 
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
 
 logger = logging.getLogger(__name__)
-
-_CHECKPOINT_NAME = re.compile(r"checkpoint_\d+")
-_UPLOADING = re.compile(r"\.(checkpoint_\d+)\.attempt\d+")
 
 
 class TrialFolder:
@@ -70,9 +66,9 @@ class TrialFolder:
 
     def checkpoint_names(self) -> list[str]:
         """The names of the checkpoints' directories, oldest first, without incomplete ones."""
-        names = {name for name in self._names if _CHECKPOINT_NAME.fullmatch(name)}
+        names = {name for name in self._names if CHECKPOINT.fullmatch(name)}
         if self._fs is not None:
-            names -= {match[1] for match in map(_UPLOADING.fullmatch, self._names) if match}
+            names -= {match[1] for match in map(STAGED.fullmatch, self._names) if match}
         return sorted(names, key=lambda name: int(name.rpartition("_")[2]))
 
     def exists(self) -> bool:

@@ -9,10 +9,8 @@ from collections.abc import Iterator
 
 from tuner.checkpoint import Checkpoint
 from tuner.durable import sync_tree
+from tuner.layout import staged_path
 from tuner.local_copy import copy_tree
-
-INCOMPLETE = b"incomplete\n"
-"""What is in the file that says that a checkpoint on remote storage may not be complete."""
 
 
 class CheckpointStore:
@@ -52,9 +50,3 @@ class CheckpointStore:
             shutil.rmtree(self.staged(name), ignore_errors=True)
             error.add_note(f"{name} was not saved in {self._path}")
             raise
-
-
-def staged_path(trial_path: str, name: str, attempt: int) -> str:
-    """Where a checkpoint lies until it gets its name; on remote storage, what says that it may not
-    be complete."""
-    return os.path.join(trial_path, f".{name}.attempt{attempt}")

@@ -10,7 +10,7 @@ import shutil
 from tuner import failpoints
 from tuner.checkpoint import Checkpoint
 from tuner.errors import StorageError
-from tuner.execution.checkpoint_store import INCOMPLETE, CheckpointStore, staged_path
+from tuner.execution.checkpoint_store import CheckpointStore
 from tuner.failpoints import Failpoint
 from tuner.filesystems import (
     join,
@@ -21,6 +21,7 @@ from tuner.filesystems import (
     upload_tree,
     write_bytes,
 )
+from tuner.layout import INCOMPLETE, staged_path
 from tuner.local_copy import copy_tree
 from tuner.storage.lease import Lease
 from tuner.storage.storage import Storage

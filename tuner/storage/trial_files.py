@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterable, Iterator
 
-from tuner.layout import is_written_by_loggers
+from tuner.layout import CHECKPOINT, is_written_by_loggers
 from tuner.storage.upload_index import Signature, UploadIndex
-
-_CHECKPOINT = re.compile(r"checkpoint_\d+")
 
 
 class TrialFiles:
@@ -59,7 +56,7 @@ class TrialFiles:
         """Those of a trial that belong on the storage."""
         for root, folders, names in os.walk(os.path.join(self._staging, dirname)):
             folders[:] = [
-                name for name in folders if name[0] != "." and not _CHECKPOINT.fullmatch(name)
+                name for name in folders if name[0] != "." and not CHECKPOINT.fullmatch(name)
             ]
             inside = os.path.relpath(root, self._staging)
             for name in names:

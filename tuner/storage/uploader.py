@@ -17,7 +17,6 @@ from dataclasses import dataclass, field
 
 from tuner import failpoints
 from tuner.errors import StorageError
-from tuner.execution.checkpoint_store import INCOMPLETE, staged_path
 from tuner.experiment.events import (
     CheckpointSaved,
     Fact,
@@ -29,7 +28,7 @@ from tuner.experiment.events import (
 from tuner.experiment.journal_segments import Position, segment_path
 from tuner.experiment.trial import ERROR, TERMINATED
 from tuner.failpoints import Failpoint
-from tuner.layout import JOURNAL_FOLDER, RESULTS_FILE, SNAPSHOTS_FOLDER
+from tuner.layout import INCOMPLETE, JOURNAL_FOLDER, RESULTS_FILE, SNAPSHOTS_FOLDER, staged_path
 from tuner.storage.lease import LeaseKeeper
 from tuner.storage.sender import Sender
 from tuner.storage.transfer import LONGEST_WAIT_S

@@ -18,13 +18,13 @@ from hypothesis import strategies as st
 from tuner.errors import ConfigError
 from tuner.execution import machine
 from tuner.execution.attempt import format_error
-from tuner.execution.checkpoint_store import staged_path
 from tuner.execution.gpus import GpuPool
 from tuner.execution.local import LocalExecutor
 from tuner.execution.payload import load_payload, write_payload
 from tuner.execution.protocol import Connection, FrameReader, frame, parse_result, result_frame
 from tuner.execution.seeding import derive_seed, seed_everything, streams_restored
 from tuner.execution.worker import SocketChannel
+from tuner.layout import staged_path
 from tuner.trainable.session import TrialStopped
 
 
