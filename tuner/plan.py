@@ -98,7 +98,12 @@ class Plan:
         )
 
     def info(
-        self, name: str, path: str, start_time: float, total_trials: int | None
+        self,
+        name: str,
+        path: str,
+        start_time: float,
+        total_trials: int | None,
+        finished_before: int = 0,
     ) -> ExperimentInfo:
         """What the console shows of the experiment.
 
@@ -107,6 +112,7 @@ class Plan:
             path: Its folder.
             start_time: Unix time in seconds.
             total_trials: How many trials there will be, None if there is no limit.
+            finished_before: How many had ended before a restore.
         """
         metric = self.tune_config.metric or self.scheduler.metric
         mode = self.tune_config.mode or self.scheduler.mode
@@ -120,6 +126,7 @@ class Plan:
             searcher_name=type(self.searcher).__name__,
             start_time=start_time,
             score_attribute=self.run_config.checkpoint_config.checkpoint_score_attribute,
+            finished_before=finished_before,
         )
 
     def description(self, name: str) -> dict[str, Any]:

@@ -17,6 +17,8 @@ import pytest
 from fit_helpers import fit, wait_until
 
 import tuner as tune
+from tuner import plan
+from tuner.console.status import ExperimentInfo as Info
 from tuner.errors import ConfigError, ExperimentLockedError, StorageError
 
 SCRIPT = """
@@ -525,3 +527,13 @@ def test_another_search_space_is_refused(space: dict[str, Any], words: str, tmp_
     tune.Tuner.restore(tmp_path / "e", param_space={"x": tune.grid_search([1, 2])})
     with pytest.raises(ConfigError, match=words):
         tune.Tuner.restore(tmp_path / "e", param_space=space)
+
+
+def test_the_time_left_is_not_judged_by_trials_of_an_earlier_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fit(lambda config: {"x": 1}, tmp_path, run={"name": "e"}, num_samples=3)
+    made = []
+    monkeypatch.setattr(plan, "ExperimentInfo", lambda **facts: made.append(facts) or Info(**facts))
+    tune.Tuner.restore(tmp_path / "e", num_samples=5).fit()
+    assert [facts["finished_before"] for facts in made] == [3]
