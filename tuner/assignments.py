@@ -15,6 +15,7 @@ from tuner.execution.seeding import derive_seed
 from tuner.experiment.commands import Launch
 
 if TYPE_CHECKING:
+    from tuner.checkpoint import Checkpoint
     from tuner.storage.lease import Lease
 
 CHDIR_VARIABLE = "TUNE_CHDIR_TO_TRIAL_DIR"
@@ -56,7 +57,7 @@ class AssignmentFactory:
             attempt=launch.attempt,
             config=codec.encode_exact(trial.config),
             path=trial.path,
-            checkpoint=trial.checkpoint_named(launch.checkpoint) if launch.checkpoint else None,
+            checkpoint=_checkpoint(launch),
             next_checkpoint=trial.next_checkpoint,
             progress=launch.progress,
             bundles=trial.bundles,
@@ -73,6 +74,12 @@ class AssignmentFactory:
             driver_directory=os.getcwd(),
             keep_worker=self.keep_workers,
         )
+
+
+def _checkpoint(launch: Launch) -> Checkpoint | None:
+    if launch.checkpoint is None:
+        return None
+    return (launch.donor or launch.trial).checkpoint_named(launch.checkpoint)
 
 
 def log_files(log_to_file: bool | str | Sequence[str]) -> tuple[str, str] | None:

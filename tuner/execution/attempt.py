@@ -115,6 +115,9 @@ class AttemptRunner:
             session.autofill.restart_clock()
             while session.decision == CONTINUE:
                 _train_once(training, assignment, session)
+                if session.is_save_wanted and not _is_saved(session):
+                    channel.saved(_save(training, session))
+                    session.autofill.restart_clock()
             if _must_save(assignment, session):
                 channel.saved(_save(training, session))
         except BaseException as error:
@@ -239,9 +242,13 @@ def _train_once(training: Trainable, assignment: Assignment, session: Session) -
 
 
 def _must_save(assignment: Assignment, session: Session) -> bool:
-    if session.last_saved_iteration == session.autofill.iteration:
+    if _is_saved(session):
         return False
     return assignment.checkpoint_at_end or session.decision == PAUSE
+
+
+def _is_saved(session: Session) -> bool:
+    return session.last_saved_iteration == session.autofill.iteration
 
 
 def _save(training: Trainable, session: Session) -> str:

@@ -149,7 +149,7 @@ class LocalExecutor:
         if worker is None:
             return
         worker.line.send(frame(ANSWER, decision.encode()))
-        if decision != "CONTINUE":
+        if decision in ("PAUSE", "STOP"):
             worker.told_at = time.monotonic()
             self._end_within(worker, _PATIENCE * self._grace_s)
 

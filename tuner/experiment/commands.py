@@ -10,12 +10,16 @@ from tuner.trial_progress import Progress
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """Start the trial's current attempt, from `checkpoint` (a name in its folder) or anew."""
+    """Start the trial's current attempt, from `checkpoint` or anew.
+
+    The checkpoint is a name in the folder of the `donor`, or without one in the trial's own.
+    """
 
     trial: Trial
     attempt: int
     checkpoint: str | None
     progress: Progress
+    donor: Trial | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ logger = logging.getLogger(__name__)
 
 CONTINUE = TrialScheduler.CONTINUE
 PAUSE = TrialScheduler.PAUSE
+SAVE = TrialScheduler.SAVE
 STOP = TrialScheduler.STOP
 
 
@@ -83,7 +84,7 @@ class Decisions:
             return told
         before = self._decided_before(trial) if self._repeating else None
         decision = self._ask(trial) if before is None else before
-        if decision == CONTINUE and is_interrupted:
+        if decision in (CONTINUE, SAVE) and is_interrupted:
             decision = PAUSE
             self._held.add(trial.trial_id)
         if recorded is not None and decision != recorded:
@@ -97,7 +98,7 @@ class Decisions:
             decision = recorded
         if before is None:
             self._tell(trial, decision)
-        if decision != CONTINUE:
+        if decision in (PAUSE, STOP):
             self._told[trial.trial_id] = decision
         return decision
 
@@ -121,6 +122,8 @@ class Decisions:
         if trial.status == PAUSED:
             if told is None:
                 self._held.add(trial.trial_id)
+            if trial.trial_id not in self._held:
+                self._scheduler.on_trial_pause(self._view, trial)
             return
         self._repeating.pop(trial.trial_id, None)
         self._held.discard(trial.trial_id)
@@ -170,10 +173,10 @@ class Decisions:
         if result.get("done"):
             return STOP
         decision = self._scheduler.on_trial_result(self._view, trial, result)
-        if decision not in (CONTINUE, PAUSE, STOP):
+        if decision not in (CONTINUE, SAVE, PAUSE, STOP):
             raise TunerError(
                 f"{type(self._scheduler).__name__}.on_trial_result returned {decision!r}; it "
-                f"must return {CONTINUE!r}, {PAUSE!r} or {STOP!r}"
+                f"must return {CONTINUE!r}, {SAVE!r}, {PAUSE!r} or {STOP!r}"
             )
         return decision
 

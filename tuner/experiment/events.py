@@ -138,7 +138,10 @@ class TrialCreated:
 
 @dataclass(frozen=True, slots=True)
 class TrialLaunched:
-    """An attempt began: from `checkpoint`, after `iteration` reports that stay valid."""
+    """An attempt began: from `checkpoint`, after `iteration` reports that stay valid.
+
+    The checkpoint is the trial's own, or that of a `donor`.
+    """
 
     event: ClassVar[str] = "trial_launched"
     time: float
@@ -146,11 +149,12 @@ class TrialLaunched:
     attempt: int
     checkpoint: str | None
     iteration: int
+    donor: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class TrialResult:
-    """A report, and what was decided on it: CONTINUE, PAUSE or STOP.
+    """A report, and what was decided on it: CONTINUE, SAVE, PAUSE or STOP.
 
     `result` is what was reported, and what policies decided upon; see `settle`.
     """
@@ -174,6 +178,26 @@ class CheckpointSaved:
     trial_id: str
     attempt: int
     checkpoint: str
+
+
+@dataclass(frozen=True, slots=True)
+class TrialChanged:
+    """A scheduler has changed a paused trial; None leaves something as it is.
+
+    With a `donor` the trial goes on from that trial's `checkpoint`.
+    """
+
+    event: ClassVar[str] = "trial_changed"
+    time: float
+    trial_id: str
+    donor: str | None
+    checkpoint: str | None
+    config: dict[str, Any] | None
+    evaluated_params: dict[str, Any] | None
+    experiment_tag: str | None
+    chosen_objects: dict[str, int] | None
+    bundles: Bundles | None
+    is_logged: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,6 +227,15 @@ class TrialRequeued:
     time: float
     trial_id: str
     anew: bool
+
+
+@dataclass(frozen=True, slots=True)
+class CapacityKnown:
+    """What all trials together can be given, from now on."""
+
+    event: ClassVar[str] = "capacity_known"
+    time: float
+    resources: dict[str, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,8 +271,10 @@ Fact = (
     | TrialLaunched
     | TrialResult
     | CheckpointSaved
+    | TrialChanged
     | TrialEnded
     | TrialRequeued
+    | CapacityKnown
     | ExperimentStopping
     | ExperimentEnded
 )

@@ -15,12 +15,14 @@ import orjson
 from tuner import codec
 from tuner.errors import JournalError
 from tuner.experiment.events import (
+    CapacityKnown,
     CheckpointSaved,
     ExperimentChanged,
     ExperimentEnded,
     ExperimentStarted,
     ExperimentStopping,
     Fact,
+    TrialChanged,
     TrialCreated,
     TrialEnded,
     TrialLaunched,
@@ -44,8 +46,10 @@ _KINDS: dict[str, Any] = {
         TrialLaunched,
         TrialResult,
         CheckpointSaved,
+        TrialChanged,
         TrialEnded,
         TrialRequeued,
+        CapacityKnown,
         ExperimentStopping,
         ExperimentEnded,
     )

@@ -12,7 +12,7 @@ from tuner.errors import ConfigError
 from tuner.experiment.events import TrialCreated
 from tuner.experiment.spec import ExperimentSpec
 from tuner.experiment.trial import Trial
-from tuner.flatten import flatten
+from tuner.flatten import changed, flatten
 from tuner.search_space.tags import format_tag
 from tuner.search_space.variants import evaluated_params
 
@@ -70,6 +70,20 @@ def new_trial(
         bundles=bundles,
         chosen_objects=spec.param_space.chosen_objects(config),
     )
+
+
+def changed_params(
+    spec: ExperimentSpec, trial: Trial, config: dict[str, Any]
+) -> tuple[dict[str, Any], str]:
+    """The chosen values and the tag of a trial that gets another configuration.
+
+    The values are those that were chosen before, and those that differ now.
+    """
+    after = flatten(config)
+    evaluated = {name: after[name] for name in trial.evaluated_params if name in after}
+    evaluated |= changed(trial.config, config) | evaluated_params(spec.param_space, config)
+    number = trial.experiment_tag.partition("_")[0]
+    return evaluated, f"{number}_{format_tag(evaluated)}"
 
 
 def trial_id(spec: ExperimentSpec, number: int) -> str:

@@ -10,6 +10,8 @@ from tuner.experiment.capacity import Capacity
 from tuner.experiment.events import TrialCreated
 from tuner.experiment.spec import ExperimentSpec
 from tuner.experiment.trial_table import TrialTable
+from tuner.flatten import changed
+from tuner.schedulers.scheduler import TrialScheduler
 from tuner.search.searcher import Searcher
 
 _MOST_REJECTED = 1000
@@ -20,15 +22,19 @@ class Proposals:
 
     Args:
         searcher: Proposes configurations.
+        scheduler: Completes them.
         num_trials: How many trials there are to be, None for no limit.
 
     Attributes:
         num_trials: The same; a restore may change it.
     """
 
-    def __init__(self, searcher: Searcher, num_trials: int | None) -> None:
+    def __init__(
+        self, searcher: Searcher, scheduler: TrialScheduler, num_trials: int | None
+    ) -> None:
         self.num_trials = num_trials
         self._searcher = searcher
+        self._scheduler = scheduler
         # Whether the searcher has said that it has no more.
         self._exhausted = False
         self._rejected_in_a_row = 0
@@ -68,8 +74,11 @@ class Proposals:
         if not self._searcher.fills_space:
             suggestion = config
             config = spec.param_space.completed(suggestion, seed=[spec.seed, number])
-        bundles = spec.bundles_for(config)
-        return naming.new_trial(spec, number, config, bundles, now, table.dirnames, suggestion)
+        completed = self._scheduler.complete_config(config, number)
+        if completed is not config:
+            suggestion = {**(suggestion or {}), **changed(config, completed)}
+        bundles = spec.bundles_for(completed)
+        return naming.new_trial(spec, number, completed, bundles, now, table.dirnames, suggestion)
 
     def check_resources(
         self, spec: ExperimentSpec, created: TrialCreated, capacity: Capacity

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from tuner.experiment.capacity import Capacity
 from tuner.experiment.decisions import PAUSE, Decisions
 from tuner.experiment.events import (
+    CapacityKnown,
     ExperimentChanged,
     ExperimentEnded,
     ExperimentStarted,
     ExperimentStopping,
     Fact,
+    TrialChanged,
     TrialCreated,
     TrialEnded,
     TrialLaunched,
@@ -24,6 +26,7 @@ from tuner.experiment.proposals import Proposals
 from tuner.experiment.spec import ExperimentSpec
 from tuner.experiment.trial import PAUSED, PENDING, RUNNING, Trial
 from tuner.experiment.trial_table import TrialTable
+from tuner.schedulers.change import Change
 from tuner.schedulers.scheduler import TrialScheduler
 from tuner.search.searcher import Searcher
 from tuner.stoppers.limits import Limits
@@ -46,6 +49,8 @@ class RecordedExperiment:
         proposals: Where new trials come from.
         capacity: The resources that trials share.
         stop_reason: Why the experiment comes to its end, None while it goes on.
+        is_stalled: Whether nothing runs, and nothing new can, unless a paused trial goes on or
+            ends.
 
     It can be pickled, but for `spec`, which is to be set again.
     """
@@ -64,9 +69,10 @@ class RecordedExperiment:
         self.scheduler = scheduler
         self.stopper = stopper
         self.decisions = Decisions(self, searcher, scheduler, stopper)
-        self.proposals = Proposals(searcher, spec.num_trials)
+        self.proposals = Proposals(searcher, scheduler, spec.num_trials)
         self.capacity = Capacity()
         self.stop_reason: str | None = None
+        self.is_stalled = False
         # Attempts that the executor runs, by trial id. A trial can be in here and no longer
         # RUNNING only while an interrupt waits for its worker to end.
         self._live: dict[str, int] = {}
@@ -102,6 +108,16 @@ class RecordedExperiment:
     def num_trials(self) -> int | None:
         """How many trials there are to be, None if there is no limit."""
         return self.proposals.num_trials
+
+    @property
+    def total_resources(self) -> Mapping[str, float]:
+        """What all trials together can be given; empty before the executor has told."""
+        return self.capacity.total
+
+    @property
+    def expects_trials(self) -> bool:
+        """Whether there may be more trials than there are so far."""
+        return not self.proposals.is_exhausted(len(self.table.trials))
 
     def get_trial(self, trial_id: str) -> Trial | None:
         """The trial with this id."""
@@ -149,6 +165,10 @@ class RecordedExperiment:
             self._live[fact.trial_id] = fact.attempt
         elif isinstance(fact, TrialEnded) and trial is not None:
             self._take_in_end(trial)
+        elif isinstance(fact, TrialChanged) and trial is not None:
+            self.scheduler.on_trial_change(self, trial, _as_change(fact))
+        elif isinstance(fact, CapacityKnown):
+            self.capacity.set_total(fact.resources)
         elif isinstance(fact, ExperimentStopping):
             self._take_in_stopping(fact)
         elif isinstance(fact, ExperimentStarted):
@@ -199,3 +219,13 @@ class RecordedExperiment:
         if was_finished:
             self.stop_reason = None  # it was asked for, so the experiment goes on
         self.decisions.on_requeue(trial, anew=fact.anew, was_finished=was_finished)
+
+
+def _as_change(fact: TrialChanged) -> Change:
+    return Change(
+        trial_id=fact.trial_id,
+        config=fact.config,
+        donor=fact.donor,
+        bundles=fact.bundles,
+        is_logged=fact.is_logged,
+    )

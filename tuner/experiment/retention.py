@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from tuner.experiment.trial import SavedCheckpoint
@@ -39,19 +39,19 @@ class Retention:
         return as_number(lookup(result, self._attribute))
 
     def superfluous(
-        self, checkpoints: Sequence[SavedCheckpoint], in_use: str | None = None
+        self, checkpoints: Sequence[SavedCheckpoint], in_use: Collection[str] = ()
     ) -> list[SavedCheckpoint]:
         """Those of `checkpoints` (oldest first) that need not be kept.
 
         Args:
             checkpoints: What there is, oldest first.
-            in_use: Name of the one that a running attempt resumed from, which stays.
+            in_use: Names of those that attempts resumed from or are to, which stay.
         """
         if self._num_to_keep is None or len(checkpoints) <= self._num_to_keep:
             return []
         latest = checkpoints[-1]
         ended = self.ranked(checkpoints)[: -self._num_to_keep]
-        return [c for c in ended if c is not latest and c.name != in_use]
+        return [c for c in ended if c is not latest and c.name not in in_use]
 
     def best(self, checkpoints: Sequence[SavedCheckpoint]) -> list[SavedCheckpoint]:
         """As many of the checkpoints as are to be kept, best last."""

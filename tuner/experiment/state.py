@@ -11,8 +11,8 @@ from collections.abc import Iterable
 from typing import Any, ClassVar
 
 from tuner.config import ResumeConfig
-from tuner.errors import ResourceError
-from tuner.experiment import resuming
+from tuner.errors import ResourceError, TunerError
+from tuner.experiment import naming, resuming
 from tuner.experiment.commands import (
     Answer,
     Command,
@@ -25,6 +25,7 @@ from tuner.experiment.commands import (
 from tuner.experiment.decisions import PAUSE, STOP
 from tuner.experiment.events import (
     CapacityChanged,
+    CapacityKnown,
     CheckpointSaved,
     ExperimentChanged,
     ExperimentEnded,
@@ -38,6 +39,7 @@ from tuner.experiment.events import (
     Stimulus,
     StopRequested,
     Tick,
+    TrialChanged,
     TrialEnded,
     TrialLaunched,
     TrialRequeued,
@@ -48,6 +50,7 @@ from tuner.experiment.recorded import RecordedExperiment
 from tuner.experiment.spec import ExperimentSpec
 from tuner.experiment.trial import ERROR, PAUSED, PENDING, TERMINATED, Trial
 from tuner.experiment.trial_table import TrialTable
+from tuner.schedulers.change import Change, Stop
 from tuner.schedulers.scheduler import TrialScheduler
 from tuner.search.searcher import Searcher
 from tuner.stoppers.limits import Limits
@@ -78,6 +81,7 @@ class ExperimentState(RecordedExperiment):
     ) -> None:
         super().__init__(spec, table, searcher, scheduler, stopper)
         self.is_filling = False
+        self._scheduler_changes = type(scheduler).changes is not TrialScheduler.changes
         # What the call in progress will return; empty between calls.
         self._facts: list[Fact] = []
         self._commands: list[Command] = []
@@ -150,7 +154,9 @@ class ExperimentState(RecordedExperiment):
             self._handlers[type(stimulus)](self, stimulus)
         if now is not None:
             self._ask_stopper(now)
+            self._change(now)
             self._fill(now)
+            self._unstall(now)
             self._end_if_over(now)
         return self._taken()
 
@@ -219,7 +225,8 @@ class ExperimentState(RecordedExperiment):
             self._fail(trial, stimulus.error, stimulus.time, stimulus.cause)
 
     def _on_capacity(self, stimulus: CapacityChanged) -> None:
-        self.capacity.set_total(stimulus.resources)
+        if self.capacity.total != stimulus.resources:
+            self._emit(CapacityKnown(time=stimulus.time, resources=dict(stimulus.resources)))
 
     def _on_tick(self, stimulus: Tick) -> None:
         pass
@@ -286,6 +293,67 @@ class ExperimentState(RecordedExperiment):
         limit = self.spec.max_failures
         return limit < 0 or trial.num_failures < limit
 
+    def _change(self, now: float) -> bool:
+        """Does what the scheduler wants done to paused trials; False if that is nothing."""
+        if not self._scheduler_changes or self.stop_reason is not None:
+            return False
+        wanted = [*self.scheduler.changes(self)]
+        for change in wanted:
+            trial = self._paused_trial(change.trial_id)
+            if isinstance(change, Stop):
+                self._end_attempt(trial, TERMINATED, None, now)
+            else:
+                self._emit(self._changed(trial, change, now))
+                self._delete_removed()
+        return bool(wanted)
+
+    def _paused_trial(self, trial_id: str) -> Trial:
+        trial = self.table.get(trial_id)
+        if trial is None or trial.status != PAUSED:
+            raise TunerError(
+                f"{type(self.scheduler).__name__}.changes named {trial_id!r}, which is "
+                f"{trial.status if trial else 'no trial'}; only paused trials can be changed"
+            )
+        return trial
+
+    def _changed(self, trial: Trial, change: Change, now: float) -> TrialChanged:
+        checkpoint = evaluated = tag = chosen = None
+        if change.donor is not None:
+            donor = self.table.get(change.donor)
+            point = donor.resume_point if donor is not None else None
+            if point is None:
+                raise TunerError(
+                    f"{type(self.scheduler).__name__}.changes named {change.donor!r} as a donor, "
+                    "which is no trial that has a checkpoint"
+                )
+            checkpoint = point.name
+        if change.config is not None:
+            evaluated, tag = naming.changed_params(self.spec, trial, change.config)
+            chosen = self.spec.param_space.chosen_objects(change.config)
+        return TrialChanged(
+            time=now,
+            trial_id=trial.trial_id,
+            donor=change.donor,
+            checkpoint=checkpoint,
+            config=change.config,
+            evaluated_params=evaluated,
+            experiment_tag=tag,
+            chosen_objects=chosen,
+            bundles=change.bundles,
+            is_logged=change.is_logged,
+        )
+
+    def _unstall(self, now: float) -> None:
+        """Asks the scheduler once more when nothing runs and nothing else will change that."""
+        if self._live or self.is_filling or not self.table.by_status[PAUSED]:
+            return
+        self.is_stalled = True
+        try:
+            if self._change(now):
+                self._fill(now)
+        finally:
+            self.is_stalled = False
+
     def _fill(self, now: float) -> None:
         """Launches trials as long as there is one and it fits."""
         most = len(self.table.trials) + _MOST_CREATED
@@ -324,7 +392,8 @@ class ExperimentState(RecordedExperiment):
         return all(used.get(name, 0.0) >= total for name, total in self.capacity.total.items())
 
     def _launch(self, trial: Trial, now: float) -> None:
-        saved = trial.checkpoints[-1] if trial.checkpoints else None
+        saved = trial.resume_point
+        lender = trial.borrowed.donor if trial.borrowed else None
         progress = saved.progress if saved else Progress()
         attempt = trial.attempt + 1
         name = saved.name if saved else None
@@ -335,9 +404,10 @@ class ExperimentState(RecordedExperiment):
                 attempt=attempt,
                 checkpoint=name,
                 iteration=progress.iteration,
+                donor=lender.trial_id if lender else None,
             )
         )
-        self._commands.append(Launch(trial, attempt, name, progress))
+        self._commands.append(Launch(trial, attempt, name, progress, lender))
 
     def _ask_stopper(self, now: float) -> None:
         self.stopper.on_time(now)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -42,7 +43,7 @@ TRANSITIONS = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class SavedCheckpoint:
-    """A checkpoint that lies whole in the trial's folder.
+    """A checkpoint that lies whole in a trial's folder.
 
     Attributes:
         name: Its folder's name, `checkpoint_000012`.
@@ -59,6 +60,19 @@ class SavedCheckpoint:
     num_results: int = 0
     result: dict[str, Any] = field(default_factory=dict)
     summaries: dict[str, MetricSummary] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Borrowed:
+    """Another trial's checkpoint, as a trial goes on from it.
+
+    Attributes:
+        donor: The other trial.
+        saved: The checkpoint, with the results of the trial that goes on from it.
+    """
+
+    donor: Trial
+    saved: SavedCheckpoint
 
 
 class Trial:
@@ -83,7 +97,9 @@ class Trial:
         error: Traceback of the last failure, None without one.
         cause: The exception of the last failure, pickled, if it could be.
         checkpoints: The checkpoints that are kept, oldest first.
-        in_use: Name of the checkpoint that the running attempt resumed from, None without one.
+        borrowed: Another trial's checkpoint, which this one goes on from until it has saved one of
+            its own; None without one.
+        in_use: Name of the own checkpoint that the running attempt resumed from, None without one.
         start_time: Unix time of the first launch in seconds, None before.
         storage: The experiment's folder on remote storage, None without one. It is not pickled.
     """
@@ -99,6 +115,7 @@ class Trial:
         "_custom_name",
         "_summaries",
         "attempt",
+        "borrowed",
         "bundles",
         "cause",
         "checkpoints",
@@ -155,6 +172,7 @@ class Trial:
         self.cause: bytes | None = None
         self.checkpoints: list[SavedCheckpoint] = []
         self.next_checkpoint = 0
+        self.borrowed: Borrowed | None = None
         self.in_use: str | None = None
         self.start_time: float | None = None
         self._custom_name = trial_name
@@ -206,8 +224,17 @@ class Trial:
 
     @property
     def checkpoint(self) -> Checkpoint | None:
-        """The latest checkpoint, from which the trial would resume."""
+        """The checkpoint from which the trial would resume."""
+        if self.borrowed is not None:
+            return self.borrowed.donor.checkpoint_named(self.borrowed.saved.name)
         return self.checkpoint_named(self.checkpoints[-1].name) if self.checkpoints else None
+
+    @property
+    def resume_point(self) -> SavedCheckpoint | None:
+        """That checkpoint with how far it came; None if the trial would start anew."""
+        if self.borrowed is not None:
+            return self.borrowed.saved
+        return self.checkpoints[-1] if self.checkpoints else None
 
     def checkpoint_named(self, name: str) -> Checkpoint:
         """One of its checkpoints: on the storage, unless it could not be brought there so far."""
@@ -220,12 +247,13 @@ class Trial:
 
     @property
     def is_saved(self) -> bool:
-        """Whether its latest checkpoint is as of its last result."""
-        return bool(self.checkpoints) and self.checkpoints[-1].num_results == self.num_results
+        """Whether it would resume as of its last result."""
+        saved = self.resume_point
+        return saved is not None and saved.num_results == self.num_results
 
     def has_checkpoint(self) -> bool:
         """Whether the trial could resume rather than start again."""
-        return bool(self.checkpoints)
+        return self.resume_point is not None
 
     @property
     def error_file(self) -> str | None:
@@ -269,9 +297,23 @@ class Trial:
             summaries=_copied(self._summaries),
         )
 
+    def borrow(self, donor: Trial) -> Borrowed:
+        """Has it go on from where another trial would, with the results of its own so far.
+
+        That trial must have a checkpoint, its own or a borrowed one.
+        """
+        lent = donor.resume_point
+        assert lent is not None
+        lender = donor if donor.borrowed is None else donor.borrowed.donor
+        own = self.saved_as(lent.name, None)
+        progress = own.progress.at_least(lent.progress)
+        self.borrowed = Borrowed(lender, dataclasses.replace(own, progress=progress))
+        return self.borrowed
+
     def rewind(self, checkpoint: str | None) -> None:
-        """Forgets the results after a checkpoint, or all of them without one."""
-        saved = next((each for each in self.checkpoints if each.name == checkpoint), None)
+        """Forgets the results after the checkpoint that it resumes from, or all without one."""
+        own = (each for each in self.checkpoints if each.name == checkpoint)
+        saved = next(own, None) if self.borrowed is None else self.borrowed.saved
         if saved is not None and saved.num_results == self.num_results:
             return
         self.num_results = saved.num_results if saved else 0

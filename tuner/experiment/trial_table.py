@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from tuner.experiment.events import (
     CheckpointSaved,
     Fact,
+    TrialChanged,
     TrialCreated,
     TrialEnded,
     TrialLaunched,
@@ -25,6 +26,7 @@ from tuner.experiment.trial import (
     PAUSED,
     PENDING,
     RUNNING,
+    Borrowed,
     SavedCheckpoint,
     Trial,
 )
@@ -55,6 +57,8 @@ class TrialTable:
         self.counts: Counter[str] = Counter()
         self.dirnames: set[str] = set()
         self.removed_checkpoints: list[tuple[Trial, SavedCheckpoint]] = []
+        # For each trial that goes on from another's checkpoint, or whose attempt did, that one.
+        self._loans: dict[str, Borrowed] = {}
         self._by_id: dict[str, Trial] = {}
         self.storage = storage
         self._retention = retention or Retention()
@@ -95,6 +99,8 @@ class TrialTable:
             return self._on_ended(fact)
         if type(fact) is TrialRequeued:
             return self._on_requeued(fact)
+        if type(fact) is TrialChanged:
+            return self._on_changed(fact)
         if type(fact) is CheckpointSaved:
             trial = self._by_id[fact.trial_id]
             self._add_checkpoint(trial, fact.checkpoint)
@@ -141,7 +147,7 @@ class TrialTable:
             self._set_status(trial, PENDING)
         self._set_status(trial, RUNNING)
         trial.attempt = fact.attempt
-        trial.in_use = fact.checkpoint
+        trial.in_use = None if trial.borrowed else fact.checkpoint
         trial.rewind(fact.checkpoint)
         if trial.start_time is None:
             trial.start_time = fact.time
@@ -165,12 +171,42 @@ class TrialTable:
             self._set_status(trial, PENDING)
         self._release(trial)
         if fact.anew:
-            self.removed_checkpoints += ((trial, each) for each in trial.checkpoints)
+            trial.borrowed = None
+            self._settle_loan(trial)
+            lent = self.lent_names(trial)
+            old = [each for each in trial.checkpoints if each.name not in lent]
+            self.removed_checkpoints += ((trial, each) for each in old)
             trial.checkpoints.clear()
         return trial
 
+    def _on_changed(self, fact: TrialChanged) -> Trial:
+        trial = self._by_id[fact.trial_id]
+        if fact.donor is not None:
+            trial.borrowed = None
+            self._settle_loan(trial)
+            self._loans[trial.trial_id] = trial.borrow(self._by_id[fact.donor])
+        if fact.config is not None:
+            trial.config = fact.config
+            trial.evaluated_params = fact.evaluated_params or {}
+            trial.experiment_tag = fact.experiment_tag or trial.experiment_tag
+            trial.chosen_objects = fact.chosen_objects or {}
+        if fact.bundles is not None:
+            trial.bundles = fact.bundles
+        return trial
+
+    def lent_names(self, trial: Trial) -> set[str]:
+        """Names of the checkpoints of a trial that other trials go on from."""
+        loans = self._loans.values()
+        return {loan.saved.name for loan in loans if loan.donor is trial}
+
+    def _settle_loan(self, trial: Trial) -> None:
+        """Gives another trial's checkpoint back, unless the trial would still go on from it."""
+        if trial.borrowed is None and (loan := self._loans.pop(trial.trial_id, None)):
+            self._prune(loan.donor)
+
     def _release(self, trial: Trial) -> None:
         """Notes that no attempt runs, which may have kept a checkpoint from being removed."""
+        self._settle_loan(trial)
         if trial.in_use is not None:
             trial.in_use = None
             self._prune(trial)
@@ -178,11 +214,15 @@ class TrialTable:
     def _add_checkpoint(self, trial: Trial, name: str) -> None:
         score = self._retention.score(trial.last_result)
         trial.checkpoints.append(trial.saved_as(name, score))
+        trial.borrowed = None
         trial.next_checkpoint = int(name.rpartition("_")[2]) + 1
         self._prune(trial)
 
     def _prune(self, trial: Trial) -> None:
-        for removed in self._retention.superfluous(trial.checkpoints, trial.in_use):
+        in_use = self.lent_names(trial) if self._loans else set()
+        if trial.in_use is not None:
+            in_use.add(trial.in_use)
+        for removed in self._retention.superfluous(trial.checkpoints, in_use):
             trial.checkpoints.remove(removed)
             self.removed_checkpoints.append((trial, removed))
 

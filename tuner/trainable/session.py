@@ -16,6 +16,7 @@ from tuner.trainable.context import TuneContext
 logger = logging.getLogger(__name__)
 
 CONTINUE = "CONTINUE"
+SAVE = "SAVE"
 
 Deliver = Callable[[dict[str, Any], str | None], str]
 """Sends a complete result with its staged checkpoint's name and returns the decision on it."""
@@ -70,6 +71,7 @@ class Session:
         self.autofill = autofill
         self.checkpoint = checkpoint
         self.decision = CONTINUE
+        self.is_save_wanted = False
         self.last_saved_iteration = autofill.iteration if checkpoint else -1
         self._next_checkpoint = next_checkpoint
         self.store = store
@@ -107,7 +109,9 @@ class Session:
 
     def deliver(self, result: dict[str, Any], checkpoint: str | None) -> None:
         """Sends a complete result and keeps the decision on it."""
-        self.decision = self._deliver(result, checkpoint)
+        decision = self._deliver(result, checkpoint)
+        self.is_save_wanted = decision == SAVE
+        self.decision = CONTINUE if decision == SAVE else decision
         self.autofill.restart_clock()
 
     def next_checkpoint_name(self) -> str:

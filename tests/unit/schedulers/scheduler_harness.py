@@ -8,14 +8,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from tuner.schedulers import TrialScheduler
+from tuner.schedulers import Change, Stop, TrialScheduler
 
 Decision = tuple[str, int, str]
 
 
 @dataclass(eq=False)
 class SmallTrial:
-    """A trial that reports the values of its curve, one for each iteration."""
+    """A trial that reports the values of its curve, one for each iteration.
+
+    It is saved whenever it pauses and when it is told to; `saved` is the iteration of that.
+    """
 
     trial_id: str
     curve: Sequence[Any]
@@ -24,8 +27,17 @@ class SmallTrial:
     evaluated_params: dict[str, Any] = field(default_factory=dict)
     status: str = "PENDING"
     last_result: dict[str, Any] = field(default_factory=dict)
-    checkpoint: None = None
+    bundles: list[dict[str, float]] = field(default_factory=lambda: [{"CPU": 1.0}])
+    number: int = 0
     iteration: int = 0
+    saved: int | None = None
+
+    @property
+    def checkpoint(self) -> int | None:
+        return self.saved
+
+    def has_checkpoint(self) -> bool:
+        return self.saved is not None
 
 
 class SmallExperiment:
@@ -35,6 +47,7 @@ class SmallExperiment:
         scheduler: What decides.
         curves: For each trial, what it reports as `loss` at each iteration.
         slots: How many trials run at once.
+        configs: The trials' configurations; by default without any parameter.
         fails_at: For a trial's number, the iterations at which it fails, once each; it is then
             started again from its first iteration.
         pickle_every: The scheduler is replaced by its own pickle after so many reports.
@@ -48,6 +61,7 @@ class SmallExperiment:
         curves: Iterable[Sequence[Any]],
         *,
         slots: int = 3,
+        configs: Sequence[dict[str, Any]] | None = None,
         fails_at: Mapping[int, list[int]] | None = None,
         pickle_every: int | None = None,
         readd: bool = True,
@@ -56,6 +70,10 @@ class SmallExperiment:
         self.scheduler = scheduler
         self.decisions: list[Decision] = []
         self.launches: list[str] = []
+        self.changes: list[Change | Stop] = []
+        self.expects_trials = False
+        self.is_stalled = False
+        self.total_resources = {"CPU": float(slots)}
         self._slots = slots
         self._pickle_every = pickle_every
         self._readd = readd
@@ -63,7 +81,9 @@ class SmallExperiment:
         self._trials: dict[str, SmallTrial] = {}
         self._waiting: dict[str, dict[str, SmallTrial]] = {"PENDING": {}, "PAUSED": {}}
         for number, curve in enumerate(curves):
-            trial = SmallTrial(f"t{number:03}", curve, list((fails_at or {}).get(number, [])))
+            fails = list((fails_at or {}).get(number, []))
+            config = scheduler.complete_config(configs[number] if configs else {}, number)
+            trial = SmallTrial(f"t{number:03}", curve, fails, config, number=number)
             self._trials[trial.trial_id] = trial
             self.move(trial, "PENDING")
             scheduler.on_trial_add(self, trial)
@@ -123,13 +143,40 @@ class SmallExperiment:
         return [trial.last_result.get("training_iteration", 0) for trial in self.trials]
 
     def _launch_what_fits(self) -> bool:
+        self._change_and_launch()
+        if not self.running_trials:
+            self.is_stalled = True
+            self._change_and_launch()
+            self.is_stalled = False
+        return bool(self.running_trials)
+
+    def _change_and_launch(self) -> None:
+        for change in [*self.scheduler.changes(self)]:
+            self._change(change)
         while (trial := self.scheduler.choose_trial_to_run(self)) is not None:
             assert self.scheduler.choose_trial_to_run(self) is trial
             assert trial.status in self._waiting
             assert self.fits(trial)
             self.move(trial, "RUNNING")
             self.launches.append(trial.trial_id)
-        return bool(self.running_trials)
+
+    def _change(self, change: Change | Stop) -> None:
+        self.changes.append(change)
+        trial = self._trials[change.trial_id]
+        assert trial.status == "PAUSED"
+        if isinstance(change, Stop):
+            self.remove(trial.trial_id)
+            return
+        if change.donor is not None:
+            donor = self._trials[change.donor]
+            assert donor.saved is not None, "an exploit without a checkpoint"
+            trial.iteration = trial.saved = donor.saved
+            trial.curve = donor.curve
+        if change.config is not None:
+            trial.config = change.config
+        if change.bundles is not None:
+            trial.bundles = change.bundles
+        self.scheduler.on_trial_change(self, trial, change)
 
     def _step(self, trial: SmallTrial) -> None:
         trial.iteration += 1
@@ -141,14 +188,18 @@ class SmallExperiment:
             "training_iteration": trial.iteration,
             "trial_id": trial.trial_id,
         }
-        decision = self.scheduler.on_trial_result(self, trial, result)
         trial.last_result = result
+        decision = self.scheduler.on_trial_result(self, trial, result)
         self.decisions.append((trial.trial_id, trial.iteration, decision))
         if decision == TrialScheduler.STOP or trial.iteration == len(trial.curve):
             self.move(trial, "TERMINATED")
             self.scheduler.on_trial_complete(self, trial, result)
         elif decision == TrialScheduler.PAUSE:
+            trial.saved = trial.iteration
             self.move(trial, "PAUSED")
+            self.scheduler.on_trial_pause(self, trial)
+        elif decision == TrialScheduler.SAVE:
+            trial.saved = trial.iteration
         else:
             assert decision == TrialScheduler.CONTINUE
         if self._pickle_every and len(self.decisions) % self._pickle_every == 0:
@@ -156,7 +207,7 @@ class SmallExperiment:
 
     def _fail(self, trial: SmallTrial) -> None:
         trial.fails_at.remove(trial.iteration)
-        trial.iteration = 0
+        trial.iteration = trial.saved or 0
         self.scheduler.on_trial_error(self, trial)
         self.move(trial, "PENDING")
         if self._readd:
