@@ -89,6 +89,7 @@ class Plan:
             max_running=self._max_running(),
             max_failures=failure_config.max_failures,
             fail_fast=bool(failure_config.fail_fast),
+            saved_on_pause=is_trainable_class(self.trainable),
             checkpoint_at_end=bool(self.run_config.checkpoint_config.checkpoint_at_end),
             bundles_for=lambda config: resources_for(self.trainable, config).bundles,
             bundles_vary=resources_vary(self.trainable),

@@ -15,7 +15,7 @@ from tuner.experiment.journal_reader import JournalReader
 from tuner.experiment.journal_segments import Position
 from tuner.experiment.snapshots import load_latest, random_state, set_random_state
 from tuner.experiment.state import ExperimentState
-from tuner.experiment.trial import Trial
+from tuner.experiment.trial import Borrowed, Trial
 from tuner.experiment.trial_table import TrialTable
 from tuner.layout import CHECKPOINT, STAGED, staged_path
 from tuner.plan import Plan
@@ -128,10 +128,23 @@ def complete_checkpoints(table: TrialTable) -> None:
         if not trial.attempt or (trial.storage and trial.is_finished()):
             continue
         here = set(os.listdir(trial.path)) if os.path.isdir(trial.path) else set()
-        _complete_checkpoints(trial, here, _names_on_storage(trial))
+        _complete_checkpoints(trial, here, _names_on_storage(trial), table.lent_names(trial))
+    for trial in table.trials:
+        if trial.borrowed is not None and not trial.is_finished():
+            _check_borrowed(trial, trial.borrowed)
 
 
-def _complete_checkpoints(trial: Trial, here: set[str], elsewhere: set[str]) -> None:
+def _check_borrowed(trial: Trial, borrowed: Borrowed) -> None:
+    donor, name = borrowed.donor, borrowed.saved.name
+    path = os.path.join(donor.path, name)
+    if not os.path.isdir(path) and name not in _names_on_storage(donor):
+        logger.warning("%s is missing: %s goes on from a checkpoint of its own", path, trial)
+        trial.borrowed = None
+
+
+def _complete_checkpoints(
+    trial: Trial, here: set[str], elsewhere: set[str], lent: set[str]
+) -> None:
     for saved in [*trial.checkpoints]:
         if saved.name in here | elsewhere:
             continue
@@ -141,7 +154,7 @@ def _complete_checkpoints(trial: Trial, here: set[str], elsewhere: set[str]) -> 
         else:
             logger.warning("%s: %s is missing, and is not used", trial.path, saved.name)
             trial.checkpoints.remove(saved)
-    kept = {saved.name for saved in trial.checkpoints}
+    kept = {saved.name for saved in trial.checkpoints} | lent
     for name in here - kept:
         whole = CHECKPOINT.fullmatch(name)
         if STAGED.fullmatch(name) or (whole and int(whole[1]) < trial.next_checkpoint):

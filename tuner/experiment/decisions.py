@@ -47,9 +47,11 @@ class Decisions:
         self._held: set[str] = set()
         # Ended trials that the stopper, or the end of the experiment, has ended.
         self._limited: set[str] = set()
+        # Trials that were told to save at their last result.
+        self._saving: set[str] = set()
         # Trials that a restore lets repeat results: how many of them the policies have seen, and
-        # whether the last one ended the trial.
-        self._repeating: dict[str, tuple[int, bool]] = {}
+        # what was decided on the last one.
+        self._repeating: dict[str, tuple[int, str]] = {}
 
     def told(self, trial: Trial) -> str | None:
         """What a trial was told that has not yet come to its end: to stop or pause, if anything."""
@@ -57,8 +59,8 @@ class Decisions:
 
     def is_complete(self, trial: Trial) -> bool:
         """Whether a decision has ended the trial, and the policies know."""
-        _, was_stopped = self._repeating.get(trial.trial_id, (0, False))
-        return was_stopped or self.told(trial) == STOP
+        _, decision = self._repeating.get(trial.trial_id, (0, CONTINUE))
+        return decision == STOP or self.told(trial) == STOP
 
     def is_held(self, trial: Trial) -> bool:
         """Whether a trial pauses, or is about to, only because the experiment was interrupted."""
@@ -100,6 +102,10 @@ class Decisions:
             self._tell(trial, decision)
         if decision in (PAUSE, STOP):
             self._told[trial.trial_id] = decision
+        if decision == SAVE:
+            self._saving.add(trial.trial_id)
+        else:
+            self._saving.discard(trial.trial_id)
         return decision
 
     def stop(self, trial: Trial) -> None:
@@ -118,6 +124,7 @@ class Decisions:
             is_stopping: Whether the experiment comes to its end.
         """
         was_complete = self.is_complete(trial)
+        self._saving.discard(trial.trial_id)
         told = self._told.pop(trial.trial_id, None)
         if trial.status == PAUSED:
             if told is None:
@@ -142,9 +149,13 @@ class Decisions:
 
     def on_interrupted(self, trial: Trial) -> None:
         """Remembers how far the policies have seen a trial that may go on from further back."""
-        seen, _ = self._repeating.get(trial.trial_id, (-1, False))
+        seen, _ = self._repeating.get(trial.trial_id, (-1, CONTINUE))
         if trial.num_results > seen:
-            self._repeating[trial.trial_id] = trial.num_results, self.told(trial) == STOP
+            told = None if self.is_held(trial) else self.told(trial)
+            decision = told or CONTINUE
+            if trial.trial_id in self._saving:
+                decision = SAVE
+            self._repeating[trial.trial_id] = trial.num_results, decision
 
     def on_requeue(self, trial: Trial, *, anew: bool, was_finished: bool) -> None:
         """Forgets what a trial was told that a restore lets go on, or start again `anew`."""
@@ -158,11 +169,11 @@ class Decisions:
 
     def _decided_before(self, trial: Trial) -> str | None:
         """The decision on a result that the trial repeats after a restore, None for a new one."""
-        seen, was_stopped = self._repeating.get(trial.trial_id, (0, False))
+        seen, decision = self._repeating.get(trial.trial_id, (0, CONTINUE))
         if trial.num_results > seen:
             self._repeating.pop(trial.trial_id, None)
             return None
-        return STOP if was_stopped and trial.num_results == seen else CONTINUE
+        return decision if trial.num_results == seen else CONTINUE
 
     def _ask(self, trial: Trial) -> str:
         result = trial.last_result

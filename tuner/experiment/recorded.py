@@ -76,6 +76,8 @@ class RecordedExperiment:
         # Attempts that the executor runs, by trial id. A trial can be in here and no longer
         # RUNNING only while an interrupt waits for its worker to end.
         self._live: dict[str, int] = {}
+        # Trials that were running when the controller died: they run before any other.
+        self._cut_off: dict[str, None] = {}
         self._started = False
         # Whether it comes to its end, or has come to it, with trials that a restore continues.
         self._resumable_stop = False
@@ -163,6 +165,7 @@ class RecordedExperiment:
         elif isinstance(fact, TrialLaunched):
             self.capacity.take(self.table[fact.trial_id].bundles)
             self._live[fact.trial_id] = fact.attempt
+            self._cut_off.pop(fact.trial_id, None)
         elif isinstance(fact, TrialEnded) and trial is not None:
             self._take_in_end(trial)
         elif isinstance(fact, TrialChanged) and trial is not None:
@@ -207,6 +210,7 @@ class RecordedExperiment:
             self.decisions.stop(self.table[trial_id])
 
     def _take_in_end(self, trial: Trial) -> None:
+        self._cut_off.pop(trial.trial_id, None)
         was_live = self._live.pop(trial.trial_id, None) is not None
         if was_live:
             self.capacity.give_back(trial.bundles)
@@ -218,6 +222,8 @@ class RecordedExperiment:
         self.table.apply(fact)
         if was_finished:
             self.stop_reason = None  # it was asked for, so the experiment goes on
+        elif not fact.anew:
+            self._cut_off[trial.trial_id] = None
         self.decisions.on_requeue(trial, anew=fact.anew, was_finished=was_finished)
 
 

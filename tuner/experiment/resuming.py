@@ -9,16 +9,18 @@ from tuner.experiment.trial import ERROR, PAUSED, RUNNING, TERMINATED, Trial
 _ResumeType = ResumeConfig.ResumeType
 
 
-def reached_end(trial: Trial, decisions: Decisions, *, checkpoint_at_end: bool) -> str | None:
+def reached_end(
+    trial: Trial, decisions: Decisions, *, saved_on_pause: bool, checkpoint_at_end: bool
+) -> str | None:
     """The status of a running trial that had only to be ended when the controller died.
 
     None if it has more to do: to train on, or to be saved.
     """
     told = decisions.told(trial)
     if told == PAUSE and not decisions.is_held(trial):
-        return PAUSED
-    if told == STOP and not (checkpoint_at_end and not trial.is_saved):
-        return TERMINATED
+        return PAUSED if trial.is_saved or not saved_on_pause else None
+    if told == STOP:
+        return TERMINATED if trial.is_saved or not checkpoint_at_end else None
     return None
 
 

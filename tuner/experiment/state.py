@@ -81,6 +81,7 @@ class ExperimentState(RecordedExperiment):
     ) -> None:
         super().__init__(spec, table, searcher, scheduler, stopper)
         self.is_filling = False
+        self._has_warned = False
         self._scheduler_changes = type(scheduler).changes is not TrialScheduler.changes
         # What the call in progress will return; empty between calls.
         self._facts: list[Fact] = []
@@ -125,7 +126,10 @@ class ExperimentState(RecordedExperiment):
         self._emit(ExperimentStarted(time=now, seed=self.spec.seed, version=version))
         for trial in [*self.running_trials]:
             status = resuming.reached_end(
-                trial, self.decisions, checkpoint_at_end=self.spec.checkpoint_at_end
+                trial,
+                self.decisions,
+                saved_on_pause=self.spec.saved_on_pause,
+                checkpoint_at_end=self.spec.checkpoint_at_end,
             )
             if status is not None:
                 self._end_attempt(trial, status, None, now)
@@ -206,7 +210,23 @@ class ExperimentState(RecordedExperiment):
             self._commands.append(DiscardStaged(trial, stimulus.attempt))
         if told is None and stimulus.interrupted and self._resumable_stop:
             told = PAUSE
+        if told == PAUSE:
+            self._warn_unsaved(trial)
         self._end_attempt(trial, PAUSED if told == PAUSE else TERMINATED, None, stimulus.time)
+
+    def _warn_unsaved(self, trial: Trial) -> None:
+        """Says so, once, when a pause costs a trial results that it will have to repeat."""
+        if trial.is_saved or self._has_warned or self.decisions.is_held(trial):
+            return
+        self._has_warned = True
+        saved = trial.resume_point
+        logger.warning(
+            "%s pauses %d results after its last checkpoint, and will repeat them: report a "
+            "checkpoint with each result at which %s may pause a trial",
+            trial,
+            trial.num_results - (saved.num_results if saved else 0),
+            type(self.scheduler).__name__,
+        )
 
     def _on_failed(self, stimulus: Failed) -> None:
         trial = self._live_trial(stimulus)
@@ -327,6 +347,11 @@ class ExperimentState(RecordedExperiment):
                     "which is no trial that has a checkpoint"
                 )
             checkpoint = point.name
+        missing = self.capacity.missing(change.bundles or [])
+        if missing is not None:
+            raise ResourceError(
+                f"{type(self.scheduler).__name__} gives {trial} {missing}: let it give less"
+            )
         if change.config is not None:
             evaluated, tag = naming.changed_params(self.spec, trial, change.config)
             chosen = self.spec.param_space.chosen_objects(change.config)
@@ -358,6 +383,7 @@ class ExperimentState(RecordedExperiment):
         """Launches trials as long as there is one and it fits."""
         most = len(self.table.trials) + _MOST_CREATED
         self.is_filling = False
+        self._fill_cut_off(now)
         while self.stop_reason is None and not self._full():
             if len(self.table.trials) >= most:
                 self.is_filling = True
@@ -368,6 +394,12 @@ class ExperimentState(RecordedExperiment):
                 self._launch(self.table[chosen.trial_id], now)
             elif not created:
                 return
+
+    def _fill_cut_off(self, now: float) -> None:
+        for trial_id in [*self._cut_off]:
+            trial = self.table[trial_id]
+            if self.stop_reason is None and not self._full() and self.fits(trial):
+                self._launch(trial, now)
 
     def _create(self, now: float) -> bool:
         """Adds one more trial; False if there is none to be had now."""

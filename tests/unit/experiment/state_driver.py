@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,7 +37,13 @@ from tuner.experiment.retention import Retention
 from tuner.experiment.spec import ExperimentSpec
 from tuner.experiment.state import ExperimentState
 from tuner.experiment.trial_table import TrialTable
-from tuner.schedulers import AsyncHyperBandScheduler, FIFOScheduler, TrialScheduler
+from tuner.schedulers import (
+    AsyncHyperBandScheduler,
+    Change,
+    FIFOScheduler,
+    Stop,
+    TrialScheduler,
+)
 from tuner.search import BasicVariantGenerator, ConcurrencyLimiter, Searcher
 from tuner.search_space.variants import SearchSpace
 from tuner.stoppers import ExperimentPlateauStopper, Stopper, TrialPlateauStopper, coerce
@@ -93,6 +100,64 @@ class WatchfulScheduler(TrialScheduler):
         assert trial.trial_id in self.results, "never added"
         assert trial.trial_id not in self.ended, f"already at its end: {self.ended}"
         self.ended[trial.trial_id] = how
+
+
+class ChangingScheduler(TrialScheduler):
+    """Changes what is paused: configurations, resources, whose checkpoint it goes on from."""
+
+    def __init__(self) -> None:
+        self.pauses: dict[str, int] = {}
+        self.due: dict[str, int] = {}
+        self.told: list[Change] = []
+
+    def complete_config(self, config: dict[str, Any], number: int) -> dict[str, Any]:
+        return {**config, "added": number}
+
+    def on_trial_add(self, experiment: Any, trial: Any) -> None:
+        assert trial.config["added"] >= trial.number
+
+    def on_trial_result(self, experiment: Any, trial: Any, result: dict[str, Any]) -> str:
+        return (self.CONTINUE, self.SAVE, self.PAUSE)[result["training_iteration"] % 3]
+
+    def on_trial_pause(self, experiment: Any, trial: Any) -> None:
+        assert trial.status == "PAUSED"
+        pauses = self.pauses[trial.trial_id] = self.pauses.get(trial.trial_id, 0) + 1
+        self.due[trial.trial_id] = pauses
+
+    def on_trial_remove(self, experiment: Any, trial: Any) -> None:
+        self.due.pop(trial.trial_id, None)
+
+    def on_trial_change(self, experiment: Any, trial: Any, change: Change) -> None:
+        assert change.config is None or trial.config == change.config
+        assert change.bundles is None or trial.bundles == change.bundles
+        del self.due[trial.trial_id]
+        self.told.append(change)
+
+    def changes(self, experiment: Any) -> Iterable[Change | Stop]:
+        cpus = experiment.total_resources["CPU"]
+        for trial_id, pauses in self.due.items():
+            trial = experiment.get_trial(trial_id)
+            if trial.status != "PAUSED":
+                continue
+            rng = random.Random(f"{trial_id} {pauses}")
+            if rng.random() < 0.1:
+                yield Stop(trial_id=trial_id)
+                continue
+            donors = [t.trial_id for t in experiment.trials if t.has_checkpoint() and t != trial]
+            yield Change(
+                trial_id=trial_id,
+                donor=rng.choice(donors) if donors and rng.random() < 0.7 else None,
+                config={**trial.config, "added": 100 + pauses} if rng.random() < 0.7 else None,
+                bundles=[{"CPU": float(min(cpus, rng.choice([1, 2])))}]
+                if rng.random() < 0.3
+                else None,
+            )
+
+    def choose_trial_to_run(self, experiment: Any) -> Any:
+        for trial in [*experiment.paused_trials, *experiment.pending_trials]:
+            if trial.trial_id not in self.due and experiment.fits(trial):
+                return trial
+        return None
 
 
 class HesitantSearcher(Searcher):
@@ -207,6 +272,7 @@ def _scheduler(rng: random.Random) -> TrialScheduler:
             FIFOScheduler(),
             PausingScheduler(),
             WatchfulScheduler(),
+            ChangingScheduler(),
             AsyncHyperBandScheduler(max_t=9, grace_period=1, reduction_factor=3, brackets=2),
         ]
     )
@@ -265,6 +331,8 @@ class Driver:
         self._asked_to_end: set[str] = set()
         self._waiting: set[str] = set()
         self._finished: set[str] = set()
+        self._save_wanted: set[str] = set()
+        self._on_disk: set[tuple[str, str]] = set()  # committed checkpoints by trial and name
         self._cpus = 0.0
 
     @property
@@ -322,6 +390,10 @@ class Driver:
             return [self._fail(trial_id, attempt)]
         if chance < 0.15:
             return [self._finish(trial_id, attempt)]
+        if trial_id in self._save_wanted:
+            self._save_wanted.discard(trial_id)
+            self._waiting.add(trial_id)  # the next name of a checkpoint is known after this one
+            return [self._saved(trial_id, attempt)]
         report = self._report(trial_id, attempt)
         if chance < 0.17:  # it dies before it can be answered
             self._waiting.discard(trial_id)
@@ -336,10 +408,13 @@ class Driver:
         chance = self._rng.random()
         if chance > 0.9:
             return [self._fail(trial_id, attempt)]
-        name = f"checkpoint_{self.state.table[trial_id].next_checkpoint:06d}"
-        saved = Saved(self._time, trial_id, attempt, name)
+        saved = self._saved(trial_id, attempt)
         finished = self._finish(trial_id, attempt)
         return [saved, finished] if chance < 0.5 else [finished]
+
+    def _saved(self, trial_id: str, attempt: int) -> Stimulus:
+        name = f"checkpoint_{self.state.table[trial_id].next_checkpoint:06d}"
+        return Saved(self._time, trial_id, attempt, name)
 
     def _fail(self, trial_id: str, attempt: int) -> Stimulus:
         self._forget(trial_id)
@@ -372,6 +447,7 @@ class Driver:
     def _forget(self, trial_id: str) -> None:
         del self._running[trial_id]
         self._told.pop(trial_id, None)
+        self._save_wanted.discard(trial_id)
         self._asked_to_end.discard(trial_id)
 
     def _give(self, stimuli: list[Stimulus]) -> None:
@@ -387,6 +463,7 @@ class Driver:
         self.steps.append(Step(stimuli, facts, [described(command) for command in commands]))
         self._check_commands(facts, commands)
         self._carry_out(commands)
+        self._waiting -= {s.trial_id for s in stimuli if isinstance(s, Saved)}
         self._check(facts)
 
     def _carry_out(self, commands: list[Command]) -> None:
@@ -397,10 +474,19 @@ class Driver:
                 assert trial_id not in self._finished, "launched after its end"
                 self._running[trial_id] = command.attempt
                 self._iterations[trial_id] = command.progress.iteration
+                if command.checkpoint is not None:
+                    lender = (command.donor or command.trial).trial_id
+                    assert (lender, command.checkpoint) in self._on_disk
+            elif isinstance(command, CommitCheckpoint):
+                self._on_disk.add((command.trial.trial_id, command.name))
+            elif isinstance(command, DeleteCheckpoint):
+                self._on_disk.discard((command.trial.trial_id, command.name))
             elif isinstance(command, Answer):
                 self._waiting.discard(command.trial_id)
-                if command.decision != "CONTINUE" and command.trial_id in self._running:
+                if command.decision in ("PAUSE", "STOP") and command.trial_id in self._running:
                     self._told[command.trial_id] = command.decision
+                elif command.decision == "SAVE" and command.trial_id in self._running:
+                    self._save_wanted.add(command.trial_id)
             elif isinstance(command, EndAttempt) and command.trial_id in self._running:
                 self._asked_to_end.add(command.trial_id)
 
@@ -446,6 +532,13 @@ class Driver:
             counts[trial.status] = counts.get(trial.status, 0) + 1
         assert {status: n for status, n in state.table.counts.items() if n} == counts
         assert len({trial.path for trial in state.trials}) == len(state.trials)
+        for trial in state.trials:
+            point = trial.resume_point
+            if point is not None:
+                lender = trial.borrowed.donor if trial.borrowed else trial
+                assert (lender.trial_id, point.name) in self._on_disk, (
+                    "what it resumes from is gone"
+                )
 
     def _check_end(self) -> None:
         state = self.state
@@ -499,6 +592,8 @@ def laid_open(value: Any, *, trials: bool = True) -> Any:
         return value.getstate()
     if isinstance(value, type) or (callable(value) and hasattr(value, "__qualname__")):
         return value.__qualname__
+    if kind == "Borrowed":
+        return (kind, value.donor.trial_id, laid_open(value.saved))
     if kind == "Trial" and not trials:
         return value.trial_id
     slots = [name for base in type(value).__mro__ for name in getattr(base, "__slots__", ())]

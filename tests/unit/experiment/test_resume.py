@@ -38,6 +38,7 @@ def sequential_state(seed: int) -> ExperimentState:
     state.spec = dataclasses.replace(
         state.spec,
         max_running=1,
+        saved_on_pause=True,
         max_failures=abs(state.spec.max_failures),  # a trial that always fails would never end
         bundles_for=lambda config: [{"CPU": 1.0}],
         bundles_vary=False,
@@ -87,6 +88,10 @@ class World:
         trial_id, attempt = launch.trial.trial_id, launch.attempt
         fate = random.Random(f"{self.seed} {launch.trial.number}")
         length, saved_every, broken_at = fate.randint(1, 9), fate.randint(1, 4), fate.randint(1, 20)
+        if self._told == "SAVE":
+            self._told = None
+            name = f"checkpoint_{launch.trial.next_checkpoint:06d}"
+            return Saved(self._time, trial_id, attempt, name)
         if self._told == "PAUSE" and self._iteration:
             self._told = "saved"
             name = f"checkpoint_{launch.trial.next_checkpoint:06d}"

@@ -14,7 +14,7 @@ import pytest
 from state_driver import Driver, Step, build_state, described, laid_open, picture
 
 import tuner
-from tuner.experiment.events import ExperimentEnded, Fact
+from tuner.experiment.events import ExperimentEnded, Fact, TrialChanged, TrialLaunched
 from tuner.experiment.journal_reader import JournalReader
 from tuner.experiment.journal_writer import JournalWriter
 
@@ -77,6 +77,10 @@ def test_the_random_experiments_meet_everything_that_can_happen() -> None:
         "DeleteCheckpoint",
         "cannot be launched",
         "resumed from a checkpoint",
+        "resumed from a donor's checkpoint",
+        "SAVE",
+        "another configuration",
+        "other resources",
     }
 
 
@@ -95,6 +99,11 @@ def happenings(driver: Driver) -> set[str]:
             seen.add("cannot be launched")
         if getattr(fact, "iteration", 0) and getattr(fact, "checkpoint", None):
             seen.add("resumed from a checkpoint")
+        if isinstance(fact, TrialLaunched) and fact.donor is not None:
+            seen.add("resumed from a donor's checkpoint")
+        if isinstance(fact, TrialChanged):
+            seen |= {"another configuration"} if fact.config else set()
+            seen |= {"other resources"} if fact.bundles else set()
     return seen - {None}
 
 
