@@ -79,8 +79,8 @@ class TBXLoggerCallback(FileLogger):
     def log_trial_result(self, iteration: int, trial: Trial, result: dict[str, Any]) -> None:
         self._runs[trial.trial_id].add(result)
 
-    def on_trial_rewound(self, trial: Trial, iteration: int) -> None:
-        self._runs[trial.trial_id].purge_after(_step_at(trial, iteration))
+    def on_trial_rewound(self, trial: Trial, num_results: int) -> None:
+        self._runs[trial.trial_id].purge_after(_step(trial.last_result))
 
     def log_trial_end(self, trial: Trial, failed: bool = False) -> None:
         self._runs.pop(trial.trial_id).end(trial, failed=failed)
@@ -175,16 +175,6 @@ _reported: set[str] = set()
 
 def _step(result: dict[str, Any]) -> int:
     return result.get("timesteps_total") or result.get("training_iteration") or 0
-
-
-def _step_at(trial: Trial, iteration: int) -> int:
-    """The step of the result with this `training_iteration`."""
-    if iteration == 0 or not trial.last_result.get("timesteps_total"):
-        return iteration
-    for checkpoint in trial.checkpoints:
-        if checkpoint.progress.iteration == iteration:
-            return checkpoint.progress.timesteps_total or iteration
-    return _step(trial.last_result)
 
 
 def _within_float(value: float) -> float:

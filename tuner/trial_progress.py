@@ -22,15 +22,6 @@ class Progress:
     timesteps_total: int | None = None
     episodes_total: int | None = None
 
-    def at_least(self, other: Progress) -> Progress:
-        """The further of the two in each respect."""
-        return Progress(
-            iteration=max(self.iteration, other.iteration),
-            time_total_s=max(self.time_total_s, other.time_total_s),
-            timesteps_total=_further(self.timesteps_total, other.timesteps_total),
-            episodes_total=_further(self.episodes_total, other.episodes_total),
-        )
-
     @classmethod
     def after(cls, result: dict[str, Any]) -> Progress:
         """The progress that a result states; nothing for an empty one."""
@@ -40,7 +31,3 @@ class Progress:
             timesteps_total=result.get("timesteps_total"),
             episodes_total=result.get("episodes_total"),
         )
-
-
-def _further(one: int | None, other: int | None) -> int | None:
-    return max((total for total in (one, other) if total is not None), default=None)

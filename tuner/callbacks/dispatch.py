@@ -95,7 +95,7 @@ class CallbackDispatch:
             context = self._context(trial)
             callback.on_trial_start(**context)
             if fact.attempt > 1 and isinstance(callback, LoggerCallback):
-                callback.on_trial_rewound(trial, fact.iteration)
+                callback.on_trial_rewound(trial, fact.num_results)
             if fact.checkpoint is not None:
                 callback.on_trial_restore(**context)
         elif isinstance(fact, CheckpointSaved):

@@ -59,12 +59,12 @@ class LoggerCallback(Callback):
     def log_trial_end(self, trial: Trial, failed: bool = False) -> None:
         """Called when a trial ended for good, `failed` with an error."""
 
-    def on_trial_rewound(self, trial: Trial, iteration: int) -> None:
+    def on_trial_rewound(self, trial: Trial, num_results: int) -> None:
         """Called when a trial goes back to an earlier point, before `log_trial_restore`.
 
         Args:
             trial: The trial.
-            iteration: Results with a larger `training_iteration` are superseded.
+            num_results: How many of its results stay valid; those after them are superseded.
         """
 
     def flush(self) -> None:

@@ -138,7 +138,7 @@ class TrialCreated:
 
 @dataclass(frozen=True, slots=True)
 class TrialLaunched:
-    """An attempt began: from `checkpoint`, after `iteration` reports that stay valid.
+    """An attempt began: from `checkpoint`, after `num_results` results that stay valid.
 
     The checkpoint is the trial's own, or that of a `donor`.
     """
@@ -148,7 +148,7 @@ class TrialLaunched:
     trial_id: str
     attempt: int
     checkpoint: str | None
-    iteration: int
+    num_results: int
     donor: str | None = None
 
 

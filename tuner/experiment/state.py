@@ -435,7 +435,7 @@ class ExperimentState(RecordedExperiment):
                 trial_id=trial.trial_id,
                 attempt=attempt,
                 checkpoint=name,
-                iteration=progress.iteration,
+                num_results=saved.num_results if saved else 0,
                 donor=lender.trial_id if lender else None,
             )
         )

@@ -306,8 +306,7 @@ class Trial:
         assert lent is not None
         lender = donor if donor.borrowed is None else donor.borrowed.donor
         own = self.saved_as(lent.name, None)
-        progress = own.progress.at_least(lent.progress)
-        self.borrowed = Borrowed(lender, dataclasses.replace(own, progress=progress))
+        self.borrowed = Borrowed(lender, dataclasses.replace(own, progress=lent.progress))
         return self.borrowed
 
     def rewind(self, checkpoint: str | None) -> None:

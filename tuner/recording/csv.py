@@ -46,8 +46,8 @@ class CSVLoggerCallback(FileLogger):
     def log_trial_result(self, iteration: int, trial: Trial, result: dict[str, Any]) -> None:
         self._tables[trial.trial_id].add(flatten(without_config(result)))
 
-    def on_trial_rewound(self, trial: Trial, iteration: int) -> None:
-        self._tables[trial.trial_id].drop_after(iteration)
+    def on_trial_rewound(self, trial: Trial, num_results: int) -> None:
+        self._tables[trial.trial_id].drop_after(num_results)
 
     def log_trial_end(self, trial: Trial, failed: bool = False) -> None:
         self._tables.pop(trial.trial_id).file.close()
@@ -70,14 +70,10 @@ class _Table:
         header = self._header_with(names)
         self.file.append(_line(row.get(name) for name in header))
 
-    def drop_after(self, iteration: int) -> None:
+    def drop_after(self, num_rows: int) -> None:
         header, *rows = _parse(self.file.read()) or [[]]
-        if "training_iteration" not in header:
-            return
-        column = header.index("training_iteration")
-        kept = [row for row in rows if not _is_after(row[column], iteration)]
-        if len(kept) < len(rows):
-            self.file.replace(b"".join(map(_line, [header, *kept])))
+        if num_rows < len(rows):
+            self.file.replace(b"".join(map(_line, [header, *rows[:num_rows]])))
 
     def _header_with(self, names: list[str]) -> list[str]:
         header = self.header
@@ -114,7 +110,3 @@ _line = csv.writer(_Bytes(), lineterminator="\n").writerow
 
 def _parse(content: bytes) -> list[list[str]]:
     return list(csv.reader(io.StringIO(content.decode(), newline="")))
-
-
-def _is_after(training_iteration: str, iteration: int) -> bool:
-    return training_iteration.isdecimal() and int(training_iteration) > iteration

@@ -60,12 +60,11 @@ class JsonLoggerCallback(FileLogger):
         head = _encode(result)[:-1]
         file.append(b"%b,%b" % (head, tail) if result else b"{" + tail)
 
-    def on_trial_rewound(self, trial: Trial, iteration: int) -> None:
+    def on_trial_rewound(self, trial: Trial, num_results: int) -> None:
         file, _ = self._trials[trial.trial_id]
         lines = file.read().splitlines(keepends=True)
-        kept = [line for line in lines if not _is_after(line, iteration)]
-        if len(kept) < len(lines):
-            file.replace(b"".join(kept))
+        if num_results < len(lines):
+            file.replace(b"".join(lines[:num_results]))
 
     def log_trial_end(self, trial: Trial, failed: bool = False) -> None:
         file, _ = self._trials.pop(trial.trial_id)
@@ -107,8 +106,3 @@ def _is_exact(value: Any) -> bool:
     if kind is dict:
         return all(_is_exact(key) and _is_exact(item) for key, item in value.items())
     return kind in _EXACT_COLLECTIONS and all(map(_is_exact, value))
-
-
-def _is_after(line: bytes, iteration: int) -> bool:
-    result = json.loads(line)
-    return bool(result.get("training_iteration", 0) > iteration)

@@ -239,11 +239,11 @@ class Recorder:
 
     def _on_launched(self, fact: TrialLaunched) -> None:
         trial = self._table[fact.trial_id]
-        reached = trial.last_result.get("training_iteration", 0)
+        reached = trial.num_results
         self._table.apply(fact)
         self._tell("on_trial_start", trial)
-        if reached > fact.iteration:
-            self._call("on_trial_rewound", trial, fact.iteration)
+        if reached > fact.num_results:
+            self._call("on_trial_rewound", trial, fact.num_results)
         if fact.checkpoint:
             self._tell("on_trial_restore", trial)
 

@@ -6,7 +6,7 @@ import itertools
 import json
 import os
 import sys
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from importlib.abc import MetaPathFinder
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -31,6 +31,7 @@ _INT64 = range(-(2**63), 2**63)
 
 class _Row(NamedTuple):
     place: int  # in the journal
+    position: int  # among the trial's results that were valid then
     values: dict[str, Any]
 
 
@@ -101,19 +102,23 @@ class _History:
 
     def __init__(self, experiment_path: str) -> None:
         self._path = experiment_path
-        # For each trial, where in the journal it went back, and after which iteration.
+        # For each trial, where in the journal it went back, and to how many results.
         self._rewinds: dict[str, dict[int, int]] = defaultdict(dict)
 
     def read(self) -> Iterator[_Row]:
         """All rows in order."""
         configs: dict[str, dict[str, Any]] = {}
+        counts: Counter[str] = Counter()
         reader = JournalReader(self._path, unpickle=False)
         for place, fact in enumerate(reader.read_all()):
             if isinstance(fact, TrialResult):
                 settle(fact)
-                yield _Row(place, {**flatten(fact.result), **configs[fact.trial_id]})
+                values = {**flatten(fact.result), **configs[fact.trial_id]}
+                yield _Row(place, counts[fact.trial_id], values)
+                counts[fact.trial_id] += 1
             elif isinstance(fact, TrialLaunched) and fact.attempt > 1:
-                self._rewinds[fact.trial_id][place] = fact.iteration
+                self._rewinds[fact.trial_id][place] = fact.num_results
+                counts[fact.trial_id] = fact.num_results
             elif isinstance(fact, TrialCreated):
                 config = flatten({"config": fact.config})
                 configs[fact.trial_id] = {"trial_id": fact.trial_id, **config}
@@ -126,8 +131,7 @@ class _History:
         rewinds = self._rewinds.get(row.values["trial_id"])
         if rewinds is None:
             return False
-        iteration = row.values.get("training_iteration", 0)
-        return any(row.place < at and iteration > kept for at, kept in rewinds.items())
+        return any(row.place < at and row.position >= kept for at, kept in rewinds.items())
 
 
 def _place(name: str) -> tuple[bool, bool]:

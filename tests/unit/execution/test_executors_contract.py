@@ -351,6 +351,25 @@ def test_a_paused_class_is_saved(executor: TrialExecutor, tmp_path: Path) -> Non
         assert kinds(driver.run()) == ["Reported", "Reported", "Saved", "Finished"]
 
 
+def test_a_class_that_is_told_to_save_does_so_and_goes_on(
+    executor: TrialExecutor, tmp_path: Path
+) -> None:
+    answers = iter(("SAVE", "CONTINUE", "STOP"))
+    with Driver(executor, Counter, tmp_path, lambda reported: next(answers)) as driver:
+        told = driver.run()
+    assert kinds(told) == ["Reported", "Saved", "Reported", "Reported", "Finished"]
+    assert [r["training_iteration"] for r in driver.results("t0")] == [1, 2, 3]
+
+
+def test_a_function_that_is_told_to_save_goes_on(executor: TrialExecutor, tmp_path: Path) -> None:
+    def train(config: dict[str, Any]) -> None:
+        for n in range(2):
+            tune.report({"n": n})
+
+    with Driver(executor, train, tmp_path, lambda reported: "SAVE") as driver:
+        assert kinds(driver.run()) == ["Reported", "Reported", "Finished"]
+
+
 def test_a_kept_worker_takes_the_next_trial(executor: TrialExecutor, tmp_path: Path) -> None:
     with Driver(executor, Resettable, tmp_path, stop_after(2)) as driver:
         driver.run("a", keep_worker=True)

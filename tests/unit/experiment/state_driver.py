@@ -498,8 +498,8 @@ class Driver:
         assert decided == [(c.trial_id, c.attempt, c.decision) for c in answers]
         launched = [f for f in facts if isinstance(f, TrialLaunched)]
         launches = [c for c in commands if isinstance(c, Launch)]
-        assert [(f.trial_id, f.attempt, f.checkpoint, f.iteration) for f in launched] == [
-            (c.trial.trial_id, c.attempt, c.checkpoint, c.progress.iteration) for c in launches
+        assert [(f.trial_id, f.attempt, f.checkpoint) for f in launched] == [
+            (c.trial.trial_id, c.attempt, c.checkpoint) for c in launches
         ]
         saved = [f for f in facts if isinstance(f, CheckpointSaved | TrialResult)]
         assert [(f.trial_id, f.attempt, f.checkpoint) for f in saved if f.checkpoint] == [

@@ -108,12 +108,14 @@ def test_an_exploit_launches_from_the_donors_checkpoint_with_the_new_configurati
     assert trial.last_result["training_iteration"] == 3, "what it has reported stays its own"
 
 
-def test_iterations_never_go_back_when_the_donor_is_behind() -> None:
+def test_iterations_are_those_of_the_checkpoint_also_when_the_donor_is_behind() -> None:
     play = Play(searcher=Counting(2), scheduler=Changing())
     play.report(0, 2)
     save(play, 0)
     pause(play, 1, 9)
-    assert exploit(play).progress.iteration == 9
+    assert exploit(play).progress.iteration == 2
+    trial = play.state.trials[1]
+    assert (trial.num_results, of_kind(TrialLaunched, play.facts)[-1].num_results) == (1, 1)
 
 
 def test_a_donors_checkpoint_is_kept_until_the_other_trial_has_its_own() -> None:

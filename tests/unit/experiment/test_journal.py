@@ -48,7 +48,7 @@ FACTS: list[Fact] = [
         evaluated_params={"lr": 0.1},
         bundles=[{"CPU": 1.0}, {"GPU": 0.5}],
     ),
-    TrialLaunched(time=3.0, trial_id="a_0", attempt=1, checkpoint=None, iteration=0),
+    TrialLaunched(time=3.0, trial_id="a_0", attempt=1, checkpoint=None, num_results=0),
     TrialResult(
         time=4.0,
         trial_id="a_0",

@@ -97,7 +97,7 @@ def happenings(driver: Driver) -> set[str]:
             seen.add("fail_fast")
         if getattr(fact, "status", None) == "ERROR" and getattr(fact, "attempt", None) == 0:
             seen.add("cannot be launched")
-        if getattr(fact, "iteration", 0) and getattr(fact, "checkpoint", None):
+        if getattr(fact, "num_results", 0) and getattr(fact, "checkpoint", None):
             seen.add("resumed from a checkpoint")
         if isinstance(fact, TrialLaunched) and fact.donor is not None:
             seen.add("resumed from a donor's checkpoint")

@@ -84,10 +84,10 @@ def test_a_trial_goes_on_from_what_was_saved_when_it_was_paused() -> None:
     play.report(0, 7, time_total_s=3.5)
     play.give(Saved(NOW, "t_00000", 1, "checkpoint_000000"))
     (launched,) = of_kind(TrialLaunched, play.finish(0))
-    assert (launched.attempt, launched.checkpoint, launched.iteration) == (
+    assert (launched.attempt, launched.checkpoint, launched.num_results) == (
         2,
         "checkpoint_000000",
-        7,
+        1,
     )
     (launch,) = play.commands
     assert isinstance(launch, Launch)

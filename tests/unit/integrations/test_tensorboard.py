@@ -7,7 +7,7 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from tuner.experiment.trial import Progress, SavedCheckpoint, Trial
+from tuner.experiment.trial import Trial
 from tuner.integrations.tensorboard import TBXLoggerCallback
 
 TIME = 1_700_000_000.0
@@ -141,6 +141,7 @@ def test_arrays_with_other_shapes_are_histograms(tmp_path):
 def test_rewinding_makes_tensorboard_drop_the_superseded_results(tmp_path):
     callback, trial = TBXLoggerCallback(), make_trial(tmp_path, {"lr": 0.1})
     log(callback, trial, *(result(i, loss=i) for i in (1, 2, 3)))
+    trial.last_result = result(1)
     callback.on_trial_rewound(trial, 1)
     log(callback, trial, result(2, loss=20))
     assert scalars(tmp_path, "loss") == [(1, 1.0), (2, 20.0)]
@@ -150,7 +151,7 @@ def test_rewinding_makes_tensorboard_drop_the_superseded_results(tmp_path):
 def test_rewinding_by_timesteps(tmp_path):
     callback, trial = TBXLoggerCallback(), make_trial(tmp_path)
     log(callback, trial, *(result(i, loss=i, timesteps_total=100 * i) for i in (1, 2, 3)))
-    trial.checkpoints.append(SavedCheckpoint("checkpoint_000000", Progress(2, 1.0, 200), None))
+    trial.last_result = result(2, timesteps_total=200)
     callback.on_trial_rewound(trial, 2)
     log(callback, trial, result(3, loss=30, timesteps_total=300))
     assert scalars(tmp_path, "loss") == [(100, 1.0), (200, 2.0), (300, 30.0)]

@@ -50,8 +50,8 @@ def created(trial_id, config=None, number=0):
     )
 
 
-def launched(trial_id, attempt=1, iteration=0, checkpoint=None):
-    return TrialLaunched(TIME, trial_id, attempt, checkpoint, iteration)
+def launched(trial_id, attempt=1, num_results=0, checkpoint=None):
+    return TrialLaunched(TIME, trial_id, attempt, checkpoint, num_results)
 
 
 def reported(trial_id, iteration, attempt=1, checkpoint=None, **metrics):

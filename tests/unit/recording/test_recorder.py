@@ -50,6 +50,9 @@ def contents(folder):
     }
 
 
+SAVED = "checkpoint_000000"
+
+
 class Calls(LoggerCallback):
     in_recorder = True
 
@@ -62,8 +65,8 @@ class Calls(LoggerCallback):
     def log_trial_start(self, trial):
         self.calls.append(f"start {trial}")
 
-    def on_trial_rewound(self, trial, iteration):
-        self.calls.append(f"rewound to {iteration}")
+    def on_trial_rewound(self, trial, num_results):
+        self.calls.append(f"rewound to {num_results}")
 
     def log_trial_restore(self, trial):
         self.calls.append("restore")
@@ -117,11 +120,11 @@ def test_loggers_are_told_the_life_of_a_trial(tmp_path):
             reported("a", 1, checkpoint="checkpoint_000000"),
             reported("a", 2),
             ended("a", status="PENDING", error="lost"),
-            launched("a", 2, iteration=1, checkpoint="checkpoint_000000"),
+            launched("a", 2, num_results=1, checkpoint="checkpoint_000000"),
             reported("a", 2, 2),
             ended("a", 2, status="PAUSED"),
             ended("a", 2, status="PENDING"),
-            launched("a", 3, iteration=2),
+            launched("a", 3, num_results=2),
             ended("a", 3, status="ERROR", error="broken"),
             END,
         ],
@@ -146,8 +149,9 @@ def test_loggers_are_told_the_life_of_a_trial(tmp_path):
 
 
 def test_superseded_results_disappear_from_all_files(tmp_path):
-    facts = [created("a"), launched("a"), *(reported("a", i) for i in (1, 2, 3))]
-    facts += [ended("a", status="PENDING", error="first"), launched("a", 2, iteration=1)]
+    facts = [created("a"), launched("a"), reported("a", 1, checkpoint=SAVED)]
+    facts += [reported("a", 2), reported("a", 3), ended("a", status="PENDING", error="first")]
+    facts += [launched("a", 2, num_results=1, checkpoint=SAVED)]
     facts += [reported("a", 2, 2), ended("a", 2, status="ERROR", error="second")]
     write_journal(tmp_path, facts)
     record(tmp_path)
@@ -333,8 +337,9 @@ def readable(folder):
 @pytest.mark.parametrize("at", [0, 3, 7])
 def test_killed_while_a_file_is_being_replaced(tmp_path, at):
     """The rewritten file is undone with the rest, and written once more."""
-    facts = [created("a"), launched("a"), *(reported("a", i) for i in range(1, 5))]
-    facts += [ended("a", status="PENDING", error="x"), launched("a", 2, iteration=2)]
+    facts = [created("a"), launched("a"), reported("a", 1), reported("a", 2, checkpoint=SAVED)]
+    facts += [reported("a", 3), reported("a", 4), ended("a", status="PENDING", error="x")]
+    facts += [launched("a", 2, num_results=2, checkpoint=SAVED)]
     facts += [reported("a", 3 + i, 2, **{f"new{i}": i}) for i in range(9)]
     writer = JournalWriter(str(tmp_path))
     recorder = Recorder(str(tmp_path), [*built_in(), KilledAt(4 + at)], bookmark_period_s=1000)

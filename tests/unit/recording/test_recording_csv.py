@@ -92,7 +92,7 @@ def test_rewinding_to_the_start_keeps_the_header(tmp_path):
 def test_rewinding_where_there_is_nothing_to_drop(tmp_path, rows):
     logger, trial = CSVLoggerCallback(), make_trial(tmp_path)
     log(logger, trial, *rows)
-    logger.on_trial_rewound(trial, 0)
+    logger.on_trial_rewound(trial, len(rows))
     log(logger, trial, {"loss": 2})
     assert frame(tmp_path)["loss"].tolist() == [row["loss"] for row in rows] + [2]
 

@@ -138,8 +138,10 @@ def test_kill_9_in_the_middle_loses_and_doubles_nothing(experiment, pipe):
 def test_killed_again_and_again(experiment, tmp_path):
     """Kills in the middle of batches, around rewinds and new columns, with several segments."""
     facts = [created("a"), launched("a"), reported("a", 1)]
-    facts += [reported("a", i, kill=i == 3000) for i in range(2, 8001)]
-    facts += [ended("a", status="PENDING", error="lost"), launched("a", 2, 7000)]
+    saved = "checkpoint_000000"
+    facts += [reported("a", i, kill=i == 3000) for i in range(2, 7000)]
+    facts += [reported("a", 7000, checkpoint=saved), *(reported("a", i) for i in range(7001, 8001))]
+    facts += [ended("a", status="PENDING", error="lost"), launched("a", 2, 7000, saved)]
     facts += [reported("a", i, 2, **{f"x{i}": 1, "kill": True}) for i in (7001,)]
     facts += [reported("a", i, 2) for i in range(7002, 7010)]
     facts += [ended("a", 2), END]

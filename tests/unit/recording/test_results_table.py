@@ -72,8 +72,8 @@ def test_lists_of_integers_stay_exact_and_nobody_takes_the_place_of_the_trials_i
 def test_row_groups_and_superseded_results(tmp_path, row_group):
     facts = [created("a"), created("b", number=1), launched("a"), launched("b")]
     facts += [reported(trial, i) for i in range(1, 5) for trial in "ab"]
-    facts += [launched("a", 2, iteration=2), reported("a", 3, 2, late=1), launched("b", 2, 4)]
-    facts += [reported("b", 5, 2), launched("a", 3, iteration=3), reported("a", 4, 3)]
+    facts += [launched("a", 2, num_results=2), reported("a", 3, 2, late=1), launched("b", 2, 4)]
+    facts += [reported("b", 5, 2), launched("a", 3, num_results=3), reported("a", 4, 3)]
     table = table_of(tmp_path, facts, row_group=row_group)
     rows = {
         trial: [
