@@ -11,6 +11,8 @@ from tuner.config import TuneConfig
 from tuner.errors import ConfigError
 from tuner.schedulers.async_hyperband import AsyncHyperBandScheduler
 from tuner.schedulers.fifo import FIFOScheduler
+from tuner.schedulers.pbt import PopulationBasedTraining
+from tuner.schedulers.pbt_replay import PopulationBasedTrainingReplay
 from tuner.schedulers.scheduler import TrialScheduler
 from tuner.search.basic_variant import BasicVariantGenerator
 from tuner.search.searcher import Searcher
@@ -27,6 +29,8 @@ _SCHEDULERS: dict[str, Any] = {
     "asha": AsyncHyperBandScheduler,
     "async_hyperband": AsyncHyperBandScheduler,
     "asynchyperband": AsyncHyperBandScheduler,
+    "pbt": PopulationBasedTraining,
+    "pbt_replay": PopulationBasedTrainingReplay,
 }
 
 
@@ -91,8 +95,19 @@ def _resolved(field: str, value: Any, kind: type, known: dict[str, Any]) -> Any:
     if value is None or isinstance(value, kind):
         return value
     if isinstance(value, str) and value.lower() in known:
-        return known[value.lower()]()
+        return _made_without_arguments(field, value, known[value.lower()])
     names = ", ".join(repr(name) for name in known)
     raise ConfigError(
         f"TuneConfig: {field}={value!r:.100} must be a {kind.__name__} or one of {names}"
     )
+
+
+def _made_without_arguments(field: str, name: str, factory: Callable[..., Any]) -> Any:
+    parameters = inspect.signature(factory).parameters.values()
+    needed = [f"{each.name}=..." for each in parameters if each.default is each.empty]
+    if needed:
+        raise ConfigError(
+            f"TuneConfig: {field}={name!r} needs more than a name; give "
+            f"{factory.__name__}({', '.join(needed)})"
+        )
+    return factory()

@@ -23,6 +23,16 @@ def test_schedulers_by_name_whatever_its_case(name: str) -> None:
     assert (scheduler.metric, scheduler.mode) == ("loss", "min")
 
 
+@pytest.mark.parametrize(
+    ("name", "needed"), [("pbt", "hyperparam_mutations"), ("PBT_replay", "policy_file=...")]
+)
+def test_a_name_that_does_not_say_enough_is_an_error_that_says_what_to_give(
+    name: str, needed: str
+) -> None:
+    with pytest.raises(ConfigError, match=needed):
+        build_scheduler(tune.TuneConfig(scheduler=name, metric="loss", mode="min"), 0)
+
+
 @pytest.mark.parametrize("name", ["random", "variant_generator", None])
 def test_searchers_by_name(name: str | None) -> None:
     searcher = build_searcher(tune.TuneConfig(search_alg=name, num_samples=4), SPACE, 0)

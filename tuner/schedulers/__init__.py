@@ -3,6 +3,8 @@
 from tuner.schedulers.async_hyperband import ASHAScheduler, AsyncHyperBandScheduler
 from tuner.schedulers.change import Change, Stop
 from tuner.schedulers.fifo import FIFOScheduler
+from tuner.schedulers.pbt import PopulationBasedTraining
+from tuner.schedulers.pbt_replay import PopulationBasedTrainingReplay
 from tuner.schedulers.scheduler import ExperimentView, TrialScheduler, TrialView
 
 __all__ = [
@@ -11,6 +13,8 @@ __all__ = [
     "Change",
     "ExperimentView",
     "FIFOScheduler",
+    "PopulationBasedTraining",
+    "PopulationBasedTrainingReplay",
     "Stop",
     "TrialScheduler",
     "TrialView",
