@@ -8,6 +8,7 @@ import re
 DESCRIPTION_FILE = "experiment.json"
 TUNER_FILE = "tuner.pkl"
 RESULTS_FILE = "results.parquet"
+GLOBAL_POLICY_FILE = "pbt_global.txt"
 JOURNAL_FOLDER = "journal"
 SNAPSHOTS_FOLDER = "snapshots"
 
@@ -39,6 +40,16 @@ def staged_path(trial_path: str, name: str, attempt: int) -> str:
     """Where a checkpoint lies until it gets its name; on remote storage, what says that it may not
     be complete."""
     return os.path.join(trial_path, f".{name}.attempt{attempt}")
+
+
+def policy_file(trial_id: str) -> str:
+    """The file of a trial's schedule of configurations, in the experiment's folder."""
+    return f"pbt_policy_{trial_id}.txt"
+
+
+def is_policy_file(name: str) -> bool:
+    """Whether a file in the experiment's folder tells of schedules of configurations."""
+    return name == GLOBAL_POLICY_FILE or (name.startswith("pbt_policy_") and name.endswith(".txt"))
 
 
 def is_written_by_loggers(name: str) -> bool:

@@ -72,6 +72,14 @@ class Callback:
     ) -> None:
         """Called after a trial reported a result."""
 
+    def on_trial_change(
+        self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
+    ) -> None:
+        """Called after a scheduler changed a paused trial, as population based training does.
+
+        The trial has its new configuration and resources, with which it is launched later.
+        """
+
     def on_trial_complete(
         self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
     ) -> None:

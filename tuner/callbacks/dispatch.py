@@ -11,6 +11,7 @@ from tuner.callbacks.logger import LoggerCallback
 from tuner.experiment.events import (
     CheckpointSaved,
     Fact,
+    TrialChanged,
     TrialEnded,
     TrialLaunched,
     TrialResult,
@@ -100,6 +101,9 @@ class CallbackDispatch:
                 callback.on_trial_restore(**context)
         elif isinstance(fact, CheckpointSaved):
             self._tell_saved(callback, self._table[fact.trial_id])
+        elif isinstance(fact, TrialChanged):
+            if fact.is_visible:
+                callback.on_trial_change(**self._context(self._table[fact.trial_id]))
         elif isinstance(fact, TrialEnded):
             self._tell_ended(callback, fact)
 

@@ -56,6 +56,12 @@ class LoggerCallback(Callback):
             result: The user's metrics, maybe nested, and the autofilled fields.
         """
 
+    def log_trial_change(self, trial: Trial) -> None:
+        """Called when a scheduler changed a paused trial: its next results are of that.
+
+        Its configuration, its resources or both are other ones than before.
+        """
+
     def log_trial_end(self, trial: Trial, failed: bool = False) -> None:
         """Called when a trial ended for good, `failed` with an error."""
 
@@ -96,6 +102,12 @@ class LoggerCallback(Callback):
     ) -> None:
         self._start_once(trial)
         self.log_trial_result(iteration, trial, result)
+
+    def on_trial_change(
+        self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
+    ) -> None:
+        self._start_once(trial)
+        self.log_trial_change(trial)
 
     def on_trial_complete(
         self, iteration: int, trials: list[Trial], trial: Trial, **info: Any

@@ -199,6 +199,11 @@ class TrialChanged:
     bundles: Bundles | None
     is_logged: bool
 
+    @property
+    def is_visible(self) -> bool:
+        """Whether the trial is another one now, rather than only free to go on."""
+        return self.config is not None or self.bundles is not None
+
 
 @dataclass(frozen=True, slots=True)
 class TrialEnded:

@@ -26,7 +26,7 @@ _EXACT_COLLECTIONS = frozenset((list, tuple, set, frozenset))
 class JsonLoggerCallback(FileLogger):
     """Writes `params.json`, `params.pkl` and `result.json` into each trial's folder.
 
-    `result.json` has one line per result, the trial's configuration under `config`; NaN and
+    `result.json` has one line per result, the trial's configuration then under `config`; NaN and
     infinities are written as Python's `json` and pandas read them. `params.pkl` holds the
     configuration as it is, but for numpy scalars, which are Python numbers there.
 
@@ -47,11 +47,18 @@ class JsonLoggerCallback(FileLogger):
         self._trials: dict[str, tuple[LogFile, bytes]] = {}
 
     def log_trial_start(self, trial: Trial) -> None:
+        file = self.files.open(os.path.join(trial.path, RESULT_FILE), fresh=not trial.last_result)
+        self._write_config(trial, file)
+
+    def log_trial_change(self, trial: Trial) -> None:
+        file, _ = self._trials[trial.trial_id]
+        self._write_config(trial, file)
+
+    def _write_config(self, trial: Trial, file: LogFile) -> None:
         readable = json.dumps(plain(trial.config), indent=2, sort_keys=True)
         write_file(os.path.join(trial.path, PARAMS_FILE), readable.encode())
         if _is_exact(trial.config):
             write_file(os.path.join(trial.path, PARAMS_PICKLE), pickle.dumps(trial.config))
-        file = self.files.open(os.path.join(trial.path, RESULT_FILE), fresh=not trial.last_result)
         self._trials[trial.trial_id] = file, b'"config":' + _encode(trial.config) + b"}\n"
 
     def log_trial_result(self, iteration: int, trial: Trial, result: dict[str, Any]) -> None:

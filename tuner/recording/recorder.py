@@ -28,6 +28,7 @@ from tuner.experiment.events import (
     CheckpointSaved,
     ExperimentEnded,
     Fact,
+    TrialChanged,
     TrialEnded,
     TrialLaunched,
     TrialResult,
@@ -41,6 +42,7 @@ from tuner.layout import ERROR_FILE, JOURNAL_FOLDER, RESULTS_FILE
 from tuner.recording.bookmarks import Bookmarks
 from tuner.recording.file_logger import FileLogger
 from tuner.recording.files import LogFiles
+from tuner.recording.policy_log import PolicyLog
 from tuner.recording.results_table import (
     import_arrow_alone,
     write_results_table,
@@ -87,7 +89,7 @@ class Recorder:
         self._uploader = _uploader(self._path, upload_plan) if upload_plan else None
         self._loggers = list(loggers)
         self._bookmarks = Bookmarks(self._path)
-        self._errors = LogFiles(self._bookmarks)
+        self._files = LogFiles(self._bookmarks)
         for each in self._loggers:
             if isinstance(each, FileLogger):
                 each.keep_bookmarks(self._bookmarks)
@@ -142,6 +144,7 @@ class Recorder:
         self.prepare_end()
         self._record(list(self._reader.read_all()))
         self._call("close")
+        self._files.close()
         if self._may_bookmark:
             self._bookmarks.save(self._facts)
         try:
@@ -157,6 +160,7 @@ class Recorder:
         self._table = TrialTable(
             self._path, plan.retention if plan else None, plan.storage if plan else None
         )
+        self._policies = PolicyLog(self._table, self._files)
         self._unread = []
         self._facts = 0
         self._batches = 0
@@ -175,6 +179,7 @@ class Recorder:
     def _skip(self, facts: list[Fact]) -> None:
         """Takes in facts that are recorded already."""
         for fact in facts:
+            self._policies.skip(fact)
             self._table.apply(fact)
         self._facts += len(facts)
         self._tell_uploader(facts)
@@ -204,6 +209,7 @@ class Recorder:
                 self._on_other(fact)
         self._facts += len(facts)
         self._call("flush")
+        self._files.flush()
         failpoints.reach(Failpoint.RECORDING)
         self._keep_bookmark()
         self._tell_uploader(facts)
@@ -226,6 +232,7 @@ class Recorder:
             self._on_checkpoint(trial)
 
     def _on_other(self, fact: Fact) -> None:
+        self._policies.record(fact)
         if isinstance(fact, TrialLaunched):
             self._on_launched(fact)
         elif isinstance(fact, TrialEnded):
@@ -234,6 +241,8 @@ class Recorder:
             trial = self._table.apply(fact)
             if isinstance(fact, CheckpointSaved) and trial is not None:
                 self._on_checkpoint(trial)
+            elif isinstance(fact, TrialChanged) and fact.is_visible and trial is not None:
+                self._tell("on_trial_change", trial)
             elif isinstance(fact, ExperimentEnded):
                 self._call("on_experiment_end", self._table.trials)
 
@@ -267,7 +276,7 @@ class Recorder:
 
     def _write_error(self, fact: TrialEnded, trial: Trial, *, fresh: bool) -> None:
         when = datetime.fromtimestamp(fact.time).isoformat(" ", "seconds")
-        file = self._errors.open(os.path.join(trial.path, ERROR_FILE), fresh=fresh)
+        file = self._files.open(os.path.join(trial.path, ERROR_FILE), fresh=fresh)
         text = f"Attempt {fact.attempt} failed at {when}\n{fact.error}\n\n"
         file.append(text.encode(errors="backslashreplace"))
         file.close()

@@ -11,7 +11,13 @@ from collections.abc import Iterator
 from importlib.abc import MetaPathFinder
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from tuner.experiment.events import TrialCreated, TrialLaunched, TrialResult, settle
+from tuner.experiment.events import (
+    TrialChanged,
+    TrialCreated,
+    TrialLaunched,
+    TrialResult,
+    settle,
+)
 from tuner.experiment.journal_reader import JournalReader
 from tuner.flatten import flatten
 from tuner.layout import RESULTS_FILE
@@ -38,10 +44,10 @@ class _Row(NamedTuple):
 def write_results_table(experiment_path: str, *, row_group: int = ROW_GROUP) -> None:
     """Writes `results.parquet` from the experiment's journal; readers see all of it or nothing.
 
-    Its columns are `trial_id`, `config/<parameter>` for all of the configuration, and the metrics,
-    nested keys joined by `/`. Results that a later attempt superseded are left out. A column of
-    integers and floats holds floats, and so do lists of them; one of other values, or without a
-    common type, holds text, as JSON.
+    Its columns are `trial_id`, `config/<parameter>` for all of the configuration that the
+    trial had then, and the metrics, nested keys joined by `/`. Results that a later attempt
+    superseded are left out. A column of integers and floats holds floats, and so do lists of them;
+    one of other values, or without a common type, holds text, as JSON.
 
     Args:
         experiment_path: The experiment's folder.
@@ -119,7 +125,7 @@ class _History:
             elif isinstance(fact, TrialLaunched) and fact.attempt > 1:
                 self._rewinds[fact.trial_id][place] = fact.num_results
                 counts[fact.trial_id] = fact.num_results
-            elif isinstance(fact, TrialCreated):
+            elif isinstance(fact, TrialCreated | TrialChanged) and fact.config is not None:
                 config = flatten({"config": fact.config})
                 configs[fact.trial_id] = {"trial_id": fact.trial_id, **config}
 

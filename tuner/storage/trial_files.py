@@ -1,11 +1,11 @@
-"""Which files of a trial go to remote storage, and when."""
+"""Which files of an experiment and of its trials go to remote storage, and when."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
 
-from tuner.layout import CHECKPOINT, is_written_by_loggers
+from tuner.layout import CHECKPOINT, is_policy_file, is_written_by_loggers
 from tuner.storage.upload_index import Signature, UploadIndex
 
 
@@ -43,6 +43,11 @@ class TrialFiles:
     def artifacts(self, dirname: str) -> list[str]:
         """Those of `changed` that the trial's own code has written."""
         return [path for path in self.changed(dirname) if self._is_artifact(path)]
+
+    def policies(self) -> list[str]:
+        """The schedules of configurations that are not on the storage as they are."""
+        names = filter(is_policy_file, os.listdir(self._staging))
+        return [name for name in names if self._is_changed(name)]
 
     def signature(self, path: str) -> Signature:
         """What tells a file from its later versions."""

@@ -223,6 +223,7 @@ class Uploader:
             self._send(
                 self._files.changed(dirname) if self._is_ending else self._files.due(dirname)
             )
+        self._send(self._files.policies())
         if self._is_ending and os.path.exists(os.path.join(self._staging, RESULTS_FILE)):
             self._sender.send_files([RESULTS_FILE])
         if not self._sender.failed and not self._kept:

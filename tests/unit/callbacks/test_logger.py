@@ -20,6 +20,9 @@ class Calls(LoggerCallback):
     def log_trial_save(self, trial):
         self.calls.append(("save", trial.trial_id))
 
+    def log_trial_change(self, trial):
+        self.calls.append(("change", trial.trial_id))
+
     def log_trial_result(self, iteration, trial, result):
         self.calls.append(("result", trial.trial_id, iteration, result))
 
@@ -36,6 +39,7 @@ def test_hooks_become_the_life_of_a_trial():
     logger.on_trial_start(1, [trial], trial)
     logger.on_trial_result(2, [trial], trial, {"loss": 1})
     logger.on_trial_save(3, [trial], trial)
+    logger.on_trial_change(4, [trial], trial)
     logger.on_trial_start(4, [trial], trial)
     logger.on_trial_restore(4, [trial], trial)
     logger.on_trial_complete(5, [trial], trial)
@@ -43,6 +47,7 @@ def test_hooks_become_the_life_of_a_trial():
         ("start", "a"),
         ("result", "a", 2, {"loss": 1}),
         ("save", "a"),
+        ("change", "a"),
         ("restore", "a"),
         ("end", "a", False),
     ]

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from tuner.experiment.events import (
     ExperimentEnded,
+    TrialChanged,
     TrialCreated,
     TrialEnded,
     TrialLaunched,
@@ -50,8 +51,23 @@ def created(trial_id, config=None, number=0):
     )
 
 
-def launched(trial_id, attempt=1, num_results=0, checkpoint=None):
-    return TrialLaunched(TIME, trial_id, attempt, checkpoint, num_results)
+def launched(trial_id, attempt=1, num_results=0, checkpoint=None, donor=None):
+    return TrialLaunched(TIME, trial_id, attempt, checkpoint, num_results, donor)
+
+
+def exploited(trial_id, donor, checkpoint, lr, *, is_logged=True):
+    return TrialChanged(
+        time=TIME,
+        trial_id=trial_id,
+        donor=donor,
+        checkpoint=checkpoint,
+        config={"lr": lr, "net": {"layers": 2}},
+        evaluated_params={"lr": lr},
+        experiment_tag=f"x_lr={lr}",
+        chosen_objects={},
+        bundles=None,
+        is_logged=is_logged,
+    )
 
 
 def reported(trial_id, iteration, attempt=1, checkpoint=None, **metrics):

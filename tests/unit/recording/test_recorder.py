@@ -10,6 +10,7 @@ from recording_helpers import (
     created,
     csv_rows,
     ended,
+    exploited,
     json_rows,
     launched,
     reported,
@@ -253,6 +254,19 @@ def random_facts(seed):
                 continue
             facts.append(ended(trial, state["attempt"], "PENDING"))
             state["status"] = "PENDING"
+        elif state["status"] == "PAUSED":
+            donor = rng.choice([name for name in "abc" if name != trial])
+            lent = saved[donor][-1]
+            state["attempt"] += 1
+            if lent[1] is None:  # nothing to go on from: as itself
+                state["iteration"], checkpoint = saved[trial][-1]
+                facts.append(launched(trial, state["attempt"], state["iteration"], checkpoint))
+            else:
+                facts.append(exploited(trial, donor, lent[1], rng.random()))
+                state["iteration"] = max(state["iteration"], lent[0])
+                facts.append(launched(trial, state["attempt"], state["iteration"], lent[1], donor))
+                saved[trial] = [(state["iteration"], lent[1])]
+            state["status"] = "RUNNING"
         elif state["status"] == "PENDING":
             state["attempt"] += 1
             state["iteration"], checkpoint = rng.choice(saved[trial])
@@ -266,8 +280,8 @@ def random_facts(seed):
                 saved[trial].append((state["iteration"], checkpoint))
             facts.append(reported(trial, state["iteration"], state["attempt"], checkpoint, **extra))
         else:
-            status = rng.choice(["PENDING", "TERMINATED", "ERROR"])
-            error = None if status == "TERMINATED" else f"error {rng.random()}"
+            status = rng.choice(["PENDING", "PAUSED", "PAUSED", "TERMINATED", "ERROR"])
+            error = None if status in ("TERMINATED", "PAUSED") else f"error {rng.random()}"
             facts.append(ended(trial, state["attempt"], status, error))
             state["status"] = status
     return [*facts, reported_last(states)] if states["a"]["status"] == "RUNNING" else facts
@@ -331,6 +345,7 @@ def readable(folder):
             (path / "error.txt").read_text() if "error.txt" in names else None,
             sorted(names),
         )
+    found |= {path.name: path.read_text() for path in folder.glob("pbt_*")}
     return found
 
 
