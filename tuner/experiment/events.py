@@ -119,6 +119,15 @@ class ExperimentChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class SearchEnded:
+    """The searcher said that it has no more to propose than so many trials."""
+
+    event: ClassVar[str] = "search_ended"
+    time: float
+    num_trials: int
+
+
+@dataclass(frozen=True, slots=True)
 class TrialCreated:
     """The searcher proposed a configuration."""
 
@@ -272,6 +281,7 @@ def settle(fact: TrialResult) -> None:
 Fact = (
     ExperimentStarted
     | ExperimentChanged
+    | SearchEnded
     | TrialCreated
     | TrialLaunched
     | TrialResult

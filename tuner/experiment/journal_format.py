@@ -22,6 +22,7 @@ from tuner.experiment.events import (
     ExperimentStarted,
     ExperimentStopping,
     Fact,
+    SearchEnded,
     TrialChanged,
     TrialCreated,
     TrialEnded,
@@ -42,6 +43,7 @@ _KINDS: dict[str, Any] = {
     for kind in (
         ExperimentStarted,
         ExperimentChanged,
+        SearchEnded,
         TrialCreated,
         TrialLaunched,
         TrialResult,

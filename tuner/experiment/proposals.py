@@ -7,7 +7,7 @@ from typing import Any
 from tuner.errors import ResourceError, TunerError
 from tuner.experiment import naming
 from tuner.experiment.capacity import Capacity
-from tuner.experiment.events import TrialCreated
+from tuner.experiment.events import SearchEnded, TrialCreated
 from tuner.experiment.spec import ExperimentSpec
 from tuner.experiment.trial_table import TrialTable
 from tuner.flatten import changed
@@ -49,8 +49,16 @@ class Proposals:
         self.num_trials = self._searcher.total_samples(num_samples)
         self._exhausted = False
 
-    def next(self, spec: ExperimentSpec, table: TrialTable, now: float) -> TrialCreated | None:
-        """The fact that there is one more trial; None if there is none to be had now.
+    def end(self) -> None:
+        """Takes in that the searcher has no more to propose."""
+        self._exhausted = True
+
+    def next(
+        self, spec: ExperimentSpec, table: TrialTable, now: float
+    ) -> TrialCreated | SearchEnded | None:
+        """The fact that there is one more trial, or that there will be no more.
+
+        None if there is none to be had now.
 
         Raises:
             TunerError: The searcher breaks its contract.
@@ -63,8 +71,7 @@ class Proposals:
         if config is None:
             return None
         if config == Searcher.FINISHED:
-            self._exhausted = True
-            return None
+            return SearchEnded(time=now, num_trials=number)
         if not isinstance(config, dict):
             raise TunerError(
                 f"{type(self._searcher).__name__}.suggest returned {config!r:.100}; it must return "

@@ -14,6 +14,7 @@ from tuner.experiment.events import (
     ExperimentStarted,
     ExperimentStopping,
     Fact,
+    SearchEnded,
     TrialChanged,
     TrialCreated,
     TrialEnded,
@@ -170,6 +171,8 @@ class RecordedExperiment:
             self._take_in_end(trial)
         elif isinstance(fact, TrialChanged) and trial is not None:
             self.scheduler.on_trial_change(self, trial, _as_change(fact))
+        elif isinstance(fact, SearchEnded):
+            self.proposals.end()
         elif isinstance(fact, CapacityKnown):
             self.capacity.set_total(fact.resources)
         elif isinstance(fact, ExperimentStopping):

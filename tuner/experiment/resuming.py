@@ -10,7 +10,7 @@ _ResumeType = ResumeConfig.ResumeType
 
 
 def reached_end(
-    trial: Trial, decisions: Decisions, *, saved_on_pause: bool, checkpoint_at_end: bool
+    trial: Trial, decisions: Decisions, *, saves_when_told: bool, checkpoint_at_end: bool
 ) -> str | None:
     """The status of a running trial that had only to be ended when the controller died.
 
@@ -18,7 +18,7 @@ def reached_end(
     """
     told = decisions.told(trial)
     if told == PAUSE and not decisions.is_held(trial):
-        return PAUSED if trial.is_saved or not saved_on_pause else None
+        return PAUSED if trial.is_saved or not saves_when_told else None
     if told == STOP:
         return TERMINATED if trial.is_saved or not checkpoint_at_end else None
     return None

@@ -25,9 +25,9 @@ class ExperimentSpec:
         max_running: How many trials may run at once, None for no limit but the resources.
         max_failures: How often a trial is tried again; -1 for always.
         fail_fast: Whether the first trial that fails for good ends the experiment.
-        saved_on_pause: Whether a trial is saved when it is told to pause: classes are, functions
-            report their checkpoints themselves.
         checkpoint_at_end: Whether a trial is saved once more when it is told to stop.
+        saves_when_told: Whether a trial can be saved at any result: classes can, functions report
+            their checkpoints themselves.
         bundles_for: The resources of a trial with a given configuration.
         bundles_vary: Whether they depend on the configuration.
         name_creator: Makes the name of a trial, None for the default.
@@ -46,8 +46,8 @@ class ExperimentSpec:
     fail_fast: bool
     bundles_for: Callable[[dict[str, Any]], Bundles]
     bundles_vary: bool = False
-    saved_on_pause: bool = False
     checkpoint_at_end: bool = False
+    saves_when_told: bool = False
     name_creator: Callable[[Trial], str] | None = None
     dirname_creator: Callable[[Trial], str] | None = None
     taken_dirnames: frozenset[str] = frozenset()

@@ -36,6 +36,7 @@ from tuner.experiment.events import (
     Finished,
     Reported,
     Saved,
+    SearchEnded,
     Stimulus,
     StopRequested,
     Tick,
@@ -128,8 +129,8 @@ class ExperimentState(RecordedExperiment):
             status = resuming.reached_end(
                 trial,
                 self.decisions,
-                saved_on_pause=self.spec.saved_on_pause,
                 checkpoint_at_end=self.spec.checkpoint_at_end,
+                saves_when_told=self.spec.saves_when_told,
             )
             if status is not None:
                 self._end_attempt(trial, status, None, now)
@@ -405,6 +406,9 @@ class ExperimentState(RecordedExperiment):
         """Adds one more trial; False if there is none to be had now."""
         created = self.proposals.next(self.spec, self.table, now)
         if created is None:
+            return False
+        if isinstance(created, SearchEnded):
+            self._emit(created)
             return False
         missing = self.proposals.check_resources(self.spec, created, self.capacity)
         self._emit(created)

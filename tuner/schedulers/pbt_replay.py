@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 from collections.abc import Iterable
 from itertools import pairwise
+from os import PathLike
 from typing import Any, NamedTuple, NoReturn
 
 from tuner.errors import ConfigError
@@ -48,11 +48,10 @@ class PopulationBasedTrainingReplay(TrialScheduler):
         ({'lr': 0.1}, 'PopulationBasedTrainingReplay: 0 of 1 changes made')
     """
 
-    def __init__(self, policy_file: str | os.PathLike[str]) -> None:
+    def __init__(self, policy_file: str | PathLike[str]) -> None:
         owner = type(self).__name__
         check_text(owner, "policy_file", str(policy_file), "use the path of a pbt_policy_*.txt")
-        self.policy_file = os.path.expanduser(os.fspath(policy_file))
-        self.config, self._steps = _schedule(_lines(owner, self.policy_file))
+        self.config, self._steps = _schedule(_lines(owner, str(policy_file)))
         self.current_config = self.config
         self._num_done = 0
         self._is_due = False
@@ -133,8 +132,10 @@ def _schedule(lines: list[_Line]) -> tuple[dict[str, Any], list[_Step]]:
 
 
 def _lines(owner: str, path: str) -> list[_Line]:
+    import os
+
     try:
-        with open(path, encoding="utf-8") as file:
+        with open(os.path.expanduser(path), encoding="utf-8") as file:
             rows = [row for row in file.read().splitlines() if row.strip()]
     except (OSError, UnicodeError) as error:
         reject(owner, "policy_file", path, f"cannot be read: {error}")

@@ -41,10 +41,12 @@ from tuner.schedulers import (
     AsyncHyperBandScheduler,
     Change,
     FIFOScheduler,
+    PopulationBasedTraining,
     Stop,
     TrialScheduler,
 )
 from tuner.search import BasicVariantGenerator, ConcurrencyLimiter, Searcher
+from tuner.search_space.domains import Domain
 from tuner.search_space.variants import SearchSpace
 from tuner.stoppers import ExperimentPlateauStopper, Stopper, TrialPlateauStopper, coerce
 from tuner.stoppers.limits import Limits
@@ -274,7 +276,19 @@ def _scheduler(rng: random.Random) -> TrialScheduler:
             WatchfulScheduler(),
             ChangingScheduler(),
             AsyncHyperBandScheduler(max_t=9, grace_period=1, reduction_factor=3, brackets=2),
+            _population(synch=False),
+            _population(synch=True),
         ]
+    )
+
+
+def _population(*, synch: bool) -> TrialScheduler:
+    return PopulationBasedTraining(
+        "training_iteration",
+        perturbation_interval=2,
+        hyperparam_mutations={"lr": tune.uniform(0, 1), "width": lambda: random.randint(1, 99)},
+        quantile_fraction=0.4,
+        synch=synch,
     )
 
 
@@ -590,6 +604,8 @@ def laid_open(value: Any, *, trials: bool = True) -> Any:
         return (kind, sorted(map(repr, value)))
     if isinstance(value, random.Random):
         return value.getstate()
+    if isinstance(value, Domain):  # without what it has computed so far
+        return repr(value)
     if isinstance(value, type) or (callable(value) and hasattr(value, "__qualname__")):
         return value.__qualname__
     if kind == "Borrowed":
@@ -603,4 +619,5 @@ def laid_open(value: Any, *, trials: bool = True) -> Any:
     if type(value).__module__ == "builtins":
         return (kind, repr(value))
     names = [name for name in names if name != "raw"]  # a result as it was encoded
+    trials = trials and kind != "Trial"  # a trial that borrows has another one
     return (kind, [(name, laid_open(getattr(value, name), trials=trials)) for name in names])

@@ -38,10 +38,10 @@ def sequential_state(seed: int) -> ExperimentState:
     state.spec = dataclasses.replace(
         state.spec,
         max_running=1,
-        saved_on_pause=True,
         max_failures=abs(state.spec.max_failures),  # a trial that always fails would never end
         bundles_for=lambda config: [{"CPU": 1.0}],
         bundles_vary=False,
+        saves_when_told=True,
     )
     return state
 
@@ -69,6 +69,7 @@ class World:
         self._running: Launch | None = None
         self._told: str | None = None
         self._iteration = 0
+        self._is_saved = True
 
     def run(self) -> ExperimentState:
         self._take(*self.state.start(self._time, "test"))
@@ -88,17 +89,15 @@ class World:
         trial_id, attempt = launch.trial.trial_id, launch.attempt
         fate = random.Random(f"{self.seed} {launch.trial.number}")
         length, saved_every, broken_at = fate.randint(1, 9), fate.randint(1, 4), fate.randint(1, 20)
-        if self._told == "SAVE":
-            self._told = None
+        if self._told in ("PAUSE", "SAVE") and not self._is_saved:
+            self._is_saved = True
             name = f"checkpoint_{launch.trial.next_checkpoint:06d}"
             return Saved(self._time, trial_id, attempt, name)
-        if self._told == "PAUSE" and self._iteration:
-            self._told = "saved"
-            name = f"checkpoint_{launch.trial.next_checkpoint:06d}"
-            return Saved(self._time, trial_id, attempt, name)
-        if self._told or self._iteration >= length:
+        if self._told not in (None, "SAVE") or self._iteration >= length:
             self._running = None
-            return Finished(self._time, trial_id, attempt, interrupted=bool(self._told))
+            return Finished(
+                self._time, trial_id, attempt, interrupted=self._told not in (None, "SAVE")
+            )
         self._iteration += 1
         if self._iteration == broken_at:
             self._running = None
@@ -107,7 +106,13 @@ class World:
         if self._iteration % saved_every == 0:
             checkpoint = f"checkpoint_{launch.trial.next_checkpoint:06d}"
         score = random.Random(f"{self.seed} {launch.trial.number} {self._iteration}").random()
-        result = {"score": score, "training_iteration": self._iteration, "time_total_s": 1.0}
+        result = {
+            "score": score,
+            "training_iteration": self._iteration,
+            "time_total_s": 1.0,
+            "checkpoint_dir_name": checkpoint,
+        }
+        self._is_saved = checkpoint is not None
         return Reported(
             self._time, trial_id, attempt, result, codec.encode_metrics(result), checkpoint
         )
@@ -135,6 +140,7 @@ class World:
             assert self._running is None
             self._running, self._told = command, None
             self._iteration = command.progress.iteration
+            self._is_saved = True
         elif isinstance(command, Answer):
             self._told = None if command.decision == "CONTINUE" else command.decision
         elif isinstance(command, EndAttempt):
