@@ -265,17 +265,14 @@ class PopulationBasedTraining(TrialScheduler):
         return [change for change in drawn_up if change is not None]
 
     def choose_trial_to_run(self, experiment: ExperimentView) -> TrialView | None:
-        """The trial that has trained least, among those that do not wait for something else.
-
-        One that a restore found unsaved comes first, as others may be to go on from there.
-        """
+        """The trial that has trained least, among those that do not wait for something else."""
         candidates = (
             trial
             for trial in chain(experiment.pending_trials, experiment.paused_trials)
             if (trial.trial_id not in self._waiting or trial.status != "PAUSED")
             and experiment.fits(trial)
         )
-        return min(candidates, key=self._turn, default=None)
+        return min(candidates, key=self._trained, default=None)
 
     def debug_string(self) -> str:
         """How many trials there are, and how often one has gone on from another."""
@@ -396,10 +393,6 @@ class PopulationBasedTraining(TrialScheduler):
     def _trained(self, trial: TrialView) -> float:
         member = self._live.get(trial.trial_id)
         return member.perturbed_at if member is not None else 0.0
-
-    def _turn(self, trial: TrialView) -> tuple[bool, float]:
-        member = self._live.get(trial.trial_id)
-        return member is None or not member.is_saving, self._trained(trial)
 
     def _on_news(self, member: Member, trial: TrialView) -> None:
         """Take note, at the first sign of a trial since it was told to save, whether it has."""
