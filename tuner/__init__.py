@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from tuner.errors import TuneError, TunerError
     from tuner.execution.inline import InlineExecutor
     from tuner.execution.local import LocalExecutor
+    from tuner.execution.simulated import SimulatedExecutor
     from tuner.result import Result
     from tuner.result_grid import ResultGrid
     from tuner.search_space import (
@@ -73,6 +74,7 @@ _MODULES = {
     "errors": ("TuneError", "TunerError"),
     "execution.inline": ("InlineExecutor",),
     "execution.local": ("LocalExecutor",),
+    "execution.simulated": ("SimulatedExecutor",),
     "result": ("Result",),
     "result_grid": ("ResultGrid",),
     "search_space": (
@@ -130,6 +132,7 @@ __all__ = [
     "ResultGrid",
     "ResumeConfig",
     "RunConfig",
+    "SimulatedExecutor",
     "Stopper",
     "SyncConfig",
     "Trainable",

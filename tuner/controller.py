@@ -95,6 +95,7 @@ class Controller:
     def __init__(self, parts: Parts, trainable: Any) -> None:
         self._state = parts.state
         self._executor = parts.executor
+        self._clock = parts.executor.clock
         self._journal = parts.journal
         self._callbacks = parts.callbacks
         self._console = parts.console
@@ -112,7 +113,7 @@ class Controller:
         """Runs the experiment to its end; nothing is left running, however it ends.
 
         Args:
-            opening: Begins the experiment, or goes on with it, at a Unix time.
+            opening: Begins the experiment, or goes on with it, at a time.
 
         Raises:
             Whatever a policy, a callback or the executor raises; the journal is complete then.
@@ -121,7 +122,7 @@ class Controller:
         self._console.start(self._info)
         try:
             with self._interruption:
-                self._carry_out(*opening(time.time()))
+                self._carry_out(*opening(self._clock.now()))
                 self._executor.start(
                     Job(
                         trainable=self._trainable,
@@ -148,7 +149,7 @@ class Controller:
 
     def _turn(self) -> None:
         self._callbacks.begin_step()
-        self._step(self._executor.wait(self._timeout()) or [Tick(time=time.time())])
+        self._step(self._executor.wait(self._timeout()) or [Tick(time=self._clock.now())])
         self._callbacks.end_step()
         if time.monotonic() >= self._console.due():
             self._console.refresh(self._status())
@@ -160,7 +161,7 @@ class Controller:
     def _step(self, stimuli: list[Stimulus]) -> None:
         reason = self._interruption.take()
         if reason is not None:
-            stimuli.append(StopRequested(time=time.time(), reason=reason, resumable=True))
+            stimuli.append(StopRequested(time=self._clock.now(), reason=reason, resumable=True))
             self._console.message(f"{reason}: ending the trials; once more ends at once")
         self._carry_out(*self._state.handle(stimuli))
 
@@ -225,28 +226,28 @@ class Controller:
         self._console.trial_output(self._state.table[trial_id], data)
 
     def _timeout(self) -> float:
-        """Seconds until something is due by time alone."""
+        """Seconds, by the executor's clock, until something is due by time alone."""
         if self._state.is_filling:
             return 0.0
-        waits = [self._recorder.CHECK_PERIOD_S]
-        due = self._console.due()
-        if due != math.inf:
-            waits.append(due - time.monotonic())
-        if self._journal.due != math.inf:
-            waits.append(self._journal.due - time.monotonic())
+        waits = [math.inf if self._clock.is_virtual else self._housekeeping_timeout()]
         deadline = self._state.deadline
         if deadline is not None:
-            waits.append(deadline - time.time())
+            waits.append(deadline - self._clock.now())
         if self._state.is_stuck:
             waits.append(_IDLE_TICK_S)
         return max(0.0, min(waits))
+
+    def _housekeeping_timeout(self) -> float:
+        """Seconds until recorder, console or journal want something, whatever the trials do."""
+        due = min(self._console.due(), self._journal.due)
+        return min(self._recorder.CHECK_PERIOD_S, due - time.monotonic())
 
     def _check_progress(self) -> None:
         """Says so when nothing runs for long: a searcher may wait for what never comes."""
         if not self._state.is_stuck:
             self._stuck_since = math.inf
             return
-        now = time.monotonic()
+        now = self._clock.monotonic()
         self._stuck_since = min(self._stuck_since, now)
         if now - self._stuck_since > _STUCK_WARNING_S:
             if any(self._state.paused_trials):
@@ -271,7 +272,7 @@ class Controller:
             counts=state.table.counts,
             used=state.capacity.used,
             total=state.capacity.total,
-            elapsed_s=time.time() - self._info.start_time,
+            elapsed_s=self._clock.now() - self._info.start_time,
             best=self._best(),
             running=[*state.running_trials],
             scheduler_debug=state.scheduler.debug_string(),

@@ -213,10 +213,14 @@ def _executor(executor: Any) -> TrialExecutor:
         from tuner.execution.inline import InlineExecutor
 
         return InlineExecutor()
+    if executor == "simulated":
+        from tuner.execution.simulated import SimulatedExecutor
+
+        return SimulatedExecutor()
     if isinstance(executor, str):
         raise ConfigError(
-            f"RunConfig: executor={executor!r} is not available in this version; use 'local' or "
-            "'inline'"
+            f"RunConfig: executor={executor!r} is not available in this version; use 'local', "
+            "'inline' or 'simulated'"
         )
     if not isinstance(executor, TrialExecutor):
         raise ConfigError(f"RunConfig: executor={executor!r:.100} must be a name or an executor")

@@ -37,6 +37,7 @@ class Rebuilt:
         replayed_bytes: How much of it was not in a snapshot.
         random_state: The global streams of random numbers.
         callbacks: The callbacks with the states that they had, if there was a `listen`.
+        time: What time it was then, by the executor's clock.
     """
 
     state: ExperimentState
@@ -44,6 +45,7 @@ class Rebuilt:
     replayed_bytes: int
     random_state: dict[str, Any]
     callbacks: CallbackDispatch | None
+    time: float
 
 
 def rebuild(
@@ -81,11 +83,13 @@ def rebuild(
     if callbacks is not None and snapshot is not None:
         callbacks.set_states(snapshot.callbacks)
     reader = JournalReader(path, snapshot.position if snapshot else None)
+    time = snapshot.time if snapshot else 0.0
     undisturbed = random_state()
     set_random_state(snapshot.random_state if snapshot else random_at_start)
     try:
         for fact in reader.read_all():
             state.replay(fact)
+            time = fact.time
             if callbacks is not None:
                 callbacks.catch_up(fact)
         reached = random_state()
@@ -97,6 +101,7 @@ def rebuild(
         replayed_bytes=reader.num_bytes,
         random_state=reached,
         callbacks=callbacks,
+        time=time,
     )
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import math
 import os
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -13,7 +12,9 @@ from typing import Any
 
 from tuner import failpoints
 from tuner.assignments import AssignmentFactory, log_files
+from tuner.callbacks.callback import Callback
 from tuner.callbacks.dispatch import CallbackDispatch
+from tuner.callbacks.logger import LoggerCallback
 from tuner.config import ResumeConfig
 from tuner.console.console import Console
 from tuner.controller import Controller, Parts
@@ -82,6 +83,7 @@ def run_new(plan: Plan, home: Home) -> ResultGrid:
     moved = home.begin(plan.content)
     journal = JournalWriter(path, segment_period_s=_segment_period_s(plan, home))
     moved += home.describe(plan.description(os.path.basename(path)))
+    plan.executor.clock.begin(0.0)
     run = _Run(plan, home, state, journal, _listen(plan, state))
     for each in moved:
         run.console.message(f"An earlier run of this name is kept in {each}")
@@ -113,6 +115,7 @@ def run_restored(
         home.path, rebuilt.position, segment_period_s=_segment_period_s(plan, home)
     )
     assert rebuilt.callbacks is not None
+    plan.executor.clock.begin(rebuilt.time)
     run = _Run(plan, home, state, journal, rebuilt.callbacks, replayed_bytes=rebuilt.replayed_bytes)
     failpoints.reach(Failpoint.RESUMED)
 
@@ -167,7 +170,7 @@ class _Run:
         self._uploads = home.upload_plan(config.sync_config, outputs or (), plan.retention)
         self._state = state
         self._journal = journal
-        _, loggers = split_callbacks(config.callbacks or [])
+        _, loggers = _callbacks(plan)
         self._recorder = RecorderProcess(path, loggers, self._uploads)
         snapshots = SnapshotWriter(
             path,
@@ -194,7 +197,7 @@ class _Run:
                 info=plan.info(
                     name,
                     home.url,
-                    time.time(),
+                    plan.executor.clock.now(),
                     state.num_trials,
                     finished_before=sum(trial.is_finished() for trial in state.trials),
                 ),
@@ -226,13 +229,14 @@ class _Run:
             state=self._state,
             random_state=random_state(),
             callbacks=self.callbacks.get_states(),
+            time=self._plan.executor.clock.now(),
         )
 
 
 def _listen(plan: Plan, state: ExperimentState) -> CallbackDispatch:
     """Sets up the callbacks that run in this process."""
     config = plan.run_config
-    here, _ = split_callbacks(config.callbacks or [])
+    here, _ = _callbacks(plan)
     for callback in here:
         callback.setup(
             stop=config.stop,
@@ -240,6 +244,12 @@ def _listen(plan: Plan, state: ExperimentState) -> CallbackDispatch:
             total_num_samples=state.num_trials,
         )
     return CallbackDispatch(here, state.table)
+
+
+def _callbacks(plan: Plan) -> tuple[list[Callback], list[LoggerCallback]]:
+    """The callbacks for this process and the loggers for the recorder's."""
+    given = plan.run_config.callbacks or []
+    return split_callbacks(given, add_defaults=plan.executor.logs_by_default)
 
 
 def _segment_period_s(plan: Plan, home: Home) -> float:

@@ -17,7 +17,7 @@ from tuner.result_fields import ANONYMOUS_METRIC, SHOULD_CHECKPOINT
 from tuner.trainable.autofill import Autofill
 from tuner.trainable.context import TuneContext
 from tuner.trainable.placement import PlacementGroupFactory
-from tuner.trainable.session import CONTINUE, Session, TrialStopped, set_session
+from tuner.trainable.session import CONTINUE, Deliver, Session, TrialStopped, set_session
 from tuner.trainable.trainable import Trainable, is_trainable_class
 
 logger = logging.getLogger(__name__)
@@ -82,23 +82,7 @@ class AttemptRunner:
             node_ip=self._node_ip,
             pid=os.getpid(),
         )
-        context = TuneContext(
-            experiment_name=assignment.experiment_name,
-            trial_id=assignment.trial_id,
-            trial_name=assignment.trial_name,
-            trial_dir=assignment.path,
-            trial_resources=PlacementGroupFactory(assignment.bundles),
-            attempt=assignment.attempt,
-        )
-
-        return Session(
-            context=context,
-            autofill=autofill,
-            checkpoint=assignment.checkpoint,
-            next_checkpoint=assignment.next_checkpoint,
-            store=_store(assignment),
-            deliver=channel.deliver,
-        )
+        return new_session(assignment, autofill, channel.deliver)
 
     def _run_class(
         self,
@@ -148,6 +132,26 @@ class AttemptRunner:
         if self._object is not None:
             self._object.stop()
             self._object = None
+
+
+def new_session(assignment: Assignment, autofill: Autofill, deliver: Deliver) -> Session:
+    """The session of an attempt."""
+    context = TuneContext(
+        experiment_name=assignment.experiment_name,
+        trial_id=assignment.trial_id,
+        trial_name=assignment.trial_name,
+        trial_dir=assignment.path,
+        trial_resources=PlacementGroupFactory(assignment.bundles),
+        attempt=assignment.attempt,
+    )
+    return Session(
+        context=context,
+        autofill=autofill,
+        checkpoint=assignment.checkpoint,
+        next_checkpoint=assignment.next_checkpoint,
+        store=_store(assignment),
+        deliver=deliver,
+    )
 
 
 def encode_result(result: dict[str, Any]) -> bytes:
@@ -204,6 +208,11 @@ def _run_function(function: Callable[..., Any], session: Session, config: dict[s
     returned = function(config)
     if inspect.isgenerator(returned):
         returned = _report_all(returned, session)
+    report_returned(returned, session)
+
+
+def report_returned(returned: Any, session: Session) -> None:
+    """Reports what a function returned, if it is a result."""
     if isinstance(returned, dict):
         session.report(returned)
     elif isinstance(returned, (int, float)) and not isinstance(returned, bool):
@@ -221,10 +230,10 @@ def _report_all(generator: Generator[Any, Any, Any], session: Session) -> Any:
     try:
         while True:
             try:
-                metrics = next(generator)
+                yielded = next(generator)
             except StopIteration as end:
                 return end.value
-            session.report(metrics)
+            session.report_yielded(yielded)
     finally:
         generator.close()
 

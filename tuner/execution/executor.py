@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
+from tuner.execution.clock import Clock
 from tuner.execution.protocol import Assignment
 from tuner.experiment.events import Stimulus
 
@@ -40,9 +41,13 @@ class TrialExecutor(Protocol):
 
     Attributes:
         max_running: How many trials can run at once whatever they ask for; None for no limit.
+        clock: The time in which trials run. The controller begins it, before `start`.
+        logs_by_default: Whether trials get CSV, JSON and TensorBoard files without being asked.
     """
 
     max_running: int | None
+    clock: Clock
+    logs_by_default: bool
 
     def start(self, job: Job) -> None:
         """Gets ready; the first `wait` tells the capacity."""
@@ -57,7 +62,7 @@ class TrialExecutor(Protocol):
         """Ends an attempt: at its next report, or by SIGTERM, or by SIGKILL."""
 
     def wait(self, timeout: float | None) -> list[Stimulus]:
-        """Waits until something has happened, at most `timeout` seconds."""
+        """Waits until something has happened, at most `timeout` seconds by its clock."""
 
     def wake(self) -> None:
         """Makes a `wait` under way return; safe in a signal handler."""

@@ -17,6 +17,7 @@ from tuner.execution.attempt import (
     format_error,
     pickled_error,
 )
+from tuner.execution.clock import Clock, WallClock
 from tuner.execution.executor import Job
 from tuner.execution.protocol import Assignment
 from tuner.execution.seeding import streams_restored
@@ -42,6 +43,8 @@ class InlineExecutor:
     """
 
     max_running: int | None = 1
+    clock: Clock = WallClock()
+    logs_by_default = True
 
     def start(self, job: Job) -> None:
         """Gets ready."""

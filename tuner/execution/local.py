@@ -18,6 +18,7 @@ from tuner import codec
 from tuner.bundles import sum_bundles
 from tuner.errors import ConfigError, TrainableError
 from tuner.execution import machine
+from tuner.execution.clock import Clock, WallClock
 from tuner.execution.executor import Job
 from tuner.execution.gpus import GpuPool
 from tuner.execution.launchers import (
@@ -107,6 +108,8 @@ class LocalExecutor:
         return {name: self.__dict__[name] for name in ("_gpu_ids", "total", "_start_method")}
 
     max_running: int | None = None
+    clock: Clock = WallClock()
+    logs_by_default = True
     _wake_write = -1  # nothing runs
 
     def start(self, job: Job) -> None:

@@ -43,12 +43,14 @@ class Snapshot:
         state: Trials and policies.
         random_state: See `random_state`.
         callbacks: What each callback's `get_state` returned.
+        time: What time it was, by the executor's clock.
     """
 
     position: Position
     state: ExperimentState
     random_state: dict[str, Any]
     callbacks: list[Any]
+    time: float
 
 
 class SnapshotWriter:

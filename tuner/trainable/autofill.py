@@ -5,10 +5,42 @@ from __future__ import annotations
 import time
 from datetime import datetime
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, Protocol
 
 from tuner.metrics import as_number
 from tuner.trial_progress import Progress
+
+
+class Timer(Protocol):
+    """How long the results of one attempt take."""
+
+    def restart(self) -> None:
+        """Begins to measure the next result."""
+
+    def elapsed(self) -> float:
+        """Seconds since the last `restart`."""
+
+    def time_after(self, elapsed: float) -> float:
+        """When a result is there that took so many seconds."""
+
+
+class Stopwatch:
+    """Measures real time."""
+
+    def __init__(self) -> None:
+        self._last = time.monotonic()
+
+    def restart(self) -> None:
+        """Begins to measure the next result."""
+        self._last = time.monotonic()
+
+    def elapsed(self) -> float:
+        """Seconds since the last `restart`."""
+        return time.monotonic() - self._last
+
+    def time_after(self, elapsed: float) -> float:
+        """The Unix time."""
+        return time.time()
 
 
 class Autofill:
@@ -23,10 +55,18 @@ class Autofill:
         hostname: Name of this machine.
         node_ip: Address of this machine.
         pid: This process.
+        timer: Tells how long a result took that does not say so; measures real time by default.
     """
 
     def __init__(
-        self, *, trial_id: str, progress: Progress, hostname: str, node_ip: str, pid: int
+        self,
+        *,
+        trial_id: str,
+        progress: Progress,
+        hostname: str,
+        node_ip: str,
+        pid: int,
+        timer: Timer | None = None,
     ) -> None:
         self._trial_id = trial_id
         self._hostname = hostname
@@ -38,8 +78,8 @@ class Autofill:
         self._episodes = progress.episodes_total
         self._since_restore = 0
         self._time_since_restore = 0.0
-        self._last = time.monotonic()
-        self._second = 0
+        self._timer = timer or Stopwatch()
+        self._second = -1
         self._date = ""
 
     @property
@@ -54,20 +94,29 @@ class Autofill:
 
     def restart_clock(self) -> None:
         """Leaves out the time that has passed since the last result, such as a set-up."""
-        self._last = time.monotonic()
+        self._timer.restart()
 
-    def fill(self, metrics: dict[str, Any], checkpoint: str | None) -> dict[str, Any]:
-        """The complete result for what a trial reported."""
+    def fill(
+        self, metrics: dict[str, Any], checkpoint: str | None, elapsed_s: float | None = None
+    ) -> dict[str, Any]:
+        """The complete result for what a trial reported.
+
+        Args:
+            metrics: What it reported.
+            checkpoint: The name of the checkpoint beside it.
+            elapsed_s: Seconds that it took, None for what `metrics` say or was measured.
+        """
+        if elapsed_s is not None:
+            metrics = {**metrics, "time_this_iter_s": elapsed_s}
         elapsed = as_number(metrics.get("time_this_iter_s"))
-        now = time.monotonic()
         if elapsed is None:
-            elapsed = now - self._last
-        self._last = now
+            elapsed = self._timer.elapsed()
+        wall = int(self._timer.time_after(elapsed))
+        self._timer.restart()
         self._iteration += 1
         self._since_restore += 1
         self._time_total += elapsed
         self._time_since_restore += elapsed
-        wall = int(time.time())
         if wall != self._second:
             self._second = wall
             self._date = datetime.fromtimestamp(wall).strftime("%Y-%m-%d_%H-%M-%S")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from numbers import Real
 from typing import Any, Protocol
 
 from tuner.checkpoint import Checkpoint
@@ -78,7 +80,13 @@ class Session:
         self._deliver = deliver
         self._lock = threading.Lock()
 
-    def report(self, metrics: dict[str, Any], *, checkpoint: Checkpoint | None = None) -> None:
+    def report(
+        self,
+        metrics: dict[str, Any],
+        *,
+        checkpoint: Checkpoint | None = None,
+        elapsed_s: float | None = None,
+    ) -> None:
         """Delivers a result; raises `TrialStopped` if the trial is to stop or pause."""
         if not isinstance(metrics, dict):
             raise ReportError(
@@ -90,6 +98,10 @@ class Session:
                 f"report(checkpoint={checkpoint!r:.100}) must be a tuner.Checkpoint, such as "
                 "Checkpoint.from_directory(path)"
             )
+        if elapsed_s is not None and not _is_duration(elapsed_s):
+            raise ReportError(
+                f"report(elapsed_s={elapsed_s!r:.100}) must be a number of seconds >= 0"
+            )
         with self._lock:
             if self.decision != CONTINUE:
                 raise TrialStopped
@@ -98,7 +110,7 @@ class Session:
             if checkpoint is not None:
                 name = self.next_checkpoint_name()
                 stored = self.store.add(checkpoint, name)
-            result = self.autofill.fill(metrics, name)
+            result = self.autofill.fill(metrics, name, elapsed_s)
             if checkpoint is not None:
                 self.last_saved_iteration = self.autofill.iteration
             self.deliver(result, name)
@@ -106,6 +118,13 @@ class Session:
                 self.checkpoint = stored
             if self.decision != CONTINUE:
                 raise TrialStopped
+
+    def report_yielded(self, value: Any) -> None:
+        """Delivers what a generator has yielded: `metrics`, or `(metrics, seconds)`."""
+        if isinstance(value, tuple) and len(value) == 2:
+            self.report(value[0], elapsed_s=value[1])
+        else:
+            self.report(value)
 
     def deliver(self, result: dict[str, Any], checkpoint: str | None) -> None:
         """Sends a complete result and keeps the decision on it."""
@@ -131,7 +150,12 @@ def set_session(session: Session | None) -> None:
     _session = session
 
 
-def report(metrics: dict[str, Any], *, checkpoint: Checkpoint | None = None) -> None:
+def report(
+    metrics: dict[str, Any],
+    *,
+    checkpoint: Checkpoint | None = None,
+    elapsed_s: float | None = None,
+) -> None:
     """Reports a result of the running trial, with a checkpoint if one is given.
 
     When it returns, result and checkpoint are durable. The trial's scheduler may decide to end
@@ -143,9 +167,12 @@ def report(metrics: dict[str, Any], *, checkpoint: Checkpoint | None = None) -> 
             numpy and torch values.
         checkpoint: A directory from which the trial can resume. It is copied: the directory may
             be deleted as soon as the call returns.
+        elapsed_s: Seconds that this result took, in place of the time since the last one. A
+            simulation needs it, as there no time passes by itself.
 
     Raises:
-        ReportError: `metrics` is no dictionary, or `checkpoint` no `Checkpoint`.
+        ReportError: `metrics` is no dictionary, `checkpoint` no `Checkpoint`, or `elapsed_s` no
+            number of seconds.
 
     Example:
         >>> def train(config):
@@ -155,7 +182,7 @@ def report(metrics: dict[str, Any], *, checkpoint: Checkpoint | None = None) -> 
     if _session is None:
         _warn_outside("report")
         return
-    _session.report(metrics, checkpoint=checkpoint)
+    _session.report(metrics, checkpoint=checkpoint, elapsed_s=elapsed_s)
 
 
 def get_checkpoint() -> Checkpoint | None:
@@ -177,6 +204,15 @@ def get_context() -> TuneContext:
         True
     """
     return TuneContext() if _session is None else _session.context
+
+
+def _is_duration(value: object) -> bool:
+    return (
+        isinstance(value, Real)
+        and not isinstance(value, bool)
+        and math.isfinite(value)
+        and value >= 0
+    )
 
 
 def _warn_outside(name: str) -> None:

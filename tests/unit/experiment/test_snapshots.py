@@ -38,7 +38,7 @@ def test_a_snapshot_that_finds_no_room_does_not_end_the_run(
     drawn = random.getstate()
 
     def take() -> Snapshot:
-        return Snapshot(journal.position, build_state(3, str(tmp_path)), random_state(), [])
+        return Snapshot(journal.position, build_state(3, str(tmp_path)), random_state(), [], 0.0)
 
     writer = SnapshotWriter(str(tmp_path), take)
     folder = tmp_path / "snapshots"
