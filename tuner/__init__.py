@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     )
     from tuner.stoppers.stopper import Stopper
     from tuner.trainable.context import TuneContext
+    from tuner.trainable.learning_curves import LearningCurves
     from tuner.trainable.placement import PlacementGroupFactory
     from tuner.trainable.registry import register_trainable
     from tuner.trainable.session import get_checkpoint, get_context, report
@@ -94,6 +95,7 @@ _MODULES = {
     ),
     "stoppers.stopper": ("Stopper",),
     "trainable.context": ("TuneContext",),
+    "trainable.learning_curves": ("LearningCurves",),
     "trainable.placement": ("PlacementGroupFactory",),
     "trainable.registry": ("register_trainable",),
     "trainable.session": ("get_checkpoint", "get_context", "report"),
@@ -124,6 +126,7 @@ __all__ = [
     "FailureConfig",
     "InlineExecutor",
     "JupyterNotebookReporter",
+    "LearningCurves",
     "LocalExecutor",
     "LoggerCallback",
     "PlacementGroupFactory",

@@ -187,7 +187,7 @@ class Controller:
             path = os.path.join(command.trial.path, command.name)
             if command.trial.storage is None or os.path.exists(path):
                 _remove(path)
-        elif isinstance(command, DiscardStaged):
+        elif isinstance(command, DiscardStaged) and os.path.isdir(command.trial.path):
             staged = staged_path(glob.escape(command.trial.path), "*", command.attempt)
             for path in glob.glob(staged):
                 _remove(path)

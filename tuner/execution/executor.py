@@ -41,12 +41,15 @@ class TrialExecutor(Protocol):
 
     Attributes:
         max_running: How many trials can run at once whatever they ask for; None for no limit.
-        clock: The time in which trials run. The controller begins it, before `start`.
+        clock: The time in which trials run; it is begun before `start`.
         logs_by_default: Whether trials get CSV, JSON and TensorBoard files without being asked.
     """
 
     max_running: int | None
-    clock: Clock
+
+    @property
+    def clock(self) -> Clock: ...
+
     logs_by_default: bool
 
     def start(self, job: Job) -> None:

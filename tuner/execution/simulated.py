@@ -9,15 +9,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from tuner import codec
 from tuner.execution import machine
 from tuner.execution.attempt import PAUSE, encode_result, format_error, pickled_error
 from tuner.execution.clock import VirtualClock
 from tuner.execution.executor import Job
 from tuner.execution.protocol import Assignment
-from tuner.execution.streams import TrialStreams
+from tuner.execution.streams import StreamSwitch, TrialStreams
 from tuner.execution.virtual_worker import VirtualTimer, VirtualWorker, new_worker
 from tuner.experiment.events import (
     CapacityChanged,
@@ -57,9 +55,7 @@ class SimulatedExecutor:
     max_running: int | None = None
     logs_by_default = False
 
-    def __init__(
-        self, num_workers: int = 100, resources: dict[str, float] | None = None
-    ) -> None:
+    def __init__(self, num_workers: int = 100, resources: dict[str, float] | None = None) -> None:
         owner = type(self).__name__
         fix = "use a whole number of virtual workers >= 1"
         check_whole(owner, "num_workers", num_workers, fix, least=1)
@@ -84,7 +80,7 @@ class SimulatedExecutor:
         self._coming: list[tuple[float, int, int, _Attempt | None, Stimulus]] = []
         self._num_launched = 0
         self._num_coming = 0
-        self._spare_generators: list[np.random.MT19937] = []
+        self._switch = StreamSwitch()
         now = self.clock.now()
         self._tell(now, None, CapacityChanged(now, self.total))
 
@@ -100,9 +96,8 @@ class SimulatedExecutor:
             timer=timer,
         )
         worker = new_worker(self._trainable, assignment, autofill)
-        streams = TrialStreams(worker.seed, self._spare_generators)
         self._num_launched += 1
-        attempt = _Attempt(self._num_launched, worker, timer, streams)
+        attempt = _Attempt(self._num_launched, worker, timer, TrialStreams(worker.seed))
         self._attempts[assignment.trial_id] = attempt
         self._ready.append(attempt)
 
@@ -117,7 +112,7 @@ class SimulatedExecutor:
         """Ends an attempt now; a result that was yet to come does not come."""
         running = self._attempts.get(trial_id)
         if running is not None and running.worker.assignment.attempt == attempt:
-            self._conclude(running, running.worker.close)
+            self._close(running, is_interrupted=True)
 
     def wait(self, timeout: float | None) -> list[Stimulus]:
         """Goes on to the time when something happens, at most by `timeout` virtual seconds."""
@@ -148,19 +143,18 @@ class SimulatedExecutor:
     def shutdown(self) -> None:
         """Ends everything that still runs."""
         for attempt in [*self._attempts.values()]:
-            self._conclude(attempt, attempt.worker.close)
+            self._close(attempt, is_interrupted=True)
 
     def _go_on(self, attempt: _Attempt) -> None:
         """Does what an attempt was told; at first, to begin."""
         worker, told = attempt.worker, attempt.told
-        if told == SAVE:
-            told = CONTINUE
-            if not self._save(attempt, is_pausing=True):
-                return
         if told == CONTINUE:
             self._step(attempt)
-        elif self._save(attempt, is_pausing=told == PAUSE):
-            self._conclude(attempt, worker.close)
+        elif told == SAVE:
+            if self._save(attempt, worker.save):
+                self._step(attempt)
+        elif self._save(attempt, lambda: worker.finish(is_pausing=told == PAUSE)):
+            self._tell_finished(attempt)
 
     def _step(self, attempt: _Attempt) -> None:
         worker = attempt.worker
@@ -168,7 +162,7 @@ class SimulatedExecutor:
         if failed:
             return
         if delivered is None:
-            self._conclude(attempt, worker.close, is_interrupted=False)
+            self._close(attempt, is_interrupted=False)
             return
         result, checkpoint = delivered
         raw = encode_result(result)
@@ -178,9 +172,9 @@ class SimulatedExecutor:
         )
         self._tell(due, attempt, reported)
 
-    def _save(self, attempt: _Attempt, *, is_pausing: bool) -> bool:
+    def _save(self, attempt: _Attempt, save: Callable[[], str | None]) -> bool:
         """Whether that went well."""
-        name, failed = self._run(attempt, lambda: attempt.worker.save(is_pausing=is_pausing))
+        name, failed = self._run(attempt, save)
         if failed:
             return False
         if name is not None:
@@ -188,22 +182,23 @@ class SimulatedExecutor:
             self._tell(now, None, Saved(now, assignment.trial_id, assignment.attempt, name))
         return True
 
-    def _conclude(
-        self, attempt: _Attempt, close: Callable[[], None], *, is_interrupted: bool = True
-    ) -> None:
-        _, failed = self._run(attempt, close)
+    def _close(self, attempt: _Attempt, *, is_interrupted: bool) -> None:
+        _, failed = self._run(attempt, attempt.worker.close)
         if not failed:
-            now, assignment = self.clock.now(), attempt.worker.assignment
-            finished = Finished(now, assignment.trial_id, assignment.attempt, is_interrupted)
-            self._forget(attempt)
-            self._tell(now, None, finished)
+            self._tell_finished(attempt, is_interrupted=is_interrupted)
+
+    def _tell_finished(self, attempt: _Attempt, *, is_interrupted: bool = True) -> None:
+        now, assignment = self.clock.now(), attempt.worker.assignment
+        finished = Finished(now, assignment.trial_id, assignment.attempt, is_interrupted)
+        self._forget(attempt)
+        self._tell(now, None, finished)
 
     def _run(self, attempt: _Attempt, code: Callable[[], Any]) -> tuple[Any, bool]:
         """Runs code of the user and returns what it returns, and whether it failed."""
         set_session(attempt.worker.session)
+        self._switch.enter(attempt.streams)
         try:
-            with attempt.streams.in_use():
-                return code(), False
+            return code(), False
         except (Exception, SystemExit) as error:
             now, assignment = self.clock.now(), attempt.worker.assignment
             text, cause = format_error(error), pickled_error(error)
@@ -212,11 +207,12 @@ class SimulatedExecutor:
             self._tell(now, None, failed)
             return None, True
         finally:
+            self._switch.leave(attempt.streams)
             set_session(None)
 
     def _forget(self, attempt: _Attempt) -> None:
         attempt.is_over = True
-        attempt.streams.release()
+        self._switch.forget(attempt.streams)
         del self._attempts[attempt.worker.assignment.trial_id]
 
     def _tell(self, time: float, sender: _Attempt | None, stimulus: Stimulus) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
 import json
 import math
 import os
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from typing import Any
 
 from tuner import codec
@@ -15,7 +16,6 @@ from tuner.checkpoint import Checkpoint
 from tuner.errors import ReportError
 from tuner.execution.attempt import (
     PAUSE,
-    _cleanup_after,
     _must_save,
     _run_function,
     _save,
@@ -27,7 +27,7 @@ from tuner.execution.clock import Clock
 from tuner.execution.protocol import Assignment
 from tuner.execution.stepped_call import SteppedCall
 from tuner.trainable.autofill import Autofill
-from tuner.trainable.session import CONTINUE, TrialStopped
+from tuner.trainable.session import CONTINUE, Deliver, TrialStopped
 from tuner.trainable.trainable import Trainable, is_trainable_class
 from tuner.trainable.wrappers import WrappedFunction
 
@@ -76,24 +76,55 @@ class VirtualTimer:
         return self.due
 
 
+class Outbox:
+    """Takes the result of a step.
+
+    Attributes:
+        result: The last result and the name of its staged checkpoint.
+        is_open: Whether there may be one.
+    """
+
+    def __init__(self) -> None:
+        self.result: tuple[dict[str, Any], str | None] | None = None
+        self.is_open = True
+
+    def put(self, result: dict[str, Any], checkpoint: str | None) -> str:
+        """Takes a result, on which the decision comes later.
+
+        Raises:
+            ReportError: It comes from within a generator, which cannot wait for the decision.
+        """
+        if not self.is_open:
+            raise ReportError(
+                "tune.report() in a generator: in a simulation a generator can only yield its "
+                "results; use either of them"
+            )
+        self.result = result, checkpoint
+        return CONTINUE
+
+
 class VirtualWorker:
     """One attempt. Its user's code runs in `step`, `save` and `close`, and nowhere else.
 
     Args:
         assignment: What to run.
         autofill: Completes its results.
+        deliver: Takes a result in place of `outbox`.
 
     Attributes:
         assignment: The same.
+        outbox: Where its results are put.
         session: What the user's code speaks to.
         seed: What its random streams begin with.
     """
 
-    def __init__(self, assignment: Assignment, autofill: Autofill) -> None:
+    def __init__(
+        self, assignment: Assignment, autofill: Autofill, deliver: Deliver | None = None
+    ) -> None:
         self.assignment = assignment
-        self.session = new_session(assignment, autofill, self._deliver)
+        self.outbox = Outbox()
+        self.session = new_session(assignment, autofill, deliver or self.outbox.put)
         self.seed = assignment.seed
-        self._delivered: tuple[dict[str, Any], str | None] | None = None
 
     def step(self) -> tuple[dict[str, Any], str | None] | None:
         """Runs up to the next result.
@@ -101,31 +132,53 @@ class VirtualWorker:
         Returns:
             The result and the name of its staged checkpoint; None if there are no more.
         """
-        self._delivered = None
-        self._advance()
-        return self._delivered
+        self.outbox.result = None
+        with self._closed_on_error():
+            self._advance()
+        return self.outbox.result
 
-    def save(self, *, is_pausing: bool) -> str | None:
-        """Stages a checkpoint of what is there now, if one is due.
+    def save(self) -> str | None:
+        """Stages a checkpoint from which the trial can go on, and returns its name.
+
+        It returns None where there is one already, or where the trainable makes its own.
+        """
+        with self._closed_on_error():
+            return self._save(PAUSE)
+
+    def finish(self, *, is_pausing: bool) -> str | None:
+        """Ends the attempt as it was told to.
 
         Args:
-            is_pausing: Whether the trial is to go on from here, rather than to end.
+            is_pausing: Whether the trial is to go on later.
 
         Returns:
-            The checkpoint's name; None if none was due.
+            The name of a checkpoint that was staged, if one was due.
         """
-        raise NotImplementedError
+        with self._closed_on_error():
+            name = self._save(PAUSE if is_pausing else STOP)
+        self.close()
+        return name
 
     def close(self) -> None:
-        """Ends the attempt."""
+        """Ends the attempt, wherever it is."""
         raise NotImplementedError
 
     def _advance(self) -> None:
         raise NotImplementedError
 
-    def _deliver(self, result: dict[str, Any], checkpoint: str | None) -> str:
-        self._delivered = result, checkpoint
-        return CONTINUE
+    def _save(self, decision: str) -> str | None:
+        raise NotImplementedError
+
+    @contextlib.contextmanager
+    def _closed_on_error(self) -> Iterator[None]:
+        try:
+            yield
+        except BaseException as error:
+            try:
+                self.close()
+            except Exception as second:
+                error.add_note(f"its clean-up failed as well: {second!r}")
+            raise
 
 
 class ClassWorker(VirtualWorker):
@@ -138,14 +191,6 @@ class ClassWorker(VirtualWorker):
         self._class = trainable
         self._training: Trainable | None = None
 
-    def save(self, *, is_pausing: bool) -> str | None:
-        """Saves the object."""
-        session = self.session
-        session.decision = PAUSE if is_pausing else STOP
-        due = self._training is not None and _must_save(self.assignment, session)
-        session.decision = CONTINUE
-        return _save(self._training, session) if self._training is not None and due else None
-
     def close(self) -> None:
         """Cleans the object up."""
         training, self._training = self._training, None
@@ -153,13 +198,14 @@ class ClassWorker(VirtualWorker):
             training.stop()
 
     def _advance(self) -> None:
-        try:
-            _train_once(self._training or self._make(), self.assignment, self.session)
-        except BaseException as error:
-            training, self._training = self._training, None
-            if training is not None:
-                _cleanup_after(training, error)
-            raise
+        _train_once(self._training or self._make(), self.assignment, self.session)
+
+    def _save(self, decision: str) -> str | None:
+        session = self.session
+        session.decision = decision
+        due = _must_save(self.assignment, session)
+        session.decision = CONTINUE
+        return _save(self._training, session) if self._training is not None and due else None
 
     def _make(self) -> Trainable:
         session = self.session
@@ -182,14 +228,17 @@ class GeneratorWorker(VirtualWorker):
         self._function = function
         self._generator: Generator[Any, Any, Any] | None = None
         self._num_yielded = 0
-        self._inside = False
         self._to_skip = 0
         if assignment.checkpoint is not None:
             self._resume(assignment.checkpoint)
 
-    def save(self, *, is_pausing: bool) -> str | None:
-        """Notes how often it has yielded."""
-        if not is_pausing:
+    def close(self) -> None:
+        """Unwinds it."""
+        if self._generator is not None:
+            self._generator.close()
+
+    def _save(self, decision: str) -> str | None:
+        if decision != PAUSE:
             return None
         session = self.session
         name = session.next_checkpoint_name()
@@ -202,11 +251,6 @@ class GeneratorWorker(VirtualWorker):
             session.store.keep(name)
         return name
 
-    def close(self) -> None:
-        """Unwinds it."""
-        if self._generator is not None:
-            self._generator.close()
-
     def _resume(self, checkpoint: Checkpoint) -> None:
         with checkpoint.as_directory() as directory:
             path = os.path.join(directory, _POSITION_FILE)
@@ -218,7 +262,7 @@ class GeneratorWorker(VirtualWorker):
         self.seed, self._to_skip = position["seed"], position["num_yielded"]
 
     def _advance(self) -> None:
-        self._inside = True
+        self.outbox.is_open = False
         try:
             if self._generator is None:
                 self._generator = self._function(codec.decode(self.assignment.config))
@@ -228,35 +272,23 @@ class GeneratorWorker(VirtualWorker):
             self._num_yielded += 1
             yielded = next(self._generator)
         except StopIteration as end:
-            self._inside = False
+            self.outbox.is_open = True
             if self._num_yielded > self._to_skip:
                 report_returned(end.value, self.session)
         else:
-            self._inside = False
+            self.outbox.is_open = True
             self.session.report_yielded(yielded)
-
-    def _deliver(self, result: dict[str, Any], checkpoint: str | None) -> str:
-        if self._inside:
-            raise ReportError(
-                "tune.report() in a generator: in a simulation a generator can only yield its "
-                "results; use either of them"
-            )
-        return super()._deliver(result, checkpoint)
 
 
 class CallWorker(VirtualWorker):
     """Runs a function that reports, which waits in a thread while other trials run."""
 
     def __init__(self, function: Any, assignment: Assignment, autofill: Autofill) -> None:
-        super().__init__(assignment, autofill)
+        super().__init__(assignment, autofill, self._deliver)
         self._call = SteppedCall(
             lambda: _run_function(function, self.session, codec.decode(assignment.config))
         )
         self._answer = CONTINUE
-
-    def save(self, *, is_pausing: bool) -> str | None:
-        """Has no effect: the function reports its checkpoints."""
-        return None
 
     def close(self) -> None:
         """Unwinds it."""
@@ -271,8 +303,11 @@ class CallWorker(VirtualWorker):
         if not self._call.is_over:
             self._call.advance()
 
+    def _save(self, decision: str) -> str | None:
+        return None  # the function reports its checkpoints
+
     def _deliver(self, result: dict[str, Any], checkpoint: str | None) -> str:
-        super()._deliver(result, checkpoint)
+        self.outbox.put(result, checkpoint)
         self._call.suspend()
         return self._answer
 

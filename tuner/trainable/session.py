@@ -207,12 +207,9 @@ def get_context() -> TuneContext:
 
 
 def _is_duration(value: object) -> bool:
-    return (
-        isinstance(value, Real)
-        and not isinstance(value, bool)
-        and math.isfinite(value)
-        and value >= 0
-    )
+    if isinstance(value, bool) or not isinstance(value, Real):
+        return False
+    return 0 <= float(value) < math.inf
 
 
 def _warn_outside(name: str) -> None:
