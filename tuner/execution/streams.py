@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-_set_generator: Any = getattr(np.random, "set_bit_generator")  # noqa: B009 (it has no type)
+_numpy: Any = np.random  # two of its functions have no types
 _HEAD_BYTES = object.__basicsize__
 _STATE_BYTES = _random.Random.__basicsize__ - _HEAD_BYTES
 
@@ -30,17 +30,17 @@ class StreamSwitch:
         """From now on the global streams are those of a trial."""
         torch = sys.modules.get("torch")
         torch_state = None if torch is None else torch.get_rng_state()
-        self._driver = _get_state(), np.random.get_bit_generator(), torch_state
+        self._driver = _get_state(), _numpy.get_bit_generator(), torch_state
         if streams.python is None:
             random.seed(streams.seed)
         else:
             _set_state(streams.python)
         if streams.generator is None:
             streams.generator = self._spare.pop() if self._spare else np.random.MT19937(0)
-            _set_generator(streams.generator)
+            _numpy.set_bit_generator(streams.generator)
             np.random.seed(streams.seed)
         else:
-            _set_generator(streams.generator)
+            _numpy.set_bit_generator(streams.generator)
         if torch is not None:
             if streams.torch is None:
                 torch.manual_seed(streams.seed)
@@ -53,7 +53,7 @@ class StreamSwitch:
         python, generator, torch_state = self._driver
         streams.python = _get_state()
         _set_state(python)
-        _set_generator(generator)
+        _numpy.set_bit_generator(generator)
         if torch_state is not None:
             torch = sys.modules["torch"]
             streams.torch = torch.get_rng_state()

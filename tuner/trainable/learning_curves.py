@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 _TRIAL, _ITERATION, _SECONDS = "trial_id", "training_iteration", "time_this_iter_s"
 _CONFIG = "config/"
+_NOT_REPORTED = AUTOFILLED - {"timesteps_total", "episodes_total"}
 
 
 class LearningCurves:
@@ -97,7 +98,7 @@ class LearningCurves:
         metrics = {
             name: value
             for name, value in row.items()
-            if name not in AUTOFILLED and not name.startswith(_CONFIG) and value is not None
+            if name not in _NOT_REPORTED and not name.startswith(_CONFIG) and value is not None
         }
         self._curves.setdefault(trial_id, []).append((metrics, float(seconds)))
         if trial_id not in self._configs:

@@ -12,6 +12,7 @@ from tuner.execution.executor import Job, TrialExecutor
 from tuner.execution.inline import InlineExecutor
 from tuner.execution.local import LocalExecutor
 from tuner.execution.protocol import Assignment
+from tuner.execution.simulated import SimulatedExecutor
 from tuner.experiment.events import (
     CapacityChanged,
     Failed,
@@ -26,6 +27,7 @@ EXECUTORS: dict[str, Callable[[], TrialExecutor]] = {
     "fork": lambda: LocalExecutor(num_cpus=2, start_method="fork"),
     "spawn": lambda: LocalExecutor(num_cpus=2, start_method="spawn"),
     "inline": InlineExecutor,
+    "simulated": lambda: SimulatedExecutor(num_workers=2),
 }
 
 TIMEOUT_S = 30.0
@@ -56,7 +58,7 @@ class Driver:
         self._folder = folder
         self._decide = decide
         self._open: set[str] = set()
-        executor.start(Job(trainable, "trainable", self._on_output, self._take_in))
+        executor.start(Job(trainable, "trainable", self._on_output, self.take_in))
 
     def __enter__(self) -> Driver:
         return self
@@ -101,14 +103,14 @@ class Driver:
         deadline = time.monotonic() + TIMEOUT_S
         while not condition():
             assert time.monotonic() < deadline, f"still waiting; so far: {self.stimuli}"
-            self._take_in(self.executor.wait(0.1))
+            self.take_in(self.executor.wait(0.1))
 
     def results(self, trial_id: str = "t0") -> list[dict[str, Any]]:
         """The results of a trial, in order."""
         reported = (s for s in self.stimuli if isinstance(s, Reported))
         return [s.result for s in reported if s.trial_id == trial_id]
 
-    def _take_in(self, stimuli: list[Stimulus]) -> None:
+    def take_in(self, stimuli: list[Stimulus]) -> None:
         for stimulus in stimuli:
             if isinstance(stimulus, CapacityChanged):
                 self.capacity = stimulus.resources

@@ -24,6 +24,12 @@ def executor(request: pytest.FixtureRequest) -> TrialExecutor:
     return EXECUTORS[request.param]()
 
 
+@pytest.fixture(params=[name for name in EXECUTORS if name != "simulated"])
+def real_executor(request: pytest.FixtureRequest) -> TrialExecutor:
+    """One that gives trials their own surroundings, and measures time."""
+    return EXECUTORS[request.param]()
+
+
 @pytest.fixture(autouse=True)
 def short_grace(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TUNER_STOP_GRACE_S", "0.3")
@@ -31,7 +37,7 @@ def short_grace(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def count(config: dict[str, Any]) -> None:
     for i in range(3):
-        tune.report({"i": i, "name": config.get("name")})
+        tune.report({"i": i, "name": config.get("name")}, elapsed_s=0.5)
 
 
 class Point:
@@ -53,7 +59,7 @@ class Counter(tune.Trainable):
         more = {"should_checkpoint": True} if self.n == self.config.get("save_at") else {}
         if self.n == self.config.get("done_at"):
             more["done"] = True
-        return {"n": self.n, "made": self.made, **more}
+        return {"n": self.n, "made": self.made, "time_this_iter_s": 0.1, **more}
 
     def save_checkpoint(self, checkpoint_dir: str) -> dict[str, Any]:
         return {"n": self.n}
@@ -62,7 +68,7 @@ class Counter(tune.Trainable):
         self.n = checkpoint["n"]
 
     def cleanup(self) -> None:
-        Path("cleaned").touch()
+        Path(self.logdir, "cleaned").touch()
 
 
 class Resettable(Counter):
@@ -87,7 +93,8 @@ def test_results_arrive_in_order_and_complete(executor: TrialExecutor, tmp_path:
         assert result["hostname"]
         assert result["pid"] > 0
         assert result["done"] is False
-        assert 0 <= result["time_this_iter_s"] <= result["time_total_s"]
+        assert result["time_this_iter_s"] == 0.5
+    assert [result["time_total_s"] for result in results] == [0.5, 1.0, 1.5]
 
 
 def test_several_trials_one_after_the_other(executor: TrialExecutor, tmp_path: Path) -> None:
@@ -104,17 +111,17 @@ def test_a_stopped_function_unwinds(executor: TrialExecutor, tmp_path: Path, dec
         try:
             while True:
                 try:
-                    tune.report({"a": 1})
+                    tune.report({"a": 1}, elapsed_s=1)
                 except Exception:
-                    Path("swallowed").touch()
+                    (tmp_path / "swallowed").touch()
         finally:
-            Path("unwound").touch()
+            (tmp_path / "unwound").touch()
 
     with Driver(executor, endless, tmp_path, stop_after(2, decision)) as driver:
         told = driver.run()
     assert kinds(told) == ["Reported", "Reported", "Finished"]
-    assert (tmp_path / "t0" / "unwound").exists()
-    assert not (tmp_path / "t0" / "swallowed").exists()
+    assert (tmp_path / "unwound").exists()
+    assert not (tmp_path / "swallowed").exists()
 
 
 def test_what_a_function_yields_or_returns_is_reported(
@@ -122,16 +129,52 @@ def test_what_a_function_yields_or_returns_is_reported(
 ) -> None:
     def any_way(config: dict[str, Any]) -> Any:
         if config["how"] == "yield":
-            return ({"i": i} for i in range(2))
-        return {"dict": {"i": 5}, "number": 7, "nothing": None}[config["how"]]
+            return ({"i": i, "time_this_iter_s": 1} for i in range(2))
+        return {"dict": {"i": 5, "time_this_iter_s": 1}, "nothing": None}[config["how"]]
 
     with Driver(executor, any_way, tmp_path) as driver:
-        for how in ("yield", "dict", "number", "nothing"):
+        for how in ("yield", "dict", "nothing"):
             driver.run(how, config={"how": how})
         assert [r["i"] for r in driver.results("yield")] == [0, 1]
         assert [r["i"] for r in driver.results("dict")] == [5]
-        assert [r["_metric"] for r in driver.results("number")] == [7]
         assert driver.results("nothing") == []
+
+
+def test_a_generator_yields_metrics_and_seconds(executor: TrialExecutor, tmp_path: Path) -> None:
+    def train(config: dict[str, Any]) -> Any:
+        for i in range(2):
+            yield {"i": i}, 2.5
+        return {"i": 2, "time_this_iter_s": 1.0}
+
+    with Driver(executor, train, tmp_path) as driver:
+        driver.run()
+        results = driver.results()
+    assert [(r["i"], r["time_this_iter_s"], r["time_total_s"]) for r in results] == [
+        (0, 2.5, 2.5),
+        (1, 2.5, 5.0),
+        (2, 1.0, 6.0),
+    ]
+
+
+@pytest.mark.parametrize("seconds", [-1, float("nan"), float("inf"), "1", True])
+def test_impossible_durations_are_refused(
+    executor: TrialExecutor, tmp_path: Path, seconds: Any
+) -> None:
+    def train(config: dict[str, Any]) -> None:
+        tune.report({"a": 1}, elapsed_s=seconds)
+
+    with Driver(executor, train, tmp_path) as driver:
+        (failed,) = driver.run()
+    assert isinstance(failed, Failed)
+    assert f"elapsed_s={seconds!r}) must be a number of seconds >= 0" in failed.error
+
+
+def test_a_number_that_a_function_returns_is_reported(
+    real_executor: TrialExecutor, tmp_path: Path
+) -> None:
+    with Driver(real_executor, lambda config: 7, tmp_path) as driver:
+        driver.run()
+        assert [r["_metric"] for r in driver.results()] == [7]
 
 
 def test_an_error_is_told_without_the_frames_of_the_library(
@@ -165,6 +208,7 @@ def test_a_configuration_arrives_exactly(executor: TrialExecutor, tmp_path: Path
             "tuple": type(config["pair"]).__name__,
             "nan": config["nan"] != config["nan"],
             "class": config["class"].__name__,
+            "time_this_iter_s": 1.0,
         }
 
     config = {
@@ -194,10 +238,11 @@ def test_a_checkpoint_is_staged_and_can_be_resumed_from(
             with checkpoint.as_directory() as folder:
                 start = json.loads(Path(folder, "state.json").read_text())
         for i in range(start, start + 2):
-            folder = Path("scratch")
+            folder = tmp_path / "scratch"
             folder.mkdir(exist_ok=True)
             (folder / "state.json").write_text(json.dumps(i + 1))
-            tune.report({"i": i}, checkpoint=tune.Checkpoint.from_directory(folder))
+            checkpoint = tune.Checkpoint.from_directory(folder)
+            tune.report({"i": i}, checkpoint=checkpoint, elapsed_s=1)
 
     with Driver(executor, train, tmp_path) as driver:
         told = driver.run(next_checkpoint=4)
@@ -214,7 +259,9 @@ def test_a_checkpoint_is_staged_and_can_be_resumed_from(
     assert results[0]["checkpoint_dir_name"] == "checkpoint_000004"
 
 
-def test_where_a_trial_works_and_what_it_knows(executor: TrialExecutor, tmp_path: Path) -> None:
+def test_where_a_trial_works_and_what_it_knows(
+    real_executor: TrialExecutor, tmp_path: Path
+) -> None:
     def look(config: dict[str, Any]) -> dict[str, Any]:
         context = tune.get_context()
         return {
@@ -229,7 +276,7 @@ def test_where_a_trial_works_and_what_it_knows(executor: TrialExecutor, tmp_path
         }
 
     before = os.getcwd()
-    with Driver(executor, look, tmp_path) as driver:
+    with Driver(real_executor, look, tmp_path) as driver:
         driver.run("inside", environ={"SOME_VARIABLE": "set"})
         driver.run("outside", change_directory=False)
         (inside,), (outside,) = driver.results("inside"), driver.results("outside")
@@ -241,20 +288,22 @@ def test_where_a_trial_works_and_what_it_knows(executor: TrialExecutor, tmp_path
     assert os.getcwd() == before
 
 
-def test_output_goes_to_files_also_below_python(executor: TrialExecutor, tmp_path: Path) -> None:
+def test_output_goes_to_files_also_below_python(
+    real_executor: TrialExecutor, tmp_path: Path
+) -> None:
     def talk(config: dict[str, Any]) -> None:
         print("from python", flush=True)
         os.system("echo from a child")
         os.write(2, b"from below\n")
 
-    with Driver(executor, talk, tmp_path) as driver:
+    with Driver(real_executor, talk, tmp_path) as driver:
         driver.run(stdout=str(tmp_path / "out"), stderr=str(tmp_path / "err"))
     assert (tmp_path / "out").read_text() == "from python\nfrom a child\n"
     assert (tmp_path / "err").read_text() == "from below\n"
 
 
 def test_what_the_driver_prints_meanwhile_stays_out_of_the_files(
-    executor: TrialExecutor, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    real_executor: TrialExecutor, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     def decide(reported: Reported) -> str:
         print("decided")
@@ -265,14 +314,14 @@ def test_what_the_driver_prints_meanwhile_stays_out_of_the_files(
         tune.report({"a": 1})
         print("after")
 
-    with Driver(executor, talk, tmp_path, decide) as driver:
+    with Driver(real_executor, talk, tmp_path, decide) as driver:
         driver.run(stdout=str(tmp_path / "out"))
     assert (tmp_path / "out").read_text() == "before\nafter\n"
     assert capfd.readouterr().out == "decided\n"
 
 
 def test_what_c_code_has_printed_is_not_lost(
-    executor: TrialExecutor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    real_executor: TrialExecutor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)  # it would unbuffer C as well
 
@@ -281,7 +330,7 @@ def test_what_c_code_has_printed_is_not_lost(
 
         ctypes.CDLL(None).printf(b"from C in %s\n", config["name"].encode())
 
-    with Driver(executor, talk, tmp_path) as driver:
+    with Driver(real_executor, talk, tmp_path) as driver:
         for name in ("a", "b"):
             log = str(tmp_path / f"{name}.log")
             driver.run(name, config={"name": name}, stdout=log, keep_worker=True)
@@ -290,14 +339,14 @@ def test_what_c_code_has_printed_is_not_lost(
 
 
 def test_the_environment_of_a_trial_is_not_that_of_the_driver(
-    executor: TrialExecutor, tmp_path: Path
+    real_executor: TrialExecutor, tmp_path: Path
 ) -> None:
     def change(config: dict[str, Any]) -> dict[str, Any]:
         os.environ["SET_BY_A_TRIAL"] = "1"
         return {"given": os.environ.get("GIVEN")}
 
     before = dict(os.environ)
-    with Driver(executor, change, tmp_path) as driver:
+    with Driver(real_executor, change, tmp_path) as driver:
         driver.run("a", environ={"GIVEN": "yes"})
         driver.run("b")
         assert [driver.results(t)[0]["given"] for t in "ab"] == ["yes", None]
@@ -306,7 +355,11 @@ def test_the_environment_of_a_trial_is_not_that_of_the_driver(
 
 def test_each_seed_has_its_own_streams(executor: TrialExecutor, tmp_path: Path) -> None:
     def draw(config: dict[str, Any]) -> dict[str, float]:
-        return {"numpy": float(np.random.rand()), "random": random.random()}
+        return {
+            "numpy": float(np.random.rand()),
+            "random": random.random(),
+            "time_this_iter_s": 1.0,
+        }
 
     before = random.getstate()
     with Driver(executor, draw, tmp_path) as driver:
@@ -370,8 +423,8 @@ def test_a_function_that_is_told_to_save_goes_on(executor: TrialExecutor, tmp_pa
         assert kinds(driver.run()) == ["Reported", "Reported", "Finished"]
 
 
-def test_a_kept_worker_takes_the_next_trial(executor: TrialExecutor, tmp_path: Path) -> None:
-    with Driver(executor, Resettable, tmp_path, stop_after(2)) as driver:
+def test_a_kept_worker_takes_the_next_trial(real_executor: TrialExecutor, tmp_path: Path) -> None:
+    with Driver(real_executor, Resettable, tmp_path, stop_after(2)) as driver:
         driver.run("a", keep_worker=True)
         driver.run("b", keep_worker=True, config={"other": 1})
         a, b = driver.results("a"), driver.results("b")
@@ -381,9 +434,9 @@ def test_a_kept_worker_takes_the_next_trial(executor: TrialExecutor, tmp_path: P
 
 
 def test_a_kept_worker_makes_a_new_object_where_it_cannot_be_reset(
-    executor: TrialExecutor, tmp_path: Path
+    real_executor: TrialExecutor, tmp_path: Path
 ) -> None:
-    with Driver(executor, Counter, tmp_path, stop_after(2)) as driver:
+    with Driver(real_executor, Counter, tmp_path, stop_after(2)) as driver:
         driver.run("a", keep_worker=True)
         driver.run("b", keep_worker=True)
         a, b = driver.results("a"), driver.results("b")
@@ -394,9 +447,9 @@ def test_a_kept_worker_makes_a_new_object_where_it_cannot_be_reset(
 @pytest.mark.parametrize(
     "trainable",
     [
-        lambda config: {"x": 1},
-        functools.partial(lambda config, x: {"x": x}, x=1),
-        tune.with_parameters(lambda config, x: {"x": x}, x=1),
+        lambda config: {"x": 1, "time_this_iter_s": 1.0},
+        functools.partial(lambda config, x: {"x": x, "time_this_iter_s": 1.0}, x=1),
+        tune.with_parameters(lambda config, x: {"x": x, "time_this_iter_s": 1.0}, x=1),
     ],
     ids=["lambda", "partial", "with_parameters"],
 )
@@ -409,7 +462,7 @@ def test_any_callable_runs(executor: TrialExecutor, tmp_path: Path, trainable: A
 def test_a_class_is_cleaned_up_once_whatever_fails(executor: TrialExecutor, tmp_path: Path) -> None:
     class Broken(tune.Trainable):
         def step(self) -> dict[str, Any]:
-            return {"done": True}
+            return {"done": True, "time_this_iter_s": 1.0}
 
         def save_checkpoint(self, checkpoint_dir: str) -> None:
             raise RuntimeError("cannot be saved")
