@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -90,7 +91,7 @@ class LearningCurves:
 
     def _add(self, row: dict[str, Any]) -> None:
         trial_id, seconds = row[_TRIAL], row[_SECONDS]
-        if not isinstance(seconds, int | float) or not seconds >= 0:
+        if not isinstance(seconds, int | float) or not 0 <= seconds < math.inf:
             raise TrainableError(
                 f"LearningCurves: {_SECONDS}={seconds!r} of trial {trial_id} must be a number of "
                 "seconds >= 0"
