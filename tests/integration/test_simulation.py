@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -217,7 +218,7 @@ def test_what_holds_no_curves_is_refused(tmp_path: Path) -> None:
     frame = pd.DataFrame({"trial_id": ["a"], "training_iteration": [1], "loss": [0.5]})
     with pytest.raises(TrainableError, match="the column 'time_this_iter_s' is missing"):
         LearningCurves(frame)
-    with pytest.raises(TrainableError, match="time_this_iter_s=-1.0 of trial a"):
+    with pytest.raises(TrainableError, match=r"time_this_iter_s=-1\.0 of trial a"):
         LearningCurves(frame.assign(time_this_iter_s=-1.0))
     with pytest.raises(TrainableError, match="use the path of"):
         LearningCurves(3)  # type: ignore[arg-type]
@@ -228,3 +229,16 @@ def test_what_holds_no_curves_is_refused(tmp_path: Path) -> None:
         list(curves({"trial_id": "b"}))
     with pytest.raises(TrainableError, match="has no 'trial_id'"):
         list(curves({}))
+
+
+def test_the_guide_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TUNER_RESULTS_DIR", str(tmp_path))
+    guide = (Path(__file__).parents[2] / "docs" / "guide" / "simulation.md").read_text()
+    blocks = re.findall(r"```python\n(.*?)```", guide, re.DOTALL)
+    assert len(blocks) == 2
+    names: dict[str, Any] = {}
+    exec(blocks[0], names)
+    assert len(names["results"]) == 300
+    assert names["results"].get_best_result().metrics["loss"] < 0.5
+    exec(blocks[1].replace("~/tuner_results/mnist", names["results"].experiment_path), names)
+    assert names["curves"].trial_ids

@@ -57,7 +57,7 @@ class LearningCurves:
             raise TrainableError("LearningCurves(source=…): the table has no results")
         for row in sorted(rows, key=_iteration):
             self._add(row)
-        self.trial_ids = list(dict.fromkeys(row[_TRIAL] for row in rows))
+        self.trial_ids = sorted(self._curves)
 
     def config(self, trial_id: str) -> dict[str, Any]:
         """The configuration that a trial had, nested keys joined by `/`.
