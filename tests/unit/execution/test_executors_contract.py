@@ -417,7 +417,7 @@ def test_a_class_that_is_told_to_save_does_so_and_goes_on(
 def test_a_function_that_is_told_to_save_goes_on(executor: TrialExecutor, tmp_path: Path) -> None:
     def train(config: dict[str, Any]) -> None:
         for n in range(2):
-            tune.report({"n": n})
+            tune.report({"n": n}, elapsed_s=1.0)
 
     with Driver(executor, train, tmp_path, lambda reported: "SAVE") as driver:
         assert kinds(driver.run()) == ["Reported", "Reported", "Finished"]
