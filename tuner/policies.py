@@ -11,6 +11,9 @@ from tuner.config import TuneConfig
 from tuner.errors import ConfigError
 from tuner.schedulers.async_hyperband import AsyncHyperBandScheduler
 from tuner.schedulers.fifo import FIFOScheduler
+from tuner.schedulers.hb_bohb import HyperBandForBOHB
+from tuner.schedulers.hyperband import HyperBandScheduler
+from tuner.schedulers.median_stopping import MedianStoppingRule
 from tuner.schedulers.pbt import PopulationBasedTraining
 from tuner.schedulers.pbt_replay import PopulationBasedTrainingReplay
 from tuner.schedulers.scheduler import TrialScheduler
@@ -31,6 +34,11 @@ _SCHEDULERS: dict[str, Any] = {
     "asynchyperband": AsyncHyperBandScheduler,
     "pbt": PopulationBasedTraining,
     "pbt_replay": PopulationBasedTrainingReplay,
+    "hyperband": HyperBandScheduler,
+    "hb_bohb": HyperBandForBOHB,
+    "bohb": HyperBandForBOHB,
+    "median_stopping_rule": MedianStoppingRule,
+    "medianstopping": MedianStoppingRule,
 }
 
 

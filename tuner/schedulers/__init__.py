@@ -3,6 +3,9 @@
 from tuner.schedulers.async_hyperband import ASHAScheduler, AsyncHyperBandScheduler
 from tuner.schedulers.change import Change, Stop
 from tuner.schedulers.fifo import FIFOScheduler
+from tuner.schedulers.hb_bohb import HyperBandForBOHB
+from tuner.schedulers.hyperband import HyperBandScheduler
+from tuner.schedulers.median_stopping import MedianStoppingRule
 from tuner.schedulers.pbt import PopulationBasedTraining
 from tuner.schedulers.pbt_replay import PopulationBasedTrainingReplay
 from tuner.schedulers.scheduler import ExperimentView, TrialScheduler, TrialView
@@ -13,6 +16,9 @@ __all__ = [
     "Change",
     "ExperimentView",
     "FIFOScheduler",
+    "HyperBandForBOHB",
+    "HyperBandScheduler",
+    "MedianStoppingRule",
     "PopulationBasedTraining",
     "PopulationBasedTrainingReplay",
     "Stop",

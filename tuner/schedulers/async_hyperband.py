@@ -7,13 +7,14 @@ import random
 from typing import Any
 
 from tuner.flatten import lookup
-from tuner.metrics import as_number, required_number
+from tuner.metrics import as_number
+from tuner.schedulers.metric_scheduler import MetricScheduler
 from tuner.schedulers.running_quantile import RunningQuantile
-from tuner.schedulers.scheduler import ExperimentView, TrialScheduler, TrialView
-from tuner.validation import check_flag, check_mode, check_number, check_text, check_whole, reject
+from tuner.schedulers.scheduler import ExperimentView, TrialView
+from tuner.validation import check_flag, check_number, check_whole, reject
 
 
-class AsyncHyperBandScheduler(TrialScheduler):
+class AsyncHyperBandScheduler(MetricScheduler):
     """Asynchronous successive halving (ASHA), the variant that stops trials.
 
     Source: Li et al., "A System for Massively Parallel Hyperparameter Tuning", 2018
@@ -61,12 +62,8 @@ class AsyncHyperBandScheduler(TrialScheduler):
         brackets: int = 1,
         stop_last_trials: bool = True,
     ) -> None:
+        super().__init__(time_attr, metric, mode)
         owner = type(self).__name__
-        check_text(owner, "time_attr", time_attr, "use the name of a reported value that grows")
-        if metric is not None:
-            check_text(owner, "metric", metric, "use the name of a reported value")
-        if mode is not None:
-            check_mode(owner, "mode", mode)
         check_number(owner, "max_t", max_t, "use a number > 0")
         check_number(owner, "grace_period", grace_period, "use a number > 0")
         if grace_period > max_t:
@@ -74,12 +71,8 @@ class AsyncHyperBandScheduler(TrialScheduler):
         check_number(owner, "reduction_factor", reduction_factor, "use a number > 1", above=1)
         check_whole(owner, "brackets", brackets, "use a whole number >= 1", least=1)
         check_flag(owner, "stop_last_trials", stop_last_trials)
-        self._metric = metric
-        self._mode = mode
-        self._time_attr = time_attr
         self._max_t = max_t
         self._stop_last_trials = stop_last_trials
-        self._skip_unreported = False
         self._random = random.Random(0)
         self._num_stopped = 0
         self._brackets = [
@@ -103,22 +96,14 @@ class AsyncHyperBandScheduler(TrialScheduler):
         Raises:
             ConfigError: The metric is not one name, or `mode` is neither `"min"` nor `"max"`.
         """
-        if metric is not None:
-            fix = "use the name of one reported value; this scheduler compares trials by one"
-            check_text(type(self).__name__, "metric", metric, fix)
-        if mode is not None:
-            check_mode(type(self).__name__, "mode", mode)
         if not super().set_search_properties(metric, mode, **spec):
             return False
         self._random.seed(spec.get("seed") or 0)
-        self._skip_unreported = not spec.get("strict_metric_checking", True)
         return True
 
     def on_trial_add(self, experiment: ExperimentView, trial: TrialView) -> None:
         """Put the trial into a bracket; one that has run before keeps what it has passed."""
-        if not self._metric or not self._mode:
-            field = "mode" if self._metric else "metric"
-            reject(type(self).__name__, field, None, f"say it here or in TuneConfig({field}=...)")
+        self._check_objective()
         if trial.trial_id in self._live:
             return
         place = self._live[trial.trial_id] = _Place(self._draw_bracket())
@@ -130,9 +115,9 @@ class AsyncHyperBandScheduler(TrialScheduler):
         self, experiment: ExperimentView, trial: TrialView, result: dict[str, Any]
     ) -> str:
         """Stop the trial at `max_t`, or at a rung where it is not among the best."""
-        if self._skip_unreported and not self._is_complete(result):
+        if self._skips(result):
             return self.CONTINUE
-        time = required_number(result, self._time_attr, role="time_attr", trial_id=trial.trial_id)
+        time = self._time(trial.trial_id, result)
         reward = self._reward(trial.trial_id, result)
         if self._stop_last_trials and time >= self._max_t:
             stops = True
@@ -148,7 +133,7 @@ class AsyncHyperBandScheduler(TrialScheduler):
         place = self._live.pop(trial.trial_id, None)
         if place is None or not self._is_complete(result):
             return
-        time = required_number(result, self._time_attr, role="time_attr", trial_id=trial.trial_id)
+        time = self._time(trial.trial_id, result)
         self._judge(place, time, self._reward(trial.trial_id, result))
 
     def on_trial_remove(self, experiment: ExperimentView, trial: TrialView) -> None:
@@ -168,17 +153,6 @@ class AsyncHyperBandScheduler(TrialScheduler):
         largest = max(len(bracket.rungs) for bracket in self._brackets)
         weights = [math.exp(len(bracket.rungs) - largest) for bracket in self._brackets]
         return self._random.choices(self._brackets, weights)[0]
-
-    def _is_complete(self, result: dict[str, Any]) -> bool:
-        needed = (self._time_attr, self._metric or "")
-        return all(as_number(lookup(result, key)) is not None for key in needed)
-
-    def _reward(self, trial_id: str, result: dict[str, Any]) -> float:
-        """The metric as a number of which more is better; NaN is the worst."""
-        value = required_number(result, self._metric or "", role="metric", trial_id=trial_id)
-        if value != value:
-            return -math.inf
-        return value if self._mode == "max" else -value
 
     def _judge(self, place: _Place, time: float, reward: float) -> bool:
         return place.bracket.judge(place, time, reward, lower_rungs=self._stop_last_trials)

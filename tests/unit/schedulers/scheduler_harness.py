@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 import pickle
 import random
+from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from tuner.schedulers import Change, Stop, TrialScheduler
+from tuner.search_space.domains import Domain
 
 Decision = tuple[str, int, str]
 
@@ -52,6 +55,10 @@ class SmallExperiment:
             started again from its first iteration.
         pickle_every: The scheduler is replaced by its own pickle after so many reports.
         readd: Whether a trial is added again when it is retried.
+        lazily: Whether a trial is created only when one can be launched, as in a real experiment.
+        twin: A copy of the scheduler that is told what a replay tells it and no more; it must
+            decide the same, and have the same state, at every step.
+        records: Whether `calls` gets what the scheduler is told, pickled.
         seed: Of the order of reports.
     """
 
@@ -65,13 +72,16 @@ class SmallExperiment:
         fails_at: Mapping[int, list[int]] | None = None,
         pickle_every: int | None = None,
         readd: bool = True,
+        lazily: bool = False,
+        twin: TrialScheduler | None = None,
+        records: bool = False,
         seed: int = 0,
     ) -> None:
         self.scheduler = scheduler
         self.decisions: list[Decision] = []
         self.launches: list[str] = []
         self.changes: list[Change | Stop] = []
-        self.expects_trials = False
+        self.calls: list[bytes] = []
         self.is_stalled = False
         self.total_resources = {"CPU": float(slots)}
         self._slots = slots
@@ -80,13 +90,28 @@ class SmallExperiment:
         self._random = random.Random(seed)
         self._trials: dict[str, SmallTrial] = {}
         self._waiting: dict[str, dict[str, SmallTrial]] = {"PENDING": {}, "PAUSED": {}}
-        for number, curve in enumerate(curves):
-            fails = list((fails_at or {}).get(number, []))
-            config = scheduler.complete_config(configs[number] if configs else {}, number)
-            trial = SmallTrial(f"t{number:03}", curve, fails, config, number=number)
-            self._trials[trial.trial_id] = trial
-            self.move(trial, "PENDING")
-            scheduler.on_trial_add(self, trial)
+        self._twin = twin
+        self._records = records
+        self._to_come = deque(
+            SmallTrial(
+                f"t{number:03}",
+                curve,
+                list((fails_at or {}).get(number, [])),
+                dict(configs[number]) if configs else {},
+                number=number,
+            )
+            for number, curve in enumerate(curves)
+        )
+        while self._to_come and not lazily:
+            self._create()
+
+    def __getstate__(self) -> dict[str, Any]:
+        to_come = deque([None] * len(self._to_come))
+        return {**self.__dict__, "scheduler": None, "_twin": None, "calls": [], "_to_come": to_come}
+
+    @property
+    def expects_trials(self) -> bool:
+        return bool(self._to_come)
 
     @property
     def trials(self) -> list[SmallTrial]:
@@ -108,7 +133,7 @@ class SmallExperiment:
         return self._trials.get(trial_id)
 
     def fits(self, trial: SmallTrial) -> bool:
-        return len(self.running_trials) < self._slots
+        return self._has_room()
 
     def run(self) -> list[Decision]:
         """Run all trials to their end and return what was decided, in order."""
@@ -128,7 +153,24 @@ class SmallExperiment:
         trial = self._trials[trial_id]
         assert trial.status in self._waiting
         self.move(trial, "TERMINATED")
-        self.scheduler.on_trial_remove(self, trial)
+        self.tell("on_trial_remove", trial)
+
+    def fail_for_good(self, trial_id: str) -> None:
+        """A trial fails that is not to be retried."""
+        trial = self._trials[trial_id]
+        self.move(trial, "ERROR")
+        self.tell("on_trial_error", trial)
+
+    def tell(self, method: str, trial: SmallTrial, *arguments: Any) -> Any:
+        """Call a method of the scheduler that is named `on_…`, and return its answer."""
+        told = copy.deepcopy(arguments)
+        if self._records:
+            self.calls.append(pickle.dumps((method, self, trial, told)))
+        answer = getattr(self.scheduler, method)(self, trial, *arguments)
+        if self._twin is not None:
+            assert getattr(self._twin, method)(self, trial, *told) == answer
+            assert state_of(self._twin) == state_of(self.scheduler)
+        return answer
 
     def move(self, trial: SmallTrial, status: str) -> None:
         """Give a trial another status."""
@@ -153,12 +195,31 @@ class SmallExperiment:
     def _change_and_launch(self) -> None:
         for change in [*self.scheduler.changes(self)]:
             self._change(change)
-        while (trial := self.scheduler.choose_trial_to_run(self)) is not None:
+        while True:
+            created = self._create() if self._has_room() and not self.pending_trials else False
+            trial = self.scheduler.choose_trial_to_run(self)
+            if trial is None:
+                if created:
+                    continue
+                return
             assert self.scheduler.choose_trial_to_run(self) is trial
             assert trial.status in self._waiting
             assert self.fits(trial)
             self.move(trial, "RUNNING")
             self.launches.append(trial.trial_id)
+
+    def _has_room(self) -> bool:
+        return len(self.running_trials) < self._slots
+
+    def _create(self) -> bool:
+        if not self._to_come:
+            return False
+        trial = self._to_come.popleft()
+        trial.config = self.scheduler.complete_config(trial.config, trial.number)
+        self._trials[trial.trial_id] = trial
+        self.move(trial, "PENDING")
+        self.tell("on_trial_add", trial)
+        return True
 
     def _change(self, change: Change | Stop) -> None:
         self.changes.append(change)
@@ -176,7 +237,7 @@ class SmallExperiment:
             trial.config = change.config
         if change.bundles is not None:
             trial.bundles = change.bundles
-        self.scheduler.on_trial_change(self, trial, change)
+        self.tell("on_trial_change", trial, change)
 
     def _step(self, trial: SmallTrial) -> None:
         trial.iteration += 1
@@ -189,15 +250,15 @@ class SmallExperiment:
             "trial_id": trial.trial_id,
         }
         trial.last_result = result
-        decision = self.scheduler.on_trial_result(self, trial, result)
+        decision = self.tell("on_trial_result", trial, result)
         self.decisions.append((trial.trial_id, trial.iteration, decision))
         if decision == TrialScheduler.STOP or trial.iteration == len(trial.curve):
             self.move(trial, "TERMINATED")
-            self.scheduler.on_trial_complete(self, trial, result)
+            self.tell("on_trial_complete", trial, result)
         elif decision == TrialScheduler.PAUSE:
             trial.saved = trial.iteration
             self.move(trial, "PAUSED")
-            self.scheduler.on_trial_pause(self, trial)
+            self.tell("on_trial_pause", trial)
         elif decision == TrialScheduler.SAVE:
             trial.saved = trial.iteration
         else:
@@ -208,7 +269,43 @@ class SmallExperiment:
     def _fail(self, trial: SmallTrial) -> None:
         trial.fails_at.remove(trial.iteration)
         trial.iteration = trial.saved or 0
-        self.scheduler.on_trial_error(self, trial)
+        self.tell("on_trial_error", trial)
         self.move(trial, "PENDING")
         if self._readd:
-            self.scheduler.on_trial_add(self, trial)
+            self.tell("on_trial_add", trial)
+
+
+def state_of(value: Any, seen: dict[int, int] | None = None) -> Any:
+    """All that an object holds, as plain values that can be compared.
+
+    Objects that were met before are given by when that was.
+    """
+    seen = {} if seen is None else seen
+    if isinstance(value, random.Random):
+        return value.getstate()
+    if isinstance(value, Domain):  # without what it has computed so far
+        return repr(value)
+    if isinstance(value, dict):
+        return [(key, state_of(each, seen)) for key, each in value.items()]
+    if isinstance(value, list | tuple | deque):
+        return [state_of(each, seen) for each in value]
+    if isinstance(value, set | frozenset):
+        return sorted(map(repr, value))
+    slots = [name for kind in type(value).__mro__ for name in getattr(kind, "__slots__", ())]
+    held = {name: getattr(value, name) for name in slots if hasattr(value, name)}
+    held |= getattr(value, "__dict__", {})
+    if not held or callable(value):
+        return repr(value)
+    if id(value) in seen:
+        return seen[id(value)]
+    seen[id(value)] = len(seen)
+    return type(value).__name__, state_of(held, seen)
+
+
+def replay(scheduler: TrialScheduler, calls: list[bytes]) -> tuple[list[Any], str]:
+    """Tells a scheduler what another was told; returns its answers, and its state in the end."""
+    answers = []
+    for call in calls:
+        method, experiment, trial, arguments = pickle.loads(call)
+        answers.append(getattr(scheduler, method)(experiment, trial, *arguments))
+    return answers, repr(state_of(scheduler))

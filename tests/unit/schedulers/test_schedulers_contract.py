@@ -1,19 +1,27 @@
 """What every scheduler promises; a new one joins by one line in `MEMBERS`."""
 
 import math
+import os
 import pickle
 import random
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import NamedTuple
 
+import cloudpickle
 import numpy as np
 import pytest
-from scheduler_harness import SmallExperiment
+from scheduler_harness import SmallExperiment, replay, state_of
 
 from tuner.errors import ConfigError
 from tuner.schedulers import (
     ASHAScheduler,
     FIFOScheduler,
+    HyperBandForBOHB,
+    HyperBandScheduler,
+    MedianStoppingRule,
     PopulationBasedTraining,
     TrialScheduler,
 )
@@ -34,6 +42,15 @@ MEMBERS = {
     "asha_open_end": Member(lambda: ASHAScheduler(max_t=9, stop_last_trials=False)),
     "pbt": Member(lambda: pbt(), stops=False),
     "pbt_synch": Member(lambda: pbt(synch=True), stops=False),
+    "hyperband": Member(lambda: HyperBandScheduler(max_t=30)),
+    "hyperband_open_end": Member(lambda: HyperBandScheduler(max_t=9, stop_last_trials=False)),
+    "hyperband_many_brackets": Member(
+        lambda: HyperBandScheduler(max_t=3.5, reduction_factor=2, stop_last_trials=False)
+    ),
+    "bohb": Member(lambda: HyperBandForBOHB(max_t=30)),
+    "median": Member(lambda: median()),
+    "median_pausing": Member(lambda: median(hard_stop=False), stops=False),
+    "median_without_pauses": Member(lambda: median(min_time_slice=math.inf)),
 }
 
 
@@ -44,6 +61,10 @@ def pbt(**options):
         hyperparam_mutations={"lr": uniform(0, 1)},
         **options,
     )
+
+
+def median(**options):
+    return MedianStoppingRule("training_iteration", grace_period=3, **options)
 
 
 @pytest.fixture(params=MEMBERS)
@@ -152,11 +173,9 @@ def test_trials_that_fail_and_are_retried_come_to_an_end(member, readd):
 
 def test_a_trial_that_failed_for_good_is_left_alone(member):
     experiment = SmallExperiment(scheduler_for(member), curves(number=6))
-    broken = experiment.trials[2]
-    experiment.move(broken, "ERROR")
-    experiment.scheduler.on_trial_error(experiment, broken)
+    experiment.fail_for_good("t002")
     experiment.run()
-    assert broken.trial_id not in experiment.launches
+    assert "t002" not in experiment.launches
 
 
 def test_removed_trials_are_not_run(member):
@@ -173,6 +192,64 @@ def test_a_pickle_goes_on_with_the_same_decisions(member, mode, every):
     through = SmallExperiment(scheduler_for(member, mode), curves()).run()
     pickled = SmallExperiment(scheduler_for(member, mode), curves(), pickle_every=every).run()
     assert pickled == through
+
+
+def eventful(scheduler, mode="min", **options):
+    """Trials that fail, are removed, tie, report NaN; more of them than slots."""
+    sign = 1 if mode == "min" else -1
+    values = [[sign * y for y in curve] for curve in curves(number=20, length=29)]
+    values[5] = [math.nan] * 29
+    values[6] = values[7]
+    values[8] = values[8][:4]  # ends by itself
+    experiment = SmallExperiment(
+        scheduler, values, fails_at={0: [1], 3: [2, 7], 4: [1], 12: [5]}, **options
+    )
+    if not options.get("lazily"):
+        experiment.remove("t009")
+        experiment.fail_for_good("t010")
+    return experiment
+
+
+@pytest.mark.parametrize("lazily", [False, True])
+@pytest.mark.parametrize("slots", [1, 4])
+def test_a_replay_decides_as_the_live_run_did_at_every_step(member, mode, slots, lazily):
+    twin = scheduler_for(member, mode)
+    live = eventful(scheduler_for(member, mode), mode, slots=slots, lazily=lazily, twin=twin)
+    live.run()
+    assert len(live.decisions) > 20
+
+
+def test_a_replay_in_a_fresh_process_decides_as_the_live_run_did(member, tmp_path):
+    before = cloudpickle.dumps(scheduler_for(member))
+    live = eventful(scheduler_for(member), records=True, lazily=True)
+    live.run()
+    (tmp_path / "record.pkl").write_bytes(pickle.dumps((before, live.calls)))
+    process = subprocess.run(
+        [sys.executable, Path(__file__).with_name("replay_process.py"), tmp_path / "record.pkl"],
+        env={**os.environ, "PYTHONHASHSEED": "17"},
+        capture_output=True,
+    )
+    assert process.returncode == 0, process.stderr.decode()
+    answers, state = pickle.loads(process.stdout)
+    decisions = [answer for answer in answers if isinstance(answer, str)]
+    assert decisions == [decision for _, _, decision in live.decisions]
+    assert state == repr(state_of(live.scheduler))
+
+
+def test_a_replay_goes_on_as_the_live_run_does(member):
+    live = eventful(scheduler_for(member), records=True, lazily=True)
+    live.run()
+    restored = scheduler_for(member)
+    replay(restored, live.calls)
+    more = curves(number=8, seed=5)
+    assert SmallExperiment(restored, more).run() == SmallExperiment(live.scheduler, more).run()
+
+
+def test_trials_that_are_created_as_slots_fall_free_all_come_to_an_end(member, mode):
+    experiment = eventful(scheduler_for(member, mode), mode, lazily=True, slots=2)
+    experiment.run()
+    assert experiment.iterations()[0] == 29
+    assert len(experiment.trials) == 20
 
 
 def test_save_and_restore_keep_the_state(member, tmp_path):
