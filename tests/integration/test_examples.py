@@ -163,3 +163,29 @@ def test_custom_logger(run_example):
     assert {row[:2]: row[2] for row in rows} == pytest.approx({row[:2]: row[2] for row in expected})
     assert {status for _, status in trials} == {"finished"}
     assert {name for name, _ in trials} == {name for name, _, _ in expected}
+
+
+def test_hyperband(run_example):
+    run = run_example("hyperband.py")
+    ends = [frame["training_iteration"].iloc[-1] for frame in run.trials.values()]
+    assert sorted(ends) == [1, 1, 3, 3, 3]  # of three trials one goes on, two train to the end
+    assert "Bracket 0, trials 0 to 2: ended 2 at 1, 1 at 3 epochs" in run.output
+    assert "Bracket 1, trials 3 to 4: ended 2 at 3 epochs" in run.output
+    assert run.number("Epochs trained:") == sum(ends)
+    for frame in run.trials.values():  # who paused has gone on where it was
+        assert list(frame["epochs_of_model"]) == list(frame["training_iteration"])
+    best = max(frame["accuracy"].iloc[-1] for frame in run.trials.values())
+    assert run.number("Best accuracy:") == pytest.approx(best, abs=5e-5)
+    assert best > 0.6
+
+
+def test_median_stopping(run_example):
+    run = run_example("median_stopping.py")
+    ends = [len(frame) for frame in run.trials.values()]
+    assert len(ends) == 8
+    assert run.number("Trials stopped early:") == sum(end < 6 for end in ends) > 0
+    assert run.number("Epochs trained:") == sum(ends)
+    assert min(ends) >= 2
+    best = min(frame["loss"].min() for frame in run.trials.values())
+    finished = [frame for frame in run.trials.values() if len(frame) == 6]
+    assert best in [frame["loss"].min() for frame in finished]
