@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import inspect
 import json
 import math
 import os
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from typing import Any
 
 from tuner import codec
@@ -133,8 +132,11 @@ class VirtualWorker:
             The result and the name of its staged checkpoint; None if there are no more.
         """
         self.outbox.result = None
-        with self._closed_on_error():
+        try:
             self._advance()
+        except BaseException as error:
+            self._close_after(error)
+            raise
         return self.outbox.result
 
     def save(self) -> str | None:
@@ -142,8 +144,11 @@ class VirtualWorker:
 
         It returns None where there is one already, or where the trainable makes its own.
         """
-        with self._closed_on_error():
+        try:
             return self._save(PAUSE)
+        except BaseException as error:
+            self._close_after(error)
+            raise
 
     def finish(self, *, is_pausing: bool) -> str | None:
         """Ends the attempt as it was told to.
@@ -154,8 +159,11 @@ class VirtualWorker:
         Returns:
             The name of a checkpoint that was staged, if one was due.
         """
-        with self._closed_on_error():
+        try:
             name = self._save(PAUSE if is_pausing else STOP)
+        except BaseException as error:
+            self._close_after(error)
+            raise
         self.close()
         return name
 
@@ -169,16 +177,11 @@ class VirtualWorker:
     def _save(self, decision: str) -> str | None:
         raise NotImplementedError
 
-    @contextlib.contextmanager
-    def _closed_on_error(self) -> Iterator[None]:
+    def _close_after(self, error: BaseException) -> None:
         try:
-            yield
-        except BaseException as error:
-            try:
-                self.close()
-            except Exception as second:
-                error.add_note(f"its clean-up failed as well: {second!r}")
-            raise
+            self.close()
+        except Exception as second:
+            error.add_note(f"its clean-up failed as well: {second!r}")
 
 
 class ClassWorker(VirtualWorker):
