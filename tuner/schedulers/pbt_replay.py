@@ -13,7 +13,7 @@ from tuner.errors import ConfigError
 from tuner.metrics import as_number
 from tuner.schedulers.change import Change, Stop
 from tuner.schedulers.scheduler import ExperimentView, TrialScheduler, TrialView
-from tuner.validation import check_text, reject, shorten
+from tuner.validation import check_text, shorten
 
 logger = logging.getLogger(__name__)
 
@@ -138,9 +138,9 @@ def _lines(owner: str, path: str) -> list[_Line]:
         with open(os.path.expanduser(path), encoding="utf-8") as file:
             rows = [row for row in file.read().splitlines() if row.strip()]
     except (OSError, UnicodeError) as error:
-        reject(owner, "policy_file", path, f"cannot be read: {error}")
+        _reject(owner, path, f"it cannot be read: {error}")
     if not rows:
-        reject(owner, "policy_file", path, "it is empty; use the file of a trial that exploited")
+        _reject(owner, path, "it is empty; use the file of a trial that exploited")
     return [_line(owner, path, number, row) for number, row in enumerate(rows, start=1)]
 
 
@@ -166,4 +166,8 @@ def _refuse(owner: str, path: str, number: int, row: str) -> NoReturn:
         f"line {number} is {shorten(row)}; each must be [tag, donor's tag, iteration, "
         "donor's iteration, donor's configuration, new configuration]"
     )
-    reject(owner, "policy_file", path, fix)
+    _reject(owner, path, fix)
+
+
+def _reject(owner: str, path: str, fix: str) -> NoReturn:
+    raise ConfigError(f"{owner}(policy_file={path!r}): {fix}")
