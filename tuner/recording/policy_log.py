@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+from collections import Counter
 
-from tuner.experiment.events import Fact, TrialChanged, TrialCreated
+from tuner.experiment.events import Fact, TrialChanged, TrialCreated, TrialLaunched
+from tuner.experiment.trial import Trial
 from tuner.experiment.trial_table import TrialTable
 from tuner.layout import GLOBAL_POLICY_FILE, policy_file
-from tuner.recording.files import LogFiles
+from tuner.recording.files import LogFile, LogFiles
 from tuner.recording.json import plain
 
 
@@ -16,9 +18,10 @@ class PolicyLog:
     """Writes down which trial went on from which, and with what configuration.
 
     Each line is a JSON list: the tag of the trial and that of its donor, both as they were at the
-    start; the iteration that the trial had reached, and the one of the checkpoint that it goes on
-    from; the configuration of the donor, and the new one. A trial's own file begins with the lines
-    of its donor, so that it tells of all that its weights have been trained with.
+    start; for how many iterations the weights of the trial had been trained, and those of the
+    checkpoint that it goes on from; the configuration of the donor, and the new one. A trial's own
+    file begins with the lines of its donor, so that it tells of all that its weights have been
+    trained with.
 
     Args:
         table: The trials, as they are before each fact.
@@ -30,49 +33,58 @@ class PolicyLog:
         self._files = files
         self._tags: dict[str, str] = {}
         self._descents: dict[str, list[bytes]] = {}  # for each trial, the lines of its file
-        self._is_begun = False
+        # How far `training_iteration`, which never falls, is ahead of what weights were trained.
+        self._ahead: Counter[str] = Counter()
+        self._begun: set[str] = set()  # names of files
 
     def record(self, fact: Fact) -> None:
         """Writes what a fact says, before the table has it."""
-        change = _as_logged(fact)
-        is_known = change is not None and change.trial_id in self._descents
-        was_begun = self._is_begun
-        self.skip(fact)
-        if change is None:
+        change = _as_exploit(fact)
+        if change is None or not change.is_logged:
+            self.skip(fact)
             return
-        folder = self._table.experiment_path
+        everything = self._open(GLOBAL_POLICY_FILE)
+        own = self._open(policy_file(change.trial_id))
+        self.skip(fact)
         lines = self._descents[change.trial_id]
-        everything = self._files.open(os.path.join(folder, GLOBAL_POLICY_FILE), fresh=not was_begun)
         everything.append(lines[-1])
-        own = self._files.open(
-            os.path.join(folder, policy_file(change.trial_id)), fresh=not is_known
-        )
         own.replace(b"".join(lines))
 
     def skip(self, fact: Fact) -> None:
         """Takes note of a fact that is written already, before the table has it."""
         if isinstance(fact, TrialCreated):
             self._tags[fact.trial_id] = fact.experiment_tag
-        elif (change := _as_logged(fact)) is not None and change.donor is not None:
-            inherited = self._descents.get(change.donor, [])
-            self._descents[change.trial_id] = [*inherited, self._line(change, change.donor)]
-            self._is_begun = True
+        elif isinstance(fact, TrialLaunched) and fact.checkpoint is None:
+            self._descents.pop(fact.trial_id, None)
+            self._ahead.pop(fact.trial_id, None)
+        elif (change := _as_exploit(fact)) is not None:
+            self._take(change, self._table[change.trial_id], self._table[str(change.donor)])
 
-    def _line(self, change: TrialChanged, donor_id: str) -> bytes:
-        target, donor = self._table[change.trial_id], self._table[donor_id]
+    def _take(self, change: TrialChanged, target: Trial, donor: Trial) -> None:
         lent = donor.resume_point
         assert lent is not None
-        line = [
-            self._tags[target.trial_id],
-            self._tags[donor.trial_id],
-            target.last_result.get("training_iteration", 0),
-            lent.progress.iteration,
-            plain(donor.config),
-            plain(change.config if change.config is not None else target.config),
-        ]
-        return json.dumps(line).encode() + b"\n"
+        reached = target.last_result.get("training_iteration", 0)
+        trained = reached - self._ahead[target.trial_id]
+        lent_trained = lent.progress.iteration - self._ahead[donor.trial_id]
+        self._ahead[target.trial_id] = max(reached, lent.progress.iteration) - lent_trained
+        descent = self._descents.get(donor.trial_id, [])
+        if change.is_logged:
+            line = [
+                self._tags[target.trial_id],
+                self._tags[donor.trial_id],
+                trained,
+                lent_trained,
+                plain(donor.config),
+                plain(change.config if change.config is not None else target.config),
+            ]
+            descent = [*descent, json.dumps(line).encode() + b"\n"]
+            self._begun |= {GLOBAL_POLICY_FILE, policy_file(target.trial_id)}
+        self._descents[target.trial_id] = descent
+
+    def _open(self, name: str) -> LogFile:
+        path = os.path.join(self._table.experiment_path, name)
+        return self._files.open(path, fresh=name not in self._begun)
 
 
-def _as_logged(fact: Fact) -> TrialChanged | None:
-    is_logged = isinstance(fact, TrialChanged) and fact.is_logged and fact.donor is not None
-    return fact if is_logged else None  # type: ignore[return-value]
+def _as_exploit(fact: Fact) -> TrialChanged | None:
+    return fact if isinstance(fact, TrialChanged) and fact.donor is not None else None

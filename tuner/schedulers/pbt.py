@@ -140,7 +140,7 @@ class PopulationBasedTraining(TrialScheduler):
         self._live: dict[str, Member] = {}  # those that have not ended
         self._waiting: dict[str, None] = {}  # paused for an exploit, or for the others
         self._saves_when_told = True  # until one is found that does not
-        self._has_warned = False
+        self._said: set[int] = set()  # at which levels something was logged
         self._num_exploits = 0
 
     def set_search_properties(self, metric: str | None, mode: str | None, **spec: Any) -> bool:
@@ -216,7 +216,11 @@ class PopulationBasedTraining(TrialScheduler):
         if self._synch or member.donors:
             self._waiting[trial.trial_id] = None
         if not trial.has_checkpoint():
-            self._warn("paused without a checkpoint and begins anew", trial)
+            self._say_once(
+                logging.WARNING,
+                f"trial {trial.trial_id} paused without a checkpoint and begins anew; "
+                "report one at each perturbation_interval",
+            )
 
     def on_trial_complete(
         self, experiment: ExperimentView, trial: TrialView, result: dict[str, Any]
@@ -329,7 +333,10 @@ class PopulationBasedTraining(TrialScheduler):
                 member.donors = tuple(donors)
                 return self.PAUSE
             if upper:
-                self._warn("not exploited, as no better one has a checkpoint", trial)
+                self._say_once(
+                    logging.INFO,
+                    f"trial {trial.trial_id} goes on as itself, as no better one has a checkpoint",
+                )
         can_pause = self._saves_when_told or result.get("checkpoint_dir_name")
         if can_pause and self._is_waited_for(experiment, member):
             return self.PAUSE
@@ -425,15 +432,10 @@ class PopulationBasedTraining(TrialScheduler):
         text = f"pbt:{purpose}:{self._seed}:{number}:{count}"
         return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big")
 
-    def _warn(self, what: str, trial: TrialView) -> None:
-        if not self._has_warned:
-            self._has_warned = True
-            logger.warning(
-                "%s: trial %s was %s; report a checkpoint at each perturbation_interval",
-                type(self).__name__,
-                trial.trial_id,
-                what,
-            )
+    def _say_once(self, level: int, text: str) -> None:
+        if level not in self._said:
+            self._said.add(level)
+            logger.log(level, "%s: %s", type(self).__name__, text)
 
 
 @dataclass(slots=True, eq=False)

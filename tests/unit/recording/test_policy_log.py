@@ -49,7 +49,7 @@ def test_each_file_begins_with_what_the_donor_was_trained_with(tmp_path):
     record(tmp_path, [*population(), END])
     first = ["1_lr=0.5", "0_lr=0.5", 2, 1, {"lr": 0.0}, {"lr": 0.7, "net": {"layers": 2}}]
     after = {"lr": 0.9, "net": {"layers": 2}}
-    second = ["2_lr=0.5", "1_lr=0.5", 1, 3, first[-1], after]
+    second = ["2_lr=0.5", "1_lr=0.5", 1, 2, first[-1], after]
     assert lines(tmp_path, "policy_b") == [first]
     assert lines(tmp_path, "policy_c") == [first, second]
     assert lines(tmp_path, "global") == [first, second]

@@ -127,7 +127,7 @@ def test_a_trial_without_a_checkpoint_is_never_a_donor(caplog):
     best, worst = experiment.trials
     for trial in (best, worst):
         experiment.move(trial, "RUNNING")
-    with caplog.at_level(logging.WARNING):
+    with caplog.at_level(logging.INFO):
         for iteration in (4, 8):
             result = {"loss": 1.0, "training_iteration": iteration}
             best.last_result = result
