@@ -189,3 +189,47 @@ def test_median_stopping(run_example):
     best = min(frame["loss"].min() for frame in run.trials.values())
     finished = [frame for frame in run.trials.values() if len(frame) == 6]
     assert best in [frame["loss"].min() for frame in finished]
+
+
+def policies(run):
+    """The schedules of a population, as (iteration, configuration) pairs by trial."""
+    return {
+        path.stem.removeprefix("pbt_policy_"): [
+            (line[3], line[5]) for line in map(json.loads, path.read_text().splitlines())
+        ]
+        for path in run.folder.glob("pbt_policy_*.txt")
+    }
+
+
+def test_pbt(run_example):
+    run = run_example("pbt.py")
+    assert len(run.trials) == 4
+    assert run.number("went on from a better one:") == 2 * 3
+    assert all(len(frame) == 12 for frame in run.trials.values())
+    last = [frame["loss"].iloc[-1] for frame in run.trials.values()]
+    assert run.number("Best loss:") == pytest.approx(min(last), abs=5e-5)
+    assert max(last) < 0.5, "the worst have gone on from the best"
+    by_id = {frame["trial_id"].iloc[0]: frame for frame in run.trials.values()}
+    for trial_id, changes in policies(run).items():
+        iteration, config = changes[-1]
+        assert by_id[trial_id]["eta0"].iloc[iteration] == config["eta0"]
+
+
+def test_pbt_function(run_example):
+    run = run_example("pbt_function.py")
+    assert len(run.trials) == 4
+    assert run.number("Schedules for examples/pbt_replay.py:") == len(policies(run)) > 0
+    last = [frame["loss"].iloc[-1] for frame in run.trials.values()]
+    assert run.number("Best loss:") == pytest.approx(min(last), abs=5e-5)
+    assert min(last) < 0.3
+
+
+def test_pbt_replay(run_example):
+    run = run_example("pbt_replay.py")
+    (frame,) = run.trials.values()
+    rates = dict(re.findall(r"^(\d+): ([\d.e+-]+)$", run.output, flags=re.MULTILINE))
+    assert rates
+    for iteration, rate in rates.items():
+        assert frame["lr_now"].iloc[int(iteration)] == pytest.approx(float(rate), rel=1e-3)
+        assert frame["lr_now"].iloc[int(iteration) - 1] != frame["lr_now"].iloc[int(iteration)]
+    assert run.number("Loss of the replay:") == pytest.approx(frame["loss"].iloc[-1], abs=1e-6)
