@@ -103,7 +103,7 @@ class SmallExperiment:
             for number, curve in enumerate(curves)
         )
         while self._to_come and not lazily:
-            self._create()
+            self.create()
 
     def __getstate__(self) -> dict[str, Any]:
         to_come = deque([None] * len(self._to_come))
@@ -196,7 +196,7 @@ class SmallExperiment:
         for change in [*self.scheduler.changes(self)]:
             self._change(change)
         while True:
-            created = self._create() if self._has_room() and not self.pending_trials else False
+            created = self.create() if self._has_room() and not self.pending_trials else False
             trial = self.scheduler.choose_trial_to_run(self)
             if trial is None:
                 if created:
@@ -211,7 +211,7 @@ class SmallExperiment:
     def _has_room(self) -> bool:
         return len(self.running_trials) < self._slots
 
-    def _create(self) -> bool:
+    def create(self) -> bool:
         if not self._to_come:
             return False
         trial = self._to_come.popleft()

@@ -196,10 +196,10 @@ def test_trials_that_nobody_waits_for_do_not_pause():
 
 def test_trials_that_are_still_to_come_are_waited_for():
     scheduler = pbt(quantile_fraction=0)
-    experiment = SmallExperiment(scheduler, levels(1), slots=1)
+    experiment = SmallExperiment(scheduler, levels(1, 2), slots=1, lazily=True)
+    experiment.create()
     (trial,) = experiment.trials
     experiment.move(trial, "RUNNING")
-    experiment.expects_trials = True
     said = scheduler.on_trial_result(experiment, trial, {"loss": 1.0, "training_iteration": 4})
     assert said == "PAUSE"
 
