@@ -94,9 +94,9 @@ def test_a_bracket_is_halved_as_it_is_when_no_more_trials_can_come():
 class HesitantExperiment(SmallExperiment):
     """No more trials come until those that there are have ended, as a searcher may have it."""
 
-    def _create(self):
+    def create(self):
         waits = any(t.status in ("RUNNING", "PAUSED") for t in self.trials)
-        return not (waits and len(self.trials) % 4 == 0) and super()._create()
+        return not (waits and len(self.trials) % 4 == 0) and super().create()
 
 
 def test_a_bracket_is_halved_as_it_is_when_the_experiment_is_stalled():
