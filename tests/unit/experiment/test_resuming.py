@@ -8,7 +8,13 @@ import pytest
 from play import NOW, Counting, Play, Recording, of_kind
 
 from tuner.config import ResumeConfig
-from tuner.experiment.events import ExperimentChanged, Saved, TrialEnded, TrialRequeued
+from tuner.experiment.events import (
+    CapacityChanged,
+    ExperimentChanged,
+    Saved,
+    TrialEnded,
+    TrialRequeued,
+)
 from tuner.stoppers import coerce
 
 LATER = NOW + 100
@@ -103,5 +109,30 @@ def test_a_trial_that_was_told_to_stop_is_ended_once_it_is_saved(
 def test_a_trial_that_was_told_to_pause_is_paused() -> None:
     play = Play(searcher=Counting(1), scheduler=Patient("PAUSE"))
     play.report(0)
+    assert resumed(play) == ({}, [0])
+    assert play.statuses == "p"
+
+
+@pytest.mark.parametrize("told", ["PAUSE", "SAVE"])
+def test_a_class_that_could_not_save_when_it_was_told_is_told_again(told: str) -> None:
+    play = Play(searcher=Counting(1), scheduler=Patient("CONTINUE", told), saves_when_told=True)
+    play.report(0, 1)
+    play.report(0, 2)
+    assert resumed(play) == ({0: False}, [])
+    play.give(CapacityChanged(LATER, {"CPU": 1.0}))
+    assert [play.report(0, n) for n in (1, 2)] == ["CONTINUE", told]
+    assert [what for what, _ in play.scheduler.told] == ["add", "result", "result"]
+    play.give(Saved(LATER, play.id(0), 2, "checkpoint_000000"))
+    if told == "PAUSE":
+        play.finish(0, interrupted=True)
+        assert play.statuses == "p"
+    else:
+        assert play.report(0, 3) == "CONTINUE"
+
+
+def test_a_class_that_had_saved_when_it_paused_is_paused() -> None:
+    play = Play(searcher=Counting(1), scheduler=Patient("PAUSE"), saves_when_told=True)
+    play.report(0)
+    play.give(Saved(NOW, play.id(0), 1, "checkpoint_000000"))
     assert resumed(play) == ({}, [0])
     assert play.statuses == "p"

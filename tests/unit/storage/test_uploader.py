@@ -208,6 +208,17 @@ def test_trials_that_have_ended_are_complete_and_others_as_far_as_they_have_doub
     assert run.uploader.num_facts == 5
 
 
+def test_the_schedules_of_a_population_are_there_as_they_are_now(run: Run) -> None:
+    put(run.staging, pbt_global_dot_txt="1", pbt_policy_a_dot_txt="1", notes_dot_txt="mine")
+    run.write(created("a"), launched("a"))
+    until(lambda: {"pbt_global.txt", "pbt_policy_a.txt"} <= run.there().keys())
+    put(run.staging, pbt_global_dot_txt="1 2", pbt_policy_a_dot_txt="2")
+    assert run.end() == []
+    there = run.there()
+    assert (there["pbt_global.txt"], there["pbt_policy_a.txt"]) == (b"1 2", b"2")
+    assert "notes.txt" not in there
+
+
 def test_nothing_is_deleted_before_the_journal_says_so_on_the_storage(run: Run) -> None:
     put(run.staging.parent.parent / "disk", exp__run__a__checkpoint_000001__n="1")
     run.write(created("a"), launched("a"), result("a", 1, "checkpoint_000001"))
