@@ -70,6 +70,7 @@ def population(
     trainable: Any, folder: Path, *, num_samples: int = 4, slots: int = 2, **options: Any
 ) -> tune.ResultGrid:
     options = {"quantile_fraction": 0.5, **options}
+    callbacks = options.pop("callbacks", [])
     failures = tune.FailureConfig(max_failures=options.pop("max_failures", 0))
     scheduler = PopulationBasedTraining(
         "training_iteration",
@@ -92,6 +93,7 @@ def population(
             "executor": LocalExecutor(num_cpus=slots),
             "checkpoint_config": tune.CheckpointConfig(num_to_keep=1),
             "failure_config": failures,
+            "callbacks": callbacks,
         },
     )
 
@@ -179,6 +181,21 @@ def test_a_policy_can_be_replayed(trainable: Any, tmp_path: Path) -> None:
     )
     assert result.metrics is not None
     assert result.metrics["path"] == schedule(policy)
+
+
+class Changes(tune.Callback):
+    def __init__(self) -> None:
+        self.seen: list[tuple[int, float]] = []
+
+    def on_trial_change(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
+        self.seen.append((trial.number, trial.config["lr"]))
+
+
+def test_callbacks_are_told_of_every_exploit_and_of_nothing_else(tmp_path: Path) -> None:
+    changes = Changes()
+    results = population(Walk, tmp_path, synch=True, callbacks=[changes])
+    written = lines(Path(results.experiment_path, "pbt_global.txt"))
+    assert changes.seen == [(int(line[0].split("_")[0]), line[-1]["lr"]) for line in written]
 
 
 def test_nothing_is_written_when_it_is_not_wanted(tmp_path: Path) -> None:
