@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from tuner.execution.inline import InlineExecutor
     from tuner.execution.local import LocalExecutor
     from tuner.execution.simulated import SimulatedExecutor
+    from tuner.placement import PlacementGroupFactory
     from tuner.result import Result
     from tuner.result_grid import ResultGrid
     from tuner.search_space import (
@@ -50,7 +51,6 @@ if TYPE_CHECKING:
     from tuner.stoppers.stopper import Stopper
     from tuner.trainable.context import TuneContext
     from tuner.trainable.learning_curves import LearningCurves
-    from tuner.trainable.placement import PlacementGroupFactory
     from tuner.trainable.registry import register_trainable
     from tuner.trainable.session import get_checkpoint, get_context, report
     from tuner.trainable.trainable import Trainable
@@ -76,6 +76,7 @@ _MODULES = {
     "execution.inline": ("InlineExecutor",),
     "execution.local": ("LocalExecutor",),
     "execution.simulated": ("SimulatedExecutor",),
+    "placement": ("PlacementGroupFactory",),
     "result": ("Result",),
     "result_grid": ("ResultGrid",),
     "search_space": (
@@ -96,7 +97,6 @@ _MODULES = {
     "stoppers.stopper": ("Stopper",),
     "trainable.context": ("TuneContext",),
     "trainable.learning_curves": ("LearningCurves",),
-    "trainable.placement": ("PlacementGroupFactory",),
     "trainable.registry": ("register_trainable",),
     "trainable.session": ("get_checkpoint", "get_context", "report"),
     "trainable.trainable": ("Trainable",),

@@ -14,8 +14,10 @@ from tuner.schedulers.fifo import FIFOScheduler
 from tuner.schedulers.hb_bohb import HyperBandForBOHB
 from tuner.schedulers.hyperband import HyperBandScheduler
 from tuner.schedulers.median_stopping import MedianStoppingRule
+from tuner.schedulers.pb2 import PB2
 from tuner.schedulers.pbt import PopulationBasedTraining
 from tuner.schedulers.pbt_replay import PopulationBasedTrainingReplay
+from tuner.schedulers.resource_changing_scheduler import ResourceChangingScheduler
 from tuner.schedulers.scheduler import TrialScheduler
 from tuner.search.basic_variant import BasicVariantGenerator
 from tuner.search.searcher import Searcher
@@ -32,6 +34,8 @@ _SCHEDULERS: dict[str, Any] = {
     "asha": AsyncHyperBandScheduler,
     "async_hyperband": AsyncHyperBandScheduler,
     "asynchyperband": AsyncHyperBandScheduler,
+    "resource_changing": ResourceChangingScheduler,
+    "pb2": PB2,
     "pbt": PopulationBasedTraining,
     "pbt_replay": PopulationBasedTrainingReplay,
     "hyperband": HyperBandScheduler,

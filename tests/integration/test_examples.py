@@ -191,6 +191,38 @@ def test_median_stopping(run_example):
     assert best in [frame["loss"].min() for frame in finished]
 
 
+def test_resource_changing(run_example):
+    run = run_example("resource_changing.py")
+    sizes = {}
+    for folder, frame in run.trials.items():
+        size = json.loads((folder / "params.json").read_text())["trees"]
+        sizes[size] = frame
+        assert frame["trees"].tolist() == list(range(10, size + 1, 10)), "nothing twice"
+        assert frame["cpus"].iloc[0] == 1
+        assert set(frame["cpus"]) <= {1, 2, 3, 4}
+        grown = 10 * frame["cpus"].value_counts().sort_index()
+        counts = ", ".join(f"{count} with {cpus}" for cpus, count in grown.items())
+        assert f"{size:5d} trees: {counts}" in run.output
+    assert set(sizes) == {20, 40, 80, 240}
+    assert sizes[240]["cpus"].iloc[-1] == 4, "it is alone in the end"
+
+
+def test_pb2(run_example):
+    run = run_example("pb2.py")
+    assert len(run.trials) == 4
+    last = {folder: frame.iloc[-1] for folder, frame in run.trials.items()}
+    assert all(row["training_iteration"] == 8 for row in last.values())
+    best = min(last, key=lambda folder: last[folder]["loss"])
+    assert run.number("Its loss:") == pytest.approx(last[best]["loss"], abs=5e-5)
+    exploits = (run.folder / "pbt_global.txt").read_text().splitlines()
+    assert exploits
+    for line in exploits:
+        before, after = json.loads(line)[-2:]
+        assert 1e-4 <= after["lr"] <= 1
+        assert 0 <= after["momentum"] <= 0.99
+        assert before != after
+
+
 def policies(run):
     """The schedules of a population, as (iteration, configuration) pairs by trial."""
     return {

@@ -13,10 +13,10 @@ from tuner import codec
 from tuner.execution.checkpoint_store import CheckpointStore
 from tuner.execution.process import flush_c_output
 from tuner.execution.protocol import Assignment
+from tuner.placement import PlacementGroupFactory
 from tuner.result_fields import ANONYMOUS_METRIC, SHOULD_CHECKPOINT
 from tuner.trainable.autofill import Autofill
 from tuner.trainable.context import TuneContext
-from tuner.trainable.placement import PlacementGroupFactory
 from tuner.trainable.session import CONTINUE, Deliver, Session, TrialStopped, set_session
 from tuner.trainable.trainable import Trainable, is_trainable_class
 

@@ -118,6 +118,11 @@ class RecordedExperiment:
         return self.capacity.total
 
     @property
+    def max_running(self) -> int | None:
+        """How many trials may run at once, None for no limit but the resources."""
+        return self.spec.max_running
+
+    @property
     def expects_trials(self) -> bool:
         """Whether there may be more trials than there are so far."""
         return not self.proposals.is_exhausted(len(self.table.trials))

@@ -320,7 +320,7 @@ class ExperimentState(RecordedExperiment):
             return False
         wanted = [*self.scheduler.changes(self)]
         for change in wanted:
-            trial = self._paused_trial(change.trial_id)
+            trial = self._changeable_trial(change)
             if isinstance(change, Stop):
                 self._end_attempt(trial, TERMINATED, None, now)
             else:
@@ -328,12 +328,15 @@ class ExperimentState(RecordedExperiment):
                 self._delete_removed()
         return bool(wanted)
 
-    def _paused_trial(self, trial_id: str) -> Trial:
-        trial = self.table.get(trial_id)
-        if trial is None or trial.status != PAUSED:
+    def _changeable_trial(self, change: Change | Stop) -> Trial:
+        trial = self.table.get(change.trial_id)
+        is_more = isinstance(change, Stop) or (change.donor, change.config) != (None, None)
+        allowed = (PAUSED,) if is_more else (PAUSED, PENDING)
+        if trial is None or trial.status not in allowed:
             raise TunerError(
-                f"{type(self.scheduler).__name__}.changes named {trial_id!r}, which is "
-                f"{trial.status if trial else 'no trial'}; only paused trials can be changed"
+                f"{type(self.scheduler).__name__}.changes named {change.trial_id!r}, which is "
+                f"{trial.status if trial else 'no trial'}; only paused trials can be changed, and "
+                "the resources of pending ones"
             )
         return trial
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from tuner.bundles import Bundles
 from tuner.experiment.metric_summary import MetricSummary, summarize
 from tuner.layout import ERROR_FILE
+from tuner.placement import PlacementGroupFactory
 from tuner.trial_progress import Progress
 
 if TYPE_CHECKING:
@@ -264,6 +265,11 @@ class Trial:
     def metric_analysis(self) -> dict[str, dict[str, float]]:
         """For each numeric metric its `max, min, avg, last, last-5-avg, last-10-avg`."""
         return {name: summary.as_dict() for name, summary in self._summaries.items()}
+
+    @property
+    def placement_group_factory(self) -> PlacementGroupFactory:
+        """Its resources, as functions that allocate them expect it."""
+        return PlacementGroupFactory(self.bundles)
 
     def is_finished(self) -> bool:
         """Whether it ended, well or with an error."""

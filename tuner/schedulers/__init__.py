@@ -6,14 +6,23 @@ from tuner.schedulers.fifo import FIFOScheduler
 from tuner.schedulers.hb_bohb import HyperBandForBOHB
 from tuner.schedulers.hyperband import HyperBandScheduler
 from tuner.schedulers.median_stopping import MedianStoppingRule
+from tuner.schedulers.pb2 import PB2
 from tuner.schedulers.pbt import PopulationBasedTraining
 from tuner.schedulers.pbt_replay import PopulationBasedTrainingReplay
+from tuner.schedulers.resource_changing_scheduler import (
+    DistributeResources,
+    DistributeResourcesToTopJob,
+    ResourceChangingScheduler,
+)
 from tuner.schedulers.scheduler import ExperimentView, TrialScheduler, TrialView
 
 __all__ = [
+    "PB2",
     "ASHAScheduler",
     "AsyncHyperBandScheduler",
     "Change",
+    "DistributeResources",
+    "DistributeResourcesToTopJob",
     "ExperimentView",
     "FIFOScheduler",
     "HyperBandForBOHB",
@@ -21,6 +30,7 @@ __all__ = [
     "MedianStoppingRule",
     "PopulationBasedTraining",
     "PopulationBasedTrainingReplay",
+    "ResourceChangingScheduler",
     "Stop",
     "TrialScheduler",
     "TrialView",

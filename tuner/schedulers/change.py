@@ -12,6 +12,8 @@ from tuner.bundles import Bundles
 class Change:
     """A paused trial is to go on otherwise than it paused, once it is chosen to run.
 
+    A pending trial can be given other resources, and nothing else.
+
     Attributes:
         trial_id: The trial.
         config: The configuration it goes on with, whole; None to keep the one that it has.

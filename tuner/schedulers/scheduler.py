@@ -72,6 +72,10 @@ class ExperimentView(Protocol):
         """What all trials together can be given, by name; empty before that is known."""
 
     @property
+    def max_running(self) -> int | None:
+        """How many trials may run at once, None for no limit but the resources."""
+
+    @property
     def expects_trials(self) -> bool:
         """Whether there may be more trials than there are so far."""
 

@@ -1,7 +1,7 @@
 """What a user trains, and what a trial can call while it runs."""
 
+from tuner.placement import PlacementGroupFactory
 from tuner.trainable.context import TuneContext
-from tuner.trainable.placement import PlacementGroupFactory
 from tuner.trainable.registry import register_trainable
 from tuner.trainable.session import get_checkpoint, get_context, report
 from tuner.trainable.trainable import Trainable

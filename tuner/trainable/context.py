@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from tuner.trainable.placement import PlacementGroupFactory
+from tuner.placement import PlacementGroupFactory
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,9 +9,9 @@ from typing import Any, ClassVar, TypeGuard
 
 from tuner.checkpoint import Checkpoint
 from tuner.errors import TrainableError
+from tuner.placement import PlacementGroupFactory
 from tuner.trainable.autofill import Autofill
 from tuner.trainable.context import TuneContext
-from tuner.trainable.placement import PlacementGroupFactory
 from tuner.trial_progress import Progress
 
 DICT_FILE = "trainable_state.pkl"

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from typing import Any
 
 from tuner.errors import TrainableError
+from tuner.placement import PlacementGroupFactory, ResourceRequest, as_placement
 from tuner.trainable.parameters import Parameters
-from tuner.trainable.placement import PlacementGroupFactory, ResourceRequest, as_placement
 from tuner.trainable.trainable import Trainable, is_trainable_class
 
 TrainableLike = Any

