@@ -40,3 +40,11 @@ class HyperBandForBOHB(HyperBandScheduler):
         reached = decision != self.CONTINUE
         result["hyperband_info"] = {"budget": milestone} if reached else {}
         return decision
+
+    def on_trial_complete(
+        self, experiment: ExperimentView, trial: TrialView, result: dict[str, Any]
+    ) -> None:
+        """The trial leaves its bracket; a last result that was not decided on gets its entry."""
+        super().on_trial_complete(experiment, trial, result)
+        if result:
+            result.setdefault("hyperband_info", {})

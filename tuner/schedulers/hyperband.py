@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 from tuner.schedulers.change import Change, Stop
 from tuner.schedulers.metric_scheduler import MetricScheduler
@@ -27,8 +27,9 @@ class HyperBandScheduler(MetricScheduler):
 
     A bracket is halved when it is full, or when no more trials can come. A trial that fails for
     good or ends by itself leaves its bracket; the others need not wait for it. Trials that were
-    promoted run before new ones are begun, those with the fewest rungs before them first. A
-    metric that is NaN counts as the worst value; of equal trials the older one goes on.
+    promoted run before new ones are begun, those with the fewest rungs before them first; a trial
+    that is retried, or was cut off, goes before all. A metric that is NaN counts as the worst
+    value; of equal trials the older one goes on.
 
     Where it differs from ray.tune: a bracket takes as many trials as table 1 of the paper says (for
     `max_t=81`: 81, 27, 9, 6, 5); ray rounds up as algorithm 1 does (81, 34, 15, 8, 5) and fills
@@ -178,20 +179,28 @@ class HyperBandScheduler(MetricScheduler):
                 yield from bracket.halve()
 
     def choose_trial_to_run(self, experiment: ExperimentView) -> TrialView | None:
-        """A promoted trial, the one nearest to its end first, or else the oldest that is new."""
-        halved = (bracket for bracket in self._brackets.values() if bracket.promoted)
-        for bracket in sorted(halved, key=lambda bracket: bracket.rungs_left):
-            for trial_id in bracket.promoted:
-                trial = experiment.get_trial(trial_id)
-                if trial is not None and trial.status == "PAUSED" and experiment.fits(trial):
+        """A trial that was cut off, else the promoted one nearest to its end, else a new one."""
+        cut_off = (trial for trial in experiment.pending_trials if trial.last_result)
+        new = (trial for trial in experiment.pending_trials if not trial.last_result)
+        for waiting in (cut_off, self._promoted(experiment), new):
+            for trial in waiting:
+                if experiment.fits(trial):
                     return trial
-        return next((t for t in experiment.pending_trials if experiment.fits(t)), None)
+        return None
 
     def debug_string(self) -> str:
         """How many trials were dropped at rungs, and where the brackets are."""
         lines = [f"{type(self).__name__}: {self._num_dropped} trials dropped"]
         lines += [f"bracket {n}: {bracket.describe()}" for n, bracket in self._brackets.items()]
         return "\n".join(lines)
+
+    def _promoted(self, experiment: ExperimentView) -> Iterator[TrialView]:
+        halved = (bracket for bracket in self._brackets.values() if bracket.promoted)
+        for bracket in sorted(halved, key=lambda bracket: bracket.rungs_left):
+            for trial_id in bracket.promoted:
+                trial = experiment.get_trial(trial_id)
+                if trial is not None and trial.status == "PAUSED":
+                    yield trial
 
     def _open_bracket(self) -> _Bracket:
         rungs = self._table[self._num_brackets % len(self._table)]
@@ -240,8 +249,8 @@ class _Bracket:
         self.num_added = 0
         self.num_live = 0  # of the added ones, those that have not left
         self.rung = 0  # the highest one that a trial was promoted to
-        self.waiting: dict[str, _Place] = {}  # paused at their rung
-        self.promoted: dict[str, _Place] = {}  # paused, or launched since and not heard of yet
+        self.waiting: dict[str, _Arrival] = {}  # paused at their rung
+        self.promoted: dict[str, None] = {}  # paused, or launched since and not heard of yet
 
     @property
     def is_open(self) -> bool:
@@ -284,8 +293,10 @@ class _Bracket:
 
     def lay_down(self, trial_id: str, place: _Place) -> None:
         """The trial has paused."""
-        paused = self.promoted if place.reward is None else self.waiting
-        paused[trial_id] = place
+        if place.reward is None:
+            self.promoted[trial_id] = None
+        else:
+            self.waiting[trial_id] = _Arrival(place.rung, place.reward, place.order)
 
     def promote(self, trial_id: str, place: _Place) -> None:
         """The trial is to go on to the next rung, if it was not promoted before."""
@@ -294,7 +305,7 @@ class _Bracket:
         place.rung = self.rung if place.rung < self.rung else self._next_rung()
         self.rung = place.rung
         place.reward = None
-        self.promoted[trial_id] = place
+        self.promoted[trial_id] = None
 
     def halve(self) -> Iterator[Change | Stop]:
         """What is to become of the trials that wait: the worst ones first, so that the record,
@@ -327,11 +338,11 @@ class _Bracket:
 class _Place:
     """Where a trial is: its bracket, its rung, and what it achieved there."""
 
-    __slots__ = ("_order", "bracket", "reward", "rung")
+    __slots__ = ("bracket", "order", "reward", "rung")
 
     def __init__(self, bracket: _Bracket, order: int) -> None:
-        self._order = order
         self.bracket = bracket
+        self.order = order
         self.rung = 0
         self.reward: float | None = None  # None until it has reached its rung
 
@@ -343,11 +354,18 @@ class _Place:
     def milestone(self) -> float:
         return self.bracket.time_of(self.rung)
 
+
+class _Arrival(NamedTuple):
+    """A trial that waits at a rung."""
+
+    rung: int
+    reward: float
+    order: int
+
     @property
     def rank(self) -> tuple[float, int]:
         """More is better; of equal trials the older one is."""
-        assert self.reward is not None
-        return self.reward, -self._order
+        return self.reward, -self.order
 
 
 def _size(num_trials: int, reduction_factor: float, rung: int) -> int:

@@ -41,6 +41,8 @@ from tuner.schedulers import (
     AsyncHyperBandScheduler,
     Change,
     FIFOScheduler,
+    HyperBandScheduler,
+    MedianStoppingRule,
     PopulationBasedTraining,
     Stop,
     TrialScheduler,
@@ -278,6 +280,9 @@ def _scheduler(rng: random.Random) -> TrialScheduler:
             AsyncHyperBandScheduler(max_t=9, grace_period=1, reduction_factor=3, brackets=2),
             _population(synch=False),
             _population(synch=True),
+            HyperBandScheduler(max_t=9),
+            HyperBandScheduler(max_t=4, reduction_factor=2, stop_last_trials=False),
+            MedianStoppingRule("training_iteration", grace_period=2),
         ]
     )
 

@@ -36,6 +36,16 @@ def test_results_at_rungs_carry_their_budget():
     assert experiment.infos["t008"] == best[:1]
 
 
+def test_the_last_result_of_a_trial_that_ends_by_itself_has_the_entry():
+    experiment = SmallExperiment(HyperBandForBOHB(metric="loss", mode="min"), flat(1, 2))
+    undecided = {"loss": 1.0, "training_iteration": 1, "done": True}
+    experiment.scheduler.on_trial_complete(experiment, experiment.trials[0], undecided)
+    assert undecided["hyperband_info"] == {}
+    nothing = {}
+    experiment.scheduler.on_trial_complete(experiment, experiment.trials[1], nothing)
+    assert nothing == {}
+
+
 class BudgetSearcher(Searcher):
     """Waits for the results of four trials before it proposes more, as a model may."""
 
