@@ -109,7 +109,7 @@ class PB2(PopulationBasedTraining):
         self._gains: deque[tuple[Arm, float]] = deque(maxlen=_MOST_GAINS)
         # For each trial, the interval that it is in, or was in last.
         self._arms: dict[str, Arm] = {}
-        # What the present call of `changes` has chosen so far; no trial shows it yet.
+        # What a call of `changes` has chosen so far; no trial shows it yet. Empty between calls.
         self._chosen: list[Arm] = []
 
     def on_trial_result(
@@ -135,10 +135,9 @@ class PB2(PopulationBasedTraining):
 
     def changes(self, experiment: ExperimentView) -> Iterable[Change | Stop]:
         """Exploits of trials that have paused for it; with `synch`, once all have paused."""
-        try:
-            return [*super().changes(experiment)]
-        finally:
-            self._chosen = []
+        wanted = [*super().changes(experiment)]
+        self._chosen.clear()
+        return wanted
 
     def _on_perturbation(
         self, trial: TrialView, result: dict[str, Any], *, time: float, score: float

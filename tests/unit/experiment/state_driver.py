@@ -38,12 +38,14 @@ from tuner.experiment.spec import ExperimentSpec
 from tuner.experiment.state import ExperimentState
 from tuner.experiment.trial_table import TrialTable
 from tuner.schedulers import (
+    PB2,
     AsyncHyperBandScheduler,
     Change,
     FIFOScheduler,
     HyperBandScheduler,
     MedianStoppingRule,
     PopulationBasedTraining,
+    ResourceChangingScheduler,
     Stop,
     TrialScheduler,
 )
@@ -283,6 +285,10 @@ def _scheduler(rng: random.Random) -> TrialScheduler:
             HyperBandScheduler(max_t=9),
             HyperBandScheduler(max_t=4, reduction_factor=2, stop_last_trials=False),
             MedianStoppingRule("training_iteration", grace_period=2),
+            PB2("training_iteration", None, None, 2, {"lr": [0.0, 1.0], "width": [1, 99]}, 0.4),
+            ResourceChangingScheduler(),
+            ResourceChangingScheduler(PausingScheduler()),
+            ResourceChangingScheduler(_population(synch=False)),
         ]
     )
 
