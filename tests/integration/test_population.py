@@ -16,7 +16,7 @@ from fit_helpers import fit, wait_until
 
 import tuner as tune
 from tuner.execution.local import LocalExecutor
-from tuner.schedulers import PopulationBasedTraining, PopulationBasedTrainingReplay
+from tuner.schedulers import PB2, PopulationBasedTraining, PopulationBasedTrainingReplay
 
 INTERVAL, LENGTH = 4, 16
 
@@ -72,12 +72,10 @@ def population(
     options = {"quantile_fraction": 0.5, **options}
     callbacks = options.pop("callbacks", [])
     failures = tune.FailureConfig(max_failures=options.pop("max_failures", 0))
-    scheduler = PopulationBasedTraining(
-        "training_iteration",
-        perturbation_interval=INTERVAL,
-        hyperparam_mutations={"lr": tune.uniform(0, 1)},
-        **options,
-    )
+    kind = options.pop("kind", PopulationBasedTraining)
+    space = "hyperparam_bounds" if kind is PB2 else "hyperparam_mutations"
+    options |= {space: {"lr": tune.uniform(0, 1)}, "perturbation_interval": INTERVAL}
+    scheduler = kind("training_iteration", **options)
     return fit(
         trainable,
         folder,
@@ -209,6 +207,7 @@ sys.path.insert(0, sys.argv[1])
 from pathlib import Path
 from test_population import Walk, walk, population
 import tuner as tune
+from tuner.schedulers import PB2, PopulationBasedTraining
 
 def counted(step):
     def counting(self):
@@ -224,12 +223,13 @@ folder = Path(sys.argv[2])
 if tune.Tuner.can_restore(folder / "population"):
     tune.Tuner.restore(str(folder / "population")).fit()
 else:
-    population(CountedWalk, folder, slots=1, synch=sys.argv[3] == "synch")
+    kind = PB2 if sys.argv[3] == "pb2" else PopulationBasedTraining
+    population(CountedWalk, folder, slots=1, synch=sys.argv[3] == "synch", kind=kind)
 """
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("how", ["asynchronous", "synch"])
+@pytest.mark.parametrize("how", ["asynchronous", "synch", "pb2"])
 def test_a_killed_population_ends_like_one_that_was_not(how: str, tmp_path: Path) -> None:
     pictures = []
     for kills in ((), (3, 9, 14, 21, 33, 47, 60)):

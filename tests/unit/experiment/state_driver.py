@@ -591,7 +591,7 @@ def described(command: Command) -> str:
 
 def picture(state: ExperimentState) -> dict[str, Any]:
     """Everything about trials and policies that a replay must bring back, as comparable text."""
-    deadline = state.stopper.deadline()
+    deadline = state.deadline  # None once it comes to its end: ticks after that are no facts
     return {
         "trials": [repr(laid_open(trial)) for trial in state.trials],
         "order": {status: [*trials] for status, trials in state.table.by_status.items()},
