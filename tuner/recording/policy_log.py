@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from collections import Counter
 
 from tuner.experiment.events import Fact, TrialChanged, TrialCreated, TrialLaunched
 from tuner.experiment.trial import Trial
@@ -33,8 +32,6 @@ class PolicyLog:
         self._files = files
         self._tags: dict[str, str] = {}
         self._descents: dict[str, list[bytes]] = {}  # for each trial, the lines of its file
-        # How far `training_iteration`, which never falls, is ahead of what weights were trained.
-        self._ahead: Counter[str] = Counter()
         self._begun: set[str] = set()  # names of files
 
     def record(self, fact: Fact) -> None:
@@ -56,24 +53,19 @@ class PolicyLog:
             self._tags[fact.trial_id] = fact.experiment_tag
         elif isinstance(fact, TrialLaunched) and fact.checkpoint is None:
             self._descents.pop(fact.trial_id, None)
-            self._ahead.pop(fact.trial_id, None)
         elif (change := _as_exploit(fact)) is not None:
             self._take(change, self._table[change.trial_id], self._table[str(change.donor)])
 
     def _take(self, change: TrialChanged, target: Trial, donor: Trial) -> None:
         lent = donor.resume_point
         assert lent is not None
-        reached = target.last_result.get("training_iteration", 0)
-        trained = reached - self._ahead[target.trial_id]
-        lent_trained = lent.progress.iteration - self._ahead[donor.trial_id]
-        self._ahead[target.trial_id] = max(reached, lent.progress.iteration) - lent_trained
         descent = self._descents.get(donor.trial_id, [])
         if change.is_logged:
             line = [
                 self._tags[target.trial_id],
                 self._tags[donor.trial_id],
-                trained,
-                lent_trained,
+                target.last_result.get("training_iteration", 0),
+                lent.progress.iteration,
                 plain(donor.config),
                 plain(change.config if change.config is not None else target.config),
             ]

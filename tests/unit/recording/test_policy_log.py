@@ -26,10 +26,10 @@ def population():
     facts += [reported("b", 1), reported("b", 2), ended("b", status="PAUSED")]
     facts += [exploited("b", "a", "checkpoint_000000", 0.7)]
     facts += [launched("b", 2, 2, "checkpoint_000000", "a")]
-    facts += [reported("b", 3, 2, "checkpoint_000000")]
+    facts += [reported("b", 2, 2, "checkpoint_000000")]
     facts += [reported("c", 1), ended("c", status="PAUSED")]
     facts += [exploited("c", "b", "checkpoint_000000", 0.9)]
-    facts += [launched("c", 2, 3, "checkpoint_000000", "b"), reported("c", 4, 2)]
+    facts += [launched("c", 2, 1, "checkpoint_000000", "b"), reported("c", 3, 2)]
     return facts
 
 
