@@ -9,14 +9,27 @@ import json
 import math
 import random
 import sys
+import tempfile
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 import tuner as tune
-from tuner.schedulers import ASHAScheduler, FIFOScheduler, TrialScheduler
+from tuner.schedulers import (
+    PB2,
+    ASHAScheduler,
+    FIFOScheduler,
+    HyperBandForBOHB,
+    HyperBandScheduler,
+    MedianStoppingRule,
+    PopulationBasedTraining,
+    PopulationBasedTrainingReplay,
+    ResourceChangingScheduler,
+    TrialScheduler,
+)
 
 NAME = "run"
 NUM_TRIALS = 6
@@ -30,7 +43,8 @@ class Descent(tune.Trainable):
         self.theta = 1.0
 
     def step(self) -> dict[str, Any]:
-        self.theta -= self.config["lr"] * (self.theta + math.sin(5 * self.theta))
+        lr = self.config["lr"] * (1 - self.config.get("momentum", 0))
+        self.theta -= lr * (self.theta + math.sin(5 * self.theta))
         return {"loss": self.theta**2, "done": self.iteration + 1 == NUM_RESULTS}
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
@@ -40,20 +54,58 @@ class Descent(tune.Trainable):
         self.theta = json.loads(Path(checkpoint, "theta").read_text())
 
 
+def population(**options: Any) -> TrialScheduler:
+    return PopulationBasedTraining(
+        "training_iteration",
+        perturbation_interval=3,
+        hyperparam_mutations={
+            "lr": tune.loguniform(1e-3, 1),
+            "momentum": lambda: random.uniform(0, 0.9),  # a stream that a replay must not draw from
+        },
+        quantile_fraction=0.4,
+        **options,
+    )
+
+
+def schedule() -> TrialScheduler:
+    """A replay of a file that says: from another configuration after 4 and after 7 iterations."""
+    configs = [{"lr": 0.5}, {"lr": 0.1}, {"lr": 0.02}]
+    with tempfile.NamedTemporaryFile("w", suffix=".txt") as file:
+        for iteration, (before, after) in zip((4, 7), pairwise(configs), strict=True):
+            file.write(json.dumps(["0", "1", iteration, iteration, before, after]) + "\n")
+        file.flush()
+        return PopulationBasedTrainingReplay(file.name)
+
+
 SCHEDULERS: dict[str, Callable[[], TrialScheduler]] = {
     "fifo": FIFOScheduler,
     "asha": lambda: ASHAScheduler(max_t=NUM_RESULTS, grace_period=2, reduction_factor=2),
+    "hyperband": lambda: HyperBandScheduler(max_t=NUM_RESULTS, reduction_factor=2),
+    "bohb": lambda: HyperBandForBOHB(max_t=NUM_RESULTS, reduction_factor=2),
+    "median": lambda: MedianStoppingRule("training_iteration", grace_period=2),
+    "median_pausing": lambda: MedianStoppingRule(
+        "training_iteration", grace_period=2, hard_stop=False
+    ),
+    "pbt": population,
+    "pbt_synch": lambda: population(synch=True),
+    "pbt_replay": schedule,
+    "pb2": lambda: PB2(
+        "training_iteration", perturbation_interval=3, hyperparam_bounds={"lr": [0.001, 1.0]}
+    ),
+    "resources": lambda: ResourceChangingScheduler(population()),
 }
 
 
 def new_tuner(folder: str, scheduler: str) -> tune.Tuner:
+    """One trial runs at a time; so what comes first is no luck."""
     return tune.Tuner(
         Descent,
         param_space={"lr": tune.loguniform(1e-3, 1)},
         tune_config=tune.TuneConfig(
             metric="loss",
             mode="min",
-            num_samples=NUM_TRIALS,
+            num_samples=1 if scheduler == "pbt_replay" else NUM_TRIALS,
+            max_concurrent_trials=1,
             scheduler=SCHEDULERS[scheduler](),
             seed=3,
         ),
@@ -61,7 +113,7 @@ def new_tuner(folder: str, scheduler: str) -> tune.Tuner:
             name=NAME,
             storage_path=folder,
             verbose=0,
-            executor=tune.LocalExecutor(num_cpus=1),
+            executor=tune.LocalExecutor(num_cpus=4),
             checkpoint_config=tune.CheckpointConfig(num_to_keep=1),
         ),
     )

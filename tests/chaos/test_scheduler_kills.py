@@ -27,7 +27,9 @@ def run(folder: Path, scheduler: str, kill_at: int | None = None) -> int:
         environ[VARIABLE] = f"{Failpoint.JOURNALED}:{kill_at}"
         environ[LOG_VARIABLE] = str(folder / f"failpoints-{random.getrandbits(64):x}")
     command = [sys.executable, scheduled.__file__, str(folder), scheduler]
-    return subprocess.run(command, env=environ, timeout=120, check=False).returncode
+    folder.mkdir(exist_ok=True)
+    with open(folder / "stderr", "ab") as stderr:
+        return subprocess.run(command, env=environ, stderr=stderr, timeout=120).returncode
 
 
 def journal(folder: Path) -> list[Any]:
@@ -66,3 +68,4 @@ def test_the_outcome_with_kills_is_that_without(scheduler: str, tmp_path: Path) 
     assert codes == [-signal.SIGKILL] * NUM_KILLS
     assert run(killed, scheduler) == 0
     assert outcome(killed) == outcome(untouched)
+    assert "which wins" not in (killed / "stderr").read_text(), "a policy was overruled"
