@@ -71,8 +71,8 @@ def schedule() -> TrialScheduler:
     """A replay of a file that says: from another configuration after 4 and after 7 iterations."""
     configs = [{"lr": 0.5}, {"lr": 0.1}, {"lr": 0.02}]
     with tempfile.NamedTemporaryFile("w", suffix=".txt") as file:
-        for iteration, (before, after) in zip((4, 7), pairwise(configs), strict=True):
-            file.write(json.dumps(["0", "1", iteration, iteration, before, after]) + "\n")
+        for donor, (at, (before, after)) in enumerate(zip((4, 7), pairwise(configs), strict=True)):
+            file.write(json.dumps([f"{donor + 1}", f"{donor}", at, at, before, after]) + "\n")
         file.flush()
         return PopulationBasedTrainingReplay(file.name)
 
