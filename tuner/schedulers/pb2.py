@@ -10,7 +10,6 @@ from dataclasses import replace
 from typing import Any
 
 from tuner.errors import MissingDependencyError
-from tuner.metrics import required_number
 from tuner.schedulers.arm import Arm
 from tuner.schedulers.bounds import Bounds
 from tuner.schedulers.change import Change, Stop
@@ -117,10 +116,8 @@ class PB2(PopulationBasedTraining):
     ) -> str:
         """Compare the trial with the others if it has trained for an interval."""
         if trial.trial_id not in self._arms and self._is_complete(result):
-            time = required_number(
-                result, self._time_attr, role="time_attr", trial_id=trial.trial_id
-            )
-            self._begin(trial, time, self._score(trial.trial_id, result))
+            time = self._time(trial.trial_id, result)
+            self._begin(trial, time, self._reward(trial.trial_id, result))
         return super().on_trial_result(experiment, trial, result)
 
     def on_trial_change(self, experiment: ExperimentView, trial: TrialView, change: Change) -> None:

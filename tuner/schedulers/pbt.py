@@ -13,17 +13,18 @@ from typing import Any
 
 from tuner.errors import ConfigError
 from tuner.flatten import lookup
-from tuner.metrics import as_number, required_number
+from tuner.metrics import as_number
 from tuner.schedulers.change import Change, Stop
+from tuner.schedulers.metric_scheduler import MetricScheduler
 from tuner.schedulers.mutations import Mutations
-from tuner.schedulers.scheduler import ExperimentView, TrialScheduler, TrialView
+from tuner.schedulers.scheduler import ExperimentView, TrialView
 from tuner.search_space.structure import fresh_copy
-from tuner.validation import check_flag, check_mode, check_number, check_text, reject, shorten
+from tuner.validation import check_flag, check_number, reject, shorten
 
 logger = logging.getLogger(__name__)
 
 
-class PopulationBasedTraining(TrialScheduler):
+class PopulationBasedTraining(MetricScheduler):
     """Population based training (PBT): all trials are one population that is trained together.
 
     Source: Jaderberg et al., "Population Based Training of Neural Networks", 2017
@@ -100,12 +101,8 @@ class PopulationBasedTraining(TrialScheduler):
         require_attrs: bool = True,
         synch: bool = False,
     ) -> None:
+        super().__init__(time_attr, metric, mode)
         owner = type(self).__name__
-        check_text(owner, "time_attr", time_attr, "use the name of a reported value that grows")
-        if metric is not None:
-            check_text(owner, "metric", metric, "use the name of a reported value")
-        if mode is not None:
-            check_mode(owner, "mode", mode)
         check_number(owner, "perturbation_interval", perturbation_interval, "use a number > 0")
         check_number(owner, "burn_in_period", burn_in_period, "use a number >= 0", least=0)
         _check_share(owner, "quantile_fraction", quantile_fraction, most=0.5)
@@ -123,9 +120,6 @@ class PopulationBasedTraining(TrialScheduler):
         if not self._mutations and custom_explore_fn is None:
             fix = "say what to change, here or by a custom_explore_fn"
             reject(owner, "hyperparam_mutations", hyperparam_mutations, fix)
-        self._metric = metric
-        self._mode = mode
-        self._time_attr = time_attr
         self._perturbation_interval = perturbation_interval
         self._burn_in_period = burn_in_period
         self._quantile_fraction = quantile_fraction
@@ -133,7 +127,7 @@ class PopulationBasedTraining(TrialScheduler):
         self._perturbation_factors = tuple(perturbation_factors)
         self._custom_explore_fn = custom_explore_fn
         self._log_config = log_config
-        self._require_attrs = require_attrs
+        self._skip_unreported = not require_attrs
         self._synch = synch
         self._seed = 0
         self._members: dict[str, Member] = {}
@@ -158,15 +152,11 @@ class PopulationBasedTraining(TrialScheduler):
         Raises:
             ConfigError: The metric is not one name, or `mode` is neither `"min"` nor `"max"`.
         """
-        if metric is not None:
-            fix = "use the name of one reported value; this scheduler compares trials by one"
-            check_text(type(self).__name__, "metric", metric, fix)
-        if mode is not None:
-            check_mode(type(self).__name__, "mode", mode)
+        skips = self._skip_unreported
         if not super().set_search_properties(metric, mode, **spec):
             return False
+        self._skip_unreported |= skips
         self._seed = spec.get("seed", self._seed)
-        self._require_attrs &= bool(spec.get("strict_metric_checking", True))
         return True
 
     def complete_config(self, config: dict[str, Any], number: int) -> dict[str, Any]:
@@ -175,9 +165,7 @@ class PopulationBasedTraining(TrialScheduler):
 
     def on_trial_add(self, experiment: ExperimentView, trial: TrialView) -> None:
         """Make the trial a member of the population; one that is taken up again stays one."""
-        if not self._metric or not self._mode:
-            field = "mode" if self._metric else "metric"
-            reject(type(self).__name__, field, None, f"say it here or in TuneConfig({field}=...)")
+        self._check_objective()
         if trial.trial_id in self._live:
             return
         member = self._members.setdefault(trial.trial_id, Member(trial.trial_id, trial.number))
@@ -192,10 +180,10 @@ class PopulationBasedTraining(TrialScheduler):
         """Compare the trial with the others if it has trained for an interval."""
         member = self._live[trial.trial_id]
         self._on_news(member, trial)
-        if not self._require_attrs and not self._is_complete(result):
+        if self._skips(result):
             return self.CONTINUE
-        time = required_number(result, self._time_attr, role="time_attr", trial_id=trial.trial_id)
-        score = self._score(trial.trial_id, result)
+        time = self._time(trial.trial_id, result)
+        score = self._reward(trial.trial_id, result)
         if time < self._burn_in_period:
             return self.CONTINUE
         if time - member.perturbed_at < self._perturbation_interval:
@@ -415,17 +403,6 @@ class PopulationBasedTraining(TrialScheduler):
         if member is not None:
             member.is_saving = False
             member.donors = ()
-
-    def _is_complete(self, result: dict[str, Any]) -> bool:
-        needed = (self._time_attr, self._metric or "")
-        return all(as_number(lookup(result, key)) is not None for key in needed)
-
-    def _score(self, trial_id: str, result: dict[str, Any]) -> float:
-        """The metric as a number of which more is better; NaN is the worst."""
-        value = required_number(result, self._metric or "", role="metric", trial_id=trial_id)
-        if value != value:
-            return -math.inf
-        return value if self._mode == "max" else -value
 
     def _stream_seed(self, purpose: str, number: int, count: int) -> int:
         """A seed of 64 bits for one purpose, one trial, and one of its changes."""
