@@ -230,6 +230,7 @@ def eventful(scheduler, mode="min", **options):
     return experiment
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lazily", [False, True])
 @pytest.mark.parametrize("slots", [1, 4])
 def test_a_replay_decides_as_the_live_run_did_at_every_step(member, mode, slots, lazily):
