@@ -164,8 +164,8 @@ class ResourceChangingScheduler(TrialScheduler):
 
     def on_trial_change(self, experiment: ExperimentView, trial: TrialView, change: Change) -> None:
         """Pass it on if it was the base scheduler's."""
-        only_resources = change.donor is None and change.config is None
-        if not (only_resources and trial.trial_id in self._requests):
+        is_of_base = change.bundles is None or (change.donor, change.config) != (None, None)
+        if is_of_base or trial.trial_id not in self._requests:
             self._base.on_trial_change(experiment, trial, change)
 
     def complete_config(self, config: dict[str, Any], number: int) -> dict[str, Any]:

@@ -17,6 +17,8 @@ from tuner.schedulers import (
     Change,
     DistributeResources,
     FIFOScheduler,
+    HyperBandScheduler,
+    PopulationBasedTraining,
     ResourceChangingScheduler,
     TrialScheduler,
 )
@@ -157,6 +159,37 @@ def test_the_base_hears_of_its_own_pauses_and_changes_only() -> None:
     assert play.state.trials[0].config == {"x": 17}
     assert cpus(play) == [1], "a trial that the base pauses gives back what it was given"
     assert play.statuses == "R"
+
+
+@pytest.mark.parametrize(
+    ("base", "trials"),
+    [
+        (HyperBandScheduler(metric="loss", mode="min", max_t=9), 6),
+        (
+            PopulationBasedTraining(
+                time_attr="training_iteration",
+                metric="loss",
+                mode="min",
+                perturbation_interval=2,
+                hyperparam_mutations={"x": [1, 2]},
+                synch=True,
+            ),
+            2,
+        ),
+    ],
+    ids=["HyperBand", "synchronous PBT"],
+)
+def test_a_base_that_lets_trials_go_on_by_empty_changes_hears_of_them(
+    base: TrialScheduler, trials: int
+) -> None:
+    play = playing(ResourceChangingScheduler(base), trials=trials)
+    progress = dict.fromkeys(range(trials), 0)
+    while running := [trial.number for trial in play.state.running_trials]:
+        number = min(running)
+        progress[number] += 1
+        if progress[number] > 10 or play.report(number, progress[number], loss=number) != CONTINUE:
+            play.finish(number)
+    assert play.statuses == "T" * trials
 
 
 def test_the_base_saves_where_nothing_changes() -> None:
