@@ -56,7 +56,7 @@ def _result(trial: Trial, checkpoints: list[SavedCheckpoint], storage: Storage |
         error=_trial_error(trial),
         status=trial.status,
         metric_analysis=trial.metric_analysis,
-        checkpoints=[(checkpoint(each.name), each.progress.iteration) for each in checkpoints],
+        checkpoints=[(checkpoint(each.name), each.result) for each in checkpoints],
         history=functools.partial(_history, storage or trial.experiment_path, trial.trial_id),
     )
 

@@ -73,7 +73,7 @@ class Result:
     status: str
     _filesystem: FileSystem | None
     _metric_analysis: Mapping[str, Mapping[str, float]] | None
-    _checkpoints: Sequence[tuple[Checkpoint, int | None]]
+    _checkpoints: Sequence[tuple[Checkpoint, dict[str, Any] | None]]
     _load_history: Callable[[], Iterable[dict[str, Any]]] | None
 
     def __init__(
@@ -87,7 +87,7 @@ class Result:
         filesystem: FileSystem | None = None,
         status: str = "TERMINATED",
         metric_analysis: Mapping[str, Mapping[str, float]] | None = None,
-        checkpoints: Sequence[tuple[Checkpoint, int | None]] = (),
+        checkpoints: Sequence[tuple[Checkpoint, dict[str, Any] | None]] = (),
         history: Callable[[], Iterable[dict[str, Any]]] | None = None,
     ) -> None:
         self.__dict__.update(
@@ -187,18 +187,18 @@ class Result:
         Raises:
             StorageError: a file is damaged.
         """
-        if not self._checkpoints:
-            return []
-        rows = self.history()
-        by_name = {row.get("checkpoint_dir_name"): row for row in rows}
-        by_iteration = {row.get("training_iteration"): row for row in rows}
-        found = []
-        for checkpoint, iteration in self._checkpoints:
-            row = by_name.get(checkpoint.path.rstrip("/").rpartition("/")[2])
-            if row is None and iteration is not None:
-                row = by_iteration.get(iteration)
-            found.append((checkpoint, row or {}))
-        return found
+        by_name: dict[str, dict[str, Any]] = {}
+        if any(row is None for _, row in self._checkpoints):
+            filesystem, path = resolve(self.path, self._filesystem)
+            rows = TrialFolder(path, filesystem).rows() or []
+            by_name = {row.get("checkpoint_dir_name", ""): row for row in rows}
+        return [
+            (
+                each,
+                by_name.get(each.path.rstrip("/").rpartition("/")[2], {}) if row is None else row,
+            )
+            for each, row in self._checkpoints
+        ]
 
     def get_best_checkpoint(self, metric: str, mode: str) -> Checkpoint:
         """The checkpoint whose result has the best value of a metric; NaN is never the best.

@@ -38,11 +38,20 @@ class TrialFolder:
         Raises:
             StorageError: a file is damaged; names file and line.
         """
+        rows = self.rows()
+        return None if rows is None else without_superseded(rows)
+
+    def rows(self) -> list[dict[str, Any]] | None:
+        """All results, also those that a later attempt has made void; otherwise as `results`.
+
+        Raises:
+            StorageError: a file is damaged; names file and line.
+        """
         lines = self._lines()
         if lines is not None:
-            return without_superseded(self._parse(lines))
+            return self._parse(lines)
         content = self._read(PROGRESS_FILE)
-        return None if content is None else without_superseded(_csv_rows(content))
+        return None if content is None else _csv_rows(content)
 
     def last_result(self) -> dict[str, Any]:
         """The last result, `{}` if there is none."""

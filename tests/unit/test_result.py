@@ -418,11 +418,25 @@ def test_best_checkpoint_errors_name_what_there_is(tmp_path: Path) -> None:
         without.get_best_checkpoint("loss", "min")
 
 
-def test_a_checkpoint_saved_after_its_result_is_found_by_its_iteration(tmp_path: Path) -> None:
+def test_a_checkpoint_saved_after_its_result_has_the_one_that_it_is_given(tmp_path: Path) -> None:
     write_results(tmp_path, [report(1, loss=1), report(2, loss=2)])
-    kept = [(Checkpoint(tmp_path / "checkpoint_000000"), 1), (Checkpoint(tmp_path / "x"), None)]
+    kept = [
+        (Checkpoint(tmp_path / "checkpoint_000000"), report(1, loss=1)),
+        (Checkpoint(tmp_path / "x"), None),
+    ]
     result = Result(metrics=report(2), config={}, path=str(tmp_path), checkpoints=kept)
     assert [row.get("loss") for _, row in result.best_checkpoints] == [1, None]
+
+
+def test_a_checkpoint_whose_result_a_later_attempt_repeats_keeps_its_own(tmp_path: Path) -> None:
+    names = ["checkpoint_000000", "checkpoint_000001"]
+    rows = [report(2, loss=n, checkpoint_dir_name=name) for n, name in enumerate(names)]
+    write_results(tmp_path, rows)
+    for name in names:
+        (tmp_path / name).mkdir()
+    result = Result.from_path(tmp_path)
+    assert len(result.metrics_dataframe) == 1
+    assert [row["loss"] for _, row in result.best_checkpoints] == [0, 1]
 
 
 # Scores
