@@ -43,10 +43,7 @@ from tuner.recording.bookmarks import Bookmarks
 from tuner.recording.file_logger import FileLogger
 from tuner.recording.files import LogFiles
 from tuner.recording.policy_log import PolicyLog
-from tuner.recording.results_table import (
-    import_arrow_alone,
-    write_results_table,
-)
+from tuner.recording.results_table import ResultsTable, import_arrow_alone
 
 if TYPE_CHECKING:
     from tuner.storage.upload_plan import UploadPlan
@@ -148,7 +145,7 @@ class Recorder:
         if self._may_bookmark:
             self._bookmarks.save(self._facts)
         try:
-            write_results_table(self._path)
+            self._results.write()
         except Exception:
             self._report(f"{RESULTS_FILE} was not written:\n{traceback.format_exc()}")
         if self._uploader is not None and self._upload_plan is not None:
@@ -161,6 +158,7 @@ class Recorder:
             self._path, plan.retention if plan else None, plan.storage if plan else None
         )
         self._policies = PolicyLog(self._table, self._files)
+        self._results = ResultsTable(self._path, import_arrow=self.prepare_end)
         self._unread = []
         self._facts = 0
         self._batches = 0
@@ -179,6 +177,7 @@ class Recorder:
     def _skip(self, facts: list[Fact]) -> None:
         """Takes in facts that are recorded already."""
         for fact in facts:
+            self._results.take(fact)
             self._policies.skip(fact)
             self._table.apply(fact)
         self._facts += len(facts)
@@ -203,6 +202,7 @@ class Recorder:
     def _record(self, facts: list[Fact]) -> None:
         self._batches += 1
         for fact in facts:
+            self._results.take(fact)
             if type(fact) is TrialResult:
                 self._on_result(fact)
             else:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import os
 import sys
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib.abc import MetaPathFinder
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tuner.experiment.events import (
+    Fact,
     TrialChanged,
     TrialCreated,
     TrialLaunched,
@@ -35,44 +37,116 @@ _KINDS = {type(None): _NULL, bool: _BOOL, int: _INT, float: _FLOAT}
 _INT64 = range(-(2**63), 2**63)
 
 
-class _Row(NamedTuple):
-    place: int  # in the journal
-    position: int  # among the trial's results that were valid then
-    values: dict[str, Any]
-
-
-def write_results_table(experiment_path: str, *, row_group: int = ROW_GROUP) -> None:
-    """Writes `results.parquet` from the experiment's journal; readers see all of it or nothing.
+class ResultsTable:
+    """Makes `results.parquet` of the facts in a journal; readers see all of it or nothing.
 
     Its columns are `trial_id`, `config/<parameter>` for all of the configuration that the
     trial had then, and the metrics, nested keys joined by `/`. Results that a later attempt
     superseded are left out. A column of integers and floats holds floats, and so do lists of them;
     one of other values, or without a common type, holds text, as JSON.
 
+    Row groups are written as soon as they are full. Where later facts show that a column holds
+    more than it seemed, or that rows do not count, all are written again from the journal.
+
     Args:
         experiment_path: The experiment's folder.
+        import_arrow: Called before pyarrow is used, to import it in a certain way.
         row_group: Number of rows that are in memory at once.
     """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
 
-    history = _History(experiment_path)
-    kinds: dict[str, str] = {}
-    first: list[_Row] = []  # one more than a row group, if there are so many
-    for row in history.read():
-        _merge_kinds(kinds, row.values)
-        if len(first) <= row_group:
-            first.append(row)
-    schema = pa.schema([(name, _arrow_type(kinds[name])) for name in sorted(kinds, key=_place)])
-    path = os.path.join(experiment_path, RESULTS_FILE)
-    with pq.ParquetWriter(f"{path}.new", schema) as writer:
-        if len(first) <= row_group:
-            writer.write_table(_table(history.valid(first), schema))
-        else:
-            first.clear()
-            for rows in _batches(history.read(), row_group):
-                writer.write_table(_table(history.valid(rows), schema))
-    os.replace(f"{path}.new", path)
+    def __init__(
+        self,
+        experiment_path: str,
+        *,
+        import_arrow: Callable[[], None] = lambda: None,
+        row_group: int = ROW_GROUP,
+    ) -> None:
+        self._experiment_path = experiment_path
+        self._path = os.path.join(experiment_path, RESULTS_FILE)
+        self._import_arrow = import_arrow
+        self._row_group = row_group
+        self._history = _History()
+        self._kinds: dict[str, str] = {}
+        self._rows: list[_Row] = []
+        self._draft: _Draft | None = None
+        self._is_draft_right = True
+
+    def take(self, fact: Fact) -> None:
+        """Takes in the next fact as the journal has it."""
+        if self._draft is not None and self._history.is_superseding(fact):
+            self._is_draft_right = False
+        row = self._history.take(fact)
+        if row is None:
+            return
+        if len(self._rows) == self._row_group:
+            self._write_group()
+        self._rows.append(row)
+        _merge_kinds(self._kinds, row.values)
+
+    def write(self) -> None:
+        """Completes the file, once all facts were taken in.
+
+        Raises:
+            OSError: It cannot be written.
+        """
+        self._write_group()
+        if self._draft is None or not self._is_draft_right:
+            self._draft = self._written_again()
+        self._draft.close()
+        os.replace(self._draft.path, self._path)
+
+    def _write_group(self) -> None:
+        rows, self._rows = self._rows, []
+        if not self._is_draft_right:
+            return
+        try:
+            self._draft = self._draft or self._new_draft()
+            self._is_draft_right = self._draft.kinds == self._kinds
+            if self._is_draft_right:
+                self._draft.add(self._history.valid(rows))
+        except Exception:  # `write` tries again, and raises
+            self._is_draft_right = False
+
+    def _written_again(self) -> _Draft:
+        draft = self._new_draft()
+        rows = _History().read(self._experiment_path)
+        while batch := list(itertools.islice(rows, self._row_group)):
+            draft.add(self._history.valid(batch))
+        return draft
+
+    def _new_draft(self) -> _Draft:
+        self._import_arrow()
+        return _Draft(f"{self._path}.new", self._kinds)
+
+
+class _Draft:
+    """A table that is being written.
+
+    Args:
+        path: The file; one that is there is removed.
+        kinds: What its columns hold, all of them.
+    """
+
+    def __init__(self, path: str, kinds: dict[str, str]) -> None:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        self.path = path
+        self.kinds = dict(kinds)
+        self._schema = pa.schema(
+            [(name, _arrow_type(kinds[name])) for name in sorted(kinds, key=_place)]
+        )
+        with contextlib.suppress(FileNotFoundError):
+            os.remove(path)
+        self._writer = pq.ParquetWriter(path, self._schema)
+
+    def add(self, rows: list[dict[str, Any]]) -> None:
+        """Writes one row group."""
+        self._writer.write_table(_table(rows, self._schema))
+
+    def close(self) -> None:
+        """Completes the file."""
+        self._writer.close()
 
 
 def import_arrow_alone() -> None:
@@ -103,34 +177,54 @@ class _Hide(MetaPathFinder):
             raise ModuleNotFoundError(fullname)
 
 
-class _History:
-    """The results in a journal as flat rows, and which of them were superseded."""
+class _Row(NamedTuple):
+    place: int  # in the journal
+    position: int  # among the trial's results that were valid then
+    values: dict[str, Any]
 
-    def __init__(self, experiment_path: str) -> None:
-        self._path = experiment_path
+
+class _History:
+    """Turns the results in a journal into flat rows, and knows which of them were superseded."""
+
+    def __init__(self) -> None:
+        self._place = 0
+        self._configs: dict[str, dict[str, Any]] = {}
+        self._counts: Counter[str] = Counter()
         # For each trial, where in the journal it went back, and to how many results.
         self._rewinds: dict[str, dict[int, int]] = defaultdict(dict)
 
-    def read(self) -> Iterator[_Row]:
-        """All rows in order."""
-        configs: dict[str, dict[str, Any]] = {}
-        counts: Counter[str] = Counter()
-        reader = JournalReader(self._path, unpickle=False)
-        for place, fact in enumerate(reader.read_all()):
-            if isinstance(fact, TrialResult):
-                settle(fact)
-                values = {**flatten(fact.result), **configs[fact.trial_id]}
-                yield _Row(place, counts[fact.trial_id], values)
-                counts[fact.trial_id] += 1
-            elif isinstance(fact, TrialLaunched) and fact.attempt > 1:
-                self._rewinds[fact.trial_id][place] = fact.num_results
-                counts[fact.trial_id] = fact.num_results
-            elif isinstance(fact, TrialCreated | TrialChanged) and fact.config is not None:
-                config = flatten({"config": fact.config})
-                configs[fact.trial_id] = {"trial_id": fact.trial_id, **config}
+    def read(self, experiment_path: str) -> Iterator[_Row]:
+        """All rows of a journal in order."""
+        facts = JournalReader(experiment_path, unpickle=False).read_all()
+        return (row for row in map(self.take, facts) if row is not None)
+
+    def take(self, fact: Fact) -> _Row | None:
+        """Takes in the next fact and returns its row, if it is a result."""
+        self._place += 1
+        if isinstance(fact, TrialResult):
+            settle(fact)
+            position = self._counts[fact.trial_id]
+            self._counts[fact.trial_id] = position + 1
+            values = {**flatten(fact.result), **self._configs[fact.trial_id]}
+            return _Row(self._place, position, values)
+        if isinstance(fact, TrialLaunched) and fact.attempt > 1:
+            self._rewinds[fact.trial_id][self._place] = fact.num_results
+            self._counts[fact.trial_id] = fact.num_results
+        elif isinstance(fact, TrialCreated | TrialChanged) and fact.config is not None:
+            config = flatten({"config": fact.config})
+            self._configs[fact.trial_id] = {"trial_id": fact.trial_id, **config}
+        return None
+
+    def is_superseding(self, fact: Fact) -> bool:
+        """Whether earlier results do not count any more with the next fact."""
+        return (
+            isinstance(fact, TrialLaunched)
+            and fact.attempt > 1
+            and self._counts[fact.trial_id] > fact.num_results
+        )
 
     def valid(self, rows: list[_Row]) -> list[dict[str, Any]]:
-        """The values of those rows that count, once all of the journal has been read."""
+        """The values of those rows that count, as far as was taken in."""
         return [row.values for row in rows if not self._is_superseded(row)]
 
     def _is_superseded(self, row: _Row) -> bool:
@@ -207,8 +301,3 @@ def _to_floats(value: Any) -> Any:
 def _to_text(value: Any) -> str:
     text = value if type(value) is str else json.dumps(plain(value))
     return text.encode("utf-8", "backslashreplace").decode()
-
-
-def _batches(rows: Iterator[_Row], size: int) -> Iterator[list[_Row]]:
-    while batch := list(itertools.islice(rows, size)):
-        yield batch

@@ -7,13 +7,22 @@ import pyarrow.parquet as pq
 import pytest
 from recording_helpers import created, launched, reported, write_journal
 
-from tuner.recording.results_table import write_results_table
+from tuner.experiment.journal_reader import JournalReader
+from tuner.recording.results_table import ResultsTable
 
 
 def table_of(folder, facts, **kwargs):
     write_journal(folder, facts)
-    write_results_table(str(folder), **kwargs)
+    write_results_table(folder, **kwargs)
+    assert not (folder / "results.parquet.new").exists()
     return pq.read_table(folder / "results.parquet")
+
+
+def write_results_table(folder, **kwargs):
+    table = ResultsTable(str(folder), **kwargs)
+    for fact in JournalReader(str(folder), unpickle=False).read_all():
+        table.take(fact)
+    table.write()
 
 
 def test_columns_are_trial_config_and_metrics(tmp_path):
@@ -94,7 +103,7 @@ def test_row_groups_and_superseded_results(tmp_path, row_group):
 
 def test_an_experiment_without_results(tmp_path):
     write_journal(tmp_path, [created("a"), launched("a")])
-    write_results_table(str(tmp_path))
+    write_results_table(tmp_path)
     assert len(pd.read_parquet(tmp_path / "results.parquet")) == 0
 
 
@@ -110,11 +119,51 @@ def test_the_table_is_written_without_numpy_and_pandas(tmp_path):
     write_journal(tmp_path, [created("a"), launched("a"), reported("a", 1, sizes=[1, 2.5])])
     script = (
         "import sys\n"
-        "from tuner.recording.results_table import import_arrow_alone, write_results_table\n"
-        "import_arrow_alone()\n"
-        f"write_results_table({str(tmp_path)!r})\n"
+        "from tuner.experiment.journal_reader import JournalReader\n"
+        "from tuner.recording.results_table import ResultsTable, import_arrow_alone\n"
+        f"table = ResultsTable({str(tmp_path)!r}, import_arrow=import_arrow_alone)\n"
+        f"for fact in JournalReader({str(tmp_path)!r}).read_all():\n"
+        "    table.take(fact)\n"
+        "table.write()\n"
         "assert not {'numpy', 'pandas'} & set(sys.modules), 'imported'\n"
     )
     subprocess.run([sys.executable, "-c", script], check=True, timeout=60)
     table = pq.read_table(tmp_path / "results.parquet")
     assert table["sizes"].to_pylist() == [[1.0, 2.5]]
+
+
+def test_what_a_column_holds_shows_late(tmp_path):
+    facts = [created("a"), launched("a")]
+    facts += [reported("a", i, loss=i) for i in range(1, 6)]
+    facts += [reported("a", 6, loss=0.5), reported("a", 7, loss=7, extra="x")]
+    whole = table_of(tmp_path, facts)
+    grouped = table_of(tmp_path / "grouped", facts, row_group=2)
+    assert grouped.schema == whole.schema
+    assert grouped.to_pylist() == whole.to_pylist()
+    assert whole["loss"].to_pylist() == [1.0, 2.0, 3.0, 4.0, 5.0, 0.5, 7.0]
+    assert pq.ParquetFile(tmp_path / "grouped" / "results.parquet").num_row_groups == 4
+
+
+def test_full_row_groups_are_written_while_more_comes(tmp_path):
+    write_journal(tmp_path, [])
+    table = ResultsTable(str(tmp_path), row_group=10)
+    for fact in [created("a"), launched("a"), *(reported("a", i) for i in range(1, 36))]:
+        table.take(fact)
+    table.write()  # the journal has none of it
+    rows = pq.read_table(tmp_path / "results.parquet")
+    assert rows["training_iteration"].to_pylist() == [*range(1, 36)]
+
+
+def test_a_row_group_that_could_not_be_written_is_written_at_the_end(tmp_path):
+    facts = [created("a"), launched("a"), *(reported("a", i) for i in range(1, 6))]
+    write_journal(tmp_path, facts)
+    table = ResultsTable(str(tmp_path), row_group=2)
+    (tmp_path / "results.parquet.new").mkdir()
+    for fact in facts:
+        table.take(fact)
+    with pytest.raises(OSError, match=r"results\.parquet\.new"):
+        table.write()
+    (tmp_path / "results.parquet.new").rmdir()
+    table.write()
+    rows = pq.read_table(tmp_path / "results.parquet")
+    assert rows["training_iteration"].to_pylist() == [1, 2, 3, 4, 5]
