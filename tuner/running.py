@@ -6,6 +6,7 @@ import logging
 import math
 import os
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -30,6 +31,7 @@ from tuner.experiment.snapshots import (
 from tuner.experiment.state import ExperimentState
 from tuner.experiment.trial_table import TrialTable
 from tuner.failpoints import Failpoint
+from tuner.garbage import few_collections
 from tuner.gathering import gather
 from tuner.plan import Plan
 from tuner.rebuilding import complete_checkpoints, give_objects, rebuild
@@ -212,15 +214,16 @@ class _Run:
         timeout_s = RECORDING_TIMEOUT_S
         if self._uploads is not None:
             timeout_s += 2 * self._uploads.config.sync_timeout
-        self._recorder.start()
-        try:
-            self._controller.run(opening)
-        finally:
-            for message in self._recorder.finish(timeout_s):
-                logger.error("%s", message)
-            num_facts, dirnames = self._journal.position.seq, self._state.table.dirnames
-            storage = self._home.complete(self._uploads, num_facts, dirnames)
-        return _gathered(self._plan, self._state, storage)
+        with few_collections() if self._plan.executor.clock.is_virtual else nullcontext():
+            self._recorder.start()
+            try:
+                self._controller.run(opening)
+            finally:
+                for message in self._recorder.finish(timeout_s):
+                    logger.error("%s", message)
+                num_facts, dirnames = self._journal.position.seq, self._state.table.dirnames
+                storage = self._home.complete(self._uploads, num_facts, dirnames)
+            return _gathered(self._plan, self._state, storage)
 
     def _snapshot(self) -> Snapshot:
         self._journal.sync()  # what a snapshot builds upon must be on the disk no later than it

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import heapq
 import math
 import os
@@ -31,7 +30,6 @@ from tuner.trainable.session import CONTINUE, set_session
 from tuner.validation import check_number, check_whole
 
 SAVE = "SAVE"
-_GC_THRESHOLD = 50_000, 20, 100  # most objects stay, as they are the trials: little is garbage
 
 
 class SimulatedExecutor:
@@ -83,8 +81,6 @@ class SimulatedExecutor:
         self._num_launched = 0
         self._num_coming = 0
         self._switch = StreamSwitch()
-        self._gc_threshold = gc.get_threshold()
-        gc.set_threshold(*_GC_THRESHOLD)
         now = self.clock.now()
         self._tell(now, None, CapacityChanged(now, self.total))
 
@@ -146,7 +142,6 @@ class SimulatedExecutor:
 
     def shutdown(self) -> None:
         """Ends everything that still runs."""
-        gc.set_threshold(*self._gc_threshold)
         for attempt in [*self._attempts.values()]:
             self._close(attempt, is_interrupted=True)
 

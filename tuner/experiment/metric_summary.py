@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import Any
 
 from tuner.result_fields import AUTOFILLED
@@ -17,20 +18,28 @@ class MetricSummary:
 
     __slots__ = ("count", "maximum", "minimum", "recent", "total")
 
-    def __init__(self) -> None:
-        self.maximum = -math.inf
-        self.minimum = math.inf
-        self.total = 0.0
-        self.count = 0
-        self.recent: list[float] = []
+    def __init__(
+        self,
+        maximum: float = -math.inf,
+        minimum: float = math.inf,
+        total: float = 0.0,
+        count: int = 0,
+        recent: Iterable[float] = (),
+    ) -> None:
+        self.maximum = maximum
+        self.minimum = minimum
+        self.total = total
+        self.count = count
+        self.recent = [*recent]
+
+    @property
+    def values(self) -> tuple[float, float, float, int, list[float]]:
+        """What another one with the same statistics is made of."""
+        return self.maximum, self.minimum, self.total, self.count, self.recent
 
     def copy(self) -> MetricSummary:
         """The same statistics, to be kept while these go on."""
-        other = MetricSummary()
-        other.maximum, other.minimum = self.maximum, self.minimum
-        other.total, other.count = self.total, self.count
-        other.recent = self.recent[:]
-        return other
+        return MetricSummary(*self.values)
 
     def add(self, value: float) -> None:
         """Takes in the next value."""
@@ -65,10 +74,10 @@ def summarize(
 ) -> None:
     """Adds every number of a result to its summary; nested keys are joined by `/`."""
     for key, value in result.items():
+        if key in _NOT_SUMMARIZED and not prefix:
+            continue
         kind = type(value)
         if kind is float or (kind is int and value in _INT64):
-            if key in _NOT_SUMMARIZED and not prefix:
-                continue
             name = f"{prefix}{key}" if prefix else key
             summary = summaries.get(name)
             if summary is None:

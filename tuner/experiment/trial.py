@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import operator
 import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -179,9 +180,16 @@ class Trial:
         self._custom_name = trial_name
         self._summaries: dict[str, MetricSummary] = {}
 
-    def __getstate__(self) -> tuple[None, dict[str, Any]]:
-        kept = (name for name in self.__slots__ if name not in ("__weakref__", "storage"))
-        return None, {name: getattr(self, name) for name in kept} | {"storage": None}
+    def __getstate__(self) -> tuple[Any, ...]:
+        summaries = {name: summary.values for name, summary in self._summaries.items()}
+        return summaries, *_pickled_slots(self)
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        summaries, *values = state
+        for name, value in zip(_PICKLED_SLOTS, values, strict=True):
+            setattr(self, name, value)
+        self._summaries = {name: MetricSummary(*each) for name, each in summaries.items()}
+        self.storage = None
 
     def __str__(self) -> str:
         return self.trial_name
@@ -324,6 +332,12 @@ class Trial:
         self.num_results = saved.num_results if saved else 0
         self.last_result = saved.result if saved else {}
         self._summaries = _copied(saved.summaries) if saved else {}
+
+
+_PICKLED_SLOTS = [
+    name for name in Trial.__slots__ if name not in ("__weakref__", "_summaries", "storage")
+]
+_pickled_slots = operator.attrgetter(*_PICKLED_SLOTS)
 
 
 def _copied(summaries: dict[str, MetricSummary]) -> dict[str, MetricSummary]:

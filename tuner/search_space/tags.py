@@ -1,5 +1,6 @@
 """The short text that tells a trial's parameters in its folder name and in tables."""
 
+import functools
 import re
 import reprlib
 from collections import Counter
@@ -24,12 +25,13 @@ def format_tag(evaluated: Mapping[str, Any]) -> str:
         >>> format_tag({"alpha": 0.123456, "model/layers/0": 2, "data/file": "a b.csv"})
         'alpha=0.1235,layers_0=2,file=a_b.csv'
     """
-    names = _short_names(list(evaluated))
+    names = _short_names(tuple(evaluated))
     pairs = [f"{_safe(names[name])}={_safe(_text(value))}" for name, value in evaluated.items()]
     return ",".join(pairs)[:_MAX_TAG]
 
 
-def _short_names(names: list[str]) -> dict[str, str]:
+@functools.lru_cache(maxsize=16)  # most trials have the same parameters
+def _short_names(names: tuple[str, ...]) -> dict[str, str]:
     endings = {name: _endings(name) for name in names}
     counts = Counter(ending for all_endings in endings.values() for ending in all_endings)
     return {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from datetime import datetime
 from numbers import Integral, Real
@@ -79,8 +80,6 @@ class Autofill:
         self._since_restore = 0
         self._time_since_restore = 0.0
         self._timer = timer or Stopwatch()
-        self._second = -1
-        self._date = ""
 
     @property
     def iteration(self) -> int:
@@ -117,9 +116,6 @@ class Autofill:
         self._since_restore += 1
         self._time_total += elapsed
         self._time_since_restore += elapsed
-        if wall != self._second:
-            self._second = wall
-            self._date = datetime.fromtimestamp(wall).strftime("%Y-%m-%d_%H-%M-%S")
         result = {
             "training_iteration": self._iteration,
             "time_this_iter_s": elapsed,
@@ -130,7 +126,7 @@ class Autofill:
             "episodes_total": self._episodes_after(metrics),
             "done": False,
             "trial_id": self._trial_id,
-            "date": self._date,
+            "date": _date(wall),
             "timestamp": wall,
             "pid": self._pid,
             "hostname": self._hostname,
@@ -138,9 +134,9 @@ class Autofill:
             "checkpoint_dir_name": checkpoint,
             **metrics,
         }
-        if not isinstance(result["training_iteration"], Integral):
+        if not _is_a(int, Integral, result["training_iteration"]):
             result["training_iteration"] = self._iteration
-        if not isinstance(result["time_total_s"], Real):
+        if not _is_a(float, Real, result["time_total_s"]):
             result["time_total_s"] = self._time_total
         return result
 
@@ -151,6 +147,15 @@ class Autofill:
     def _episodes_after(self, metrics: dict[str, Any]) -> int | None:
         self._episodes = _total(self._episodes, metrics, "episodes")
         return self._episodes
+
+
+@functools.lru_cache(maxsize=64)  # most results come in a second that another came in
+def _date(second: int) -> str:
+    return datetime.fromtimestamp(second).strftime("%Y-%m-%d_%H-%M-%S")
+
+
+def _is_a(usual: type, kind: type, value: object) -> bool:
+    return type(value) is usual or isinstance(value, kind)
 
 
 def _total(before: int | None, metrics: dict[str, Any], what: str) -> int | None:

@@ -207,6 +207,8 @@ def get_context() -> TuneContext:
 
 
 def _is_duration(value: object) -> bool:
+    if type(value) is float:
+        return 0 <= value < math.inf
     if isinstance(value, bool) or not isinstance(value, Real):
         return False
     return 0 <= float(value) < math.inf
