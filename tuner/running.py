@@ -21,6 +21,7 @@ from tuner.console.console import Console
 from tuner.controller import Controller, Parts
 from tuner.experiment.commands import Command
 from tuner.experiment.events import ExperimentChanged, Fact
+from tuner.experiment.journal_segments import Position
 from tuner.experiment.journal_writer import JournalWriter
 from tuner.experiment.snapshots import (
     Snapshot,
@@ -83,7 +84,7 @@ def run_new(plan: Plan, home: Home) -> ResultGrid:
     table = TrialTable(path, plan.retention, home.storage)
     state = ExperimentState(spec, table, plan.searcher, plan.scheduler, plan.stopper)
     moved = home.begin(plan.content)
-    journal = JournalWriter(path, segment_period_s=_segment_period_s(plan, home))
+    journal = _journal(plan, home)
     moved += home.describe(plan.description(os.path.basename(path)))
     plan.executor.clock.begin(0.0)
     run = _Run(plan, home, state, journal, _listen(plan, state))
@@ -113,9 +114,7 @@ def run_restored(
     complete_checkpoints(state.table)
     set_random_state(rebuilt.random_state)
     drop_beyond(home.path, rebuilt.position.seq)
-    journal = JournalWriter(
-        home.path, rebuilt.position, segment_period_s=_segment_period_s(plan, home)
-    )
+    journal = _journal(plan, home, after=rebuilt.position)
     assert rebuilt.callbacks is not None
     plan.executor.clock.begin(rebuilt.time)
     run = _Run(plan, home, state, journal, rebuilt.callbacks, replayed_bytes=rebuilt.replayed_bytes)
@@ -255,9 +254,15 @@ def _callbacks(plan: Plan) -> tuple[list[Callback], list[LoggerCallback]]:
     return split_callbacks(given, add_defaults=plan.executor.logs_by_default)
 
 
-def _segment_period_s(plan: Plan, home: Home) -> float:
-    """How old a segment of the journal gets: an upload needs it closed."""
-    return plan.run_config.sync_config.sync_period / 2 if home.storage else math.inf
+def _journal(plan: Plan, home: Home, after: Position | None = None) -> JournalWriter:
+    """The writer of the journal, from a position on."""
+    sync_period = plan.run_config.sync_config.sync_period
+    return JournalWriter(
+        home.path,
+        after,
+        segment_period_s=sync_period / 2 if home.storage else math.inf,  # uploaded when closed
+        syncs_checkpoints=not plan.executor.clock.is_virtual,
+    )
 
 
 def _gathered(plan: Plan, state: ExperimentState, storage: Storage | None) -> ResultGrid:

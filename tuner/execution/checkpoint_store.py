@@ -36,9 +36,11 @@ class CheckpointStore:
                 copy_tree(source, self.staged(name))
             return self.keep(name)
 
-    def keep(self, name: str) -> Checkpoint:
-        """The same for one that lies at `staged` already."""
-        sync_tree(self.staged(name), os.path.dirname(self._path))
+    def keep(self, name: str, *, is_dear: bool = True) -> Checkpoint:
+        """The same for one that lies at `staged` already; only what `is_dear` survives a loss of
+        power."""
+        if is_dear:
+            sync_tree(self.staged(name), os.path.dirname(self._path))
         return Checkpoint(os.path.join(self._path, name))
 
     @contextlib.contextmanager

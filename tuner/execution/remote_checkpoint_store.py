@@ -68,9 +68,9 @@ class RemoteCheckpointStore(CheckpointStore):
             copy_tree(source, self.staged(name))
             return super().keep(name)
 
-    def keep(self, name: str) -> Checkpoint:
+    def keep(self, name: str, *, is_dear: bool = True) -> Checkpoint:
         if not self._upload(self.staged(name), name):
-            return super().keep(name)
+            return super().keep(name, is_dear=is_dear)
         shutil.rmtree(self.staged(name))
         return self._storage.checkpoint(name)
 

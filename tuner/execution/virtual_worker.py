@@ -251,7 +251,7 @@ class GeneratorWorker(VirtualWorker):
             os.makedirs(staged)
             with open(os.path.join(staged, _POSITION_FILE), "w", encoding="utf-8") as file:
                 json.dump(position, file)
-            session.store.keep(name)
+            session.store.keep(name, is_dear=False)
         return name
 
     def _resume(self, checkpoint: Checkpoint) -> None:

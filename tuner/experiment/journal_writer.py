@@ -28,13 +28,15 @@ class JournalWriter:
     """Appends facts to the journal of an experiment on a local filesystem.
 
     What `append` has written survives the death of this process at once, and a loss of power
-    within a second; facts that tell of a checkpoint survive that at once, too.
+    within a second; facts that tell of a checkpoint survive that at once, too, unless told
+    otherwise.
 
     Args:
         experiment_path: The experiment's folder; its `journal/` is made if it does not exist.
         after: Where a journal ends that is to be continued, None for a new one.
         segment_bytes: A segment is closed by the first write that brings it to this size.
         segment_period_s: It is due to be closed so many seconds after its first write.
+        syncs_checkpoints: Whether facts that tell of a checkpoint survive a loss of power at once.
 
     Raises:
         JournalError: Another run is writing to it.
@@ -48,10 +50,12 @@ class JournalWriter:
         *,
         segment_bytes: int = SEGMENT_BYTES,
         segment_period_s: float = math.inf,
+        syncs_checkpoints: bool = True,
     ) -> None:
         self._folder = os.path.join(experiment_path, JOURNAL_FOLDER)
         self._segment_bytes = segment_bytes
         self._segment_period_s = segment_period_s
+        self._syncs_checkpoints = syncs_checkpoints
         self._due = math.inf
         self._segment = 0
         self._seq = 0
@@ -114,7 +118,7 @@ class JournalWriter:
             self._total += len(block)
             if self._written >= self._segment_bytes:
                 self._next_segment()
-            elif has_checkpoint:
+            elif has_checkpoint and self._syncs_checkpoints:
                 self._sync.now()
             else:
                 self._sync.soon()

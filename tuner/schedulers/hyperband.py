@@ -81,6 +81,9 @@ class HyperBandScheduler(MetricScheduler):
         self._num_dropped = 0
         # Brackets that have live trials, and the one that is being filled; oldest first.
         self._brackets: dict[int, _Bracket] = {}
+        # Numbers of those that wait for no trial but new ones, and of those with promoted trials.
+        self._complete: set[int] = set()
+        self._promoting: set[int] = set()
         self._live: dict[str, _Place] = {}  # trials that have been added and have not ended
 
     @staticmethod
@@ -118,13 +121,14 @@ class HyperBandScheduler(MetricScheduler):
         if bracket is None or not bracket.is_open:
             bracket = self._open_bracket()
         self._live[trial.trial_id] = bracket.add()
+        self._note(bracket)
 
     def on_trial_result(
         self, experiment: ExperimentView, trial: TrialView, result: dict[str, Any]
     ) -> str:
         """Pause the trial at its rung, or stop it at `max_t`."""
         place = self._live[trial.trial_id]
-        place.bracket.take_up(trial.trial_id, place)
+        self._take_up(trial.trial_id, place)
         if self._skips(result):
             return self.CONTINUE
         time = self._time(trial.trial_id, result)
@@ -140,13 +144,14 @@ class HyperBandScheduler(MetricScheduler):
         """The trial waits at its rung; one that another has paused may go on."""
         place = self._live[trial.trial_id]
         place.bracket.lay_down(trial.trial_id, place)
+        self._note(place.bracket)
 
     def on_trial_error(self, experiment: ExperimentView, trial: TrialView) -> None:
         """The bracket waits for a trial that is retried, and goes on without one that is not."""
         if trial.status == "ERROR":
             self._leave(trial)
         elif (place := self._live.get(trial.trial_id)) is not None:
-            place.bracket.take_up(trial.trial_id, place)
+            self._take_up(trial.trial_id, place)
 
     def on_trial_complete(
         self, experiment: ExperimentView, trial: TrialView, result: dict[str, Any]
@@ -164,15 +169,14 @@ class HyperBandScheduler(MetricScheduler):
         """The trial was promoted."""
         place = self._live[trial.trial_id]
         place.bracket.promote(trial.trial_id, place)
+        self._note(place.bracket)
 
     def changes(self, experiment: ExperimentView) -> Iterable[Change | Stop]:
         """End what is not among the best of a bracket that is complete, and promote the others.
 
         A promotion is a change of nothing: it is there to be recorded.
         """
-        for bracket in self._brackets.values():
-            if not bracket.is_complete:
-                continue
+        for bracket in map(self._brackets.__getitem__, sorted(self._complete)):
             if bracket.is_open and experiment.expects_trials and not experiment.is_stalled:
                 continue
             if all(_is_paused(experiment, trial_id) for trial_id in bracket.waiting):
@@ -195,8 +199,8 @@ class HyperBandScheduler(MetricScheduler):
         return "\n".join(lines)
 
     def _promoted(self, experiment: ExperimentView) -> Iterator[TrialView]:
-        halved = (bracket for bracket in self._brackets.values() if bracket.promoted)
-        for bracket in sorted(halved, key=lambda bracket: bracket.rungs_left):
+        halved = map(self._brackets.__getitem__, self._promoting)
+        for bracket in sorted(halved, key=lambda bracket: (bracket.rungs_left, bracket.number)):
             for trial_id in bracket.promoted:
                 trial = experiment.get_trial(trial_id)
                 if trial is not None and trial.status == "PAUSED":
@@ -214,10 +218,25 @@ class HyperBandScheduler(MetricScheduler):
         if place is None:
             return
         bracket = place.bracket
-        bracket.take_up(trial.trial_id, place)
         bracket.num_live -= 1
+        self._take_up(trial.trial_id, place)
         if not bracket.num_live and not bracket.is_open:
             del self._brackets[bracket.number]
+
+    def _take_up(self, trial_id: str, place: _Place) -> None:
+        place.bracket.take_up(trial_id, place)
+        self._note(place.bracket)
+
+    def _note(self, bracket: _Bracket) -> None:
+        """Keeps track of a bracket that has changed."""
+        for numbers, belongs in (
+            (self._complete, bracket.is_complete),
+            (self._promoting, bool(bracket.promoted)),
+        ):
+            if belongs:
+                numbers.add(bracket.number)
+            else:
+                numbers.discard(bracket.number)
 
 
 class _Bracket:

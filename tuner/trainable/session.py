@@ -33,7 +33,7 @@ class Store(Protocol):
     def add(self, checkpoint: Checkpoint, name: str) -> Checkpoint:
         """Copies a checkpoint; what it returns can be used once the checkpoint is reported."""
 
-    def keep(self, name: str) -> Checkpoint:
+    def keep(self, name: str, *, is_dear: bool = True) -> Checkpoint:
         """The same for one that lies at `staged` already."""
 
     def discarding_failures(self, name: str) -> AbstractContextManager[None]:

@@ -70,7 +70,7 @@ def make_session(decisions: list[str]) -> tuple[Session, list[Any], list[str]]:
             staged.append(name)
             return self.keep(name)
 
-        def keep(self, name: str) -> tune.Checkpoint:
+        def keep(self, name: str, *, is_dear: bool = True) -> tune.Checkpoint:
             return tune.Checkpoint(f"/exp/t/{name}")
 
     def deliver(result: dict[str, Any], checkpoint: str | None) -> str:
