@@ -218,10 +218,12 @@ def _is_plain(value: Any) -> bool:
     if kind is float:
         return math.isfinite(value)
     if kind is list:
-        return all(_is_plain(item) for item in value)
+        return all(map(_is_plain, value))
     if kind is dict:
-        return _TAG not in value and all(
-            type(key) is str and _is_utf8(key) and _is_plain(item) for key, item in value.items()
+        return (
+            _TAG not in value
+            and all(type(key) is str and _is_utf8(key) for key in value)
+            and all(map(_is_plain, value.values()))
         )
     return False
 

@@ -56,6 +56,10 @@ _KINDS: dict[str, Any] = {
         ExperimentEnded,
     )
 }
+_FIELDS = {
+    event: [field.name for field in dataclasses.fields(kind) if field.name != "time"]
+    for event, kind in _KINDS.items()
+}
 
 
 def encode(seq: int, fact: Fact) -> bytes:
@@ -63,8 +67,8 @@ def encode(seq: int, fact: Fact) -> bytes:
     if type(fact) is TrialResult:
         body = _result_body(seq, fact)
     else:
-        fields = {f.name: getattr(fact, f.name) for f in dataclasses.fields(fact)}
-        head = f'{{"seq":{seq},"time":{fields.pop("time")!r},"event":"{fact.event}",'
+        fields = {name: getattr(fact, name) for name in _FIELDS[fact.event]}
+        head = f'{{"seq":{seq},"time":{fact.time!r},"event":"{fact.event}",'
         body = head.encode() + codec.encode_exact(fields)[1:-1]
     return body + _crc_tail(body) + b"\n"
 

@@ -26,7 +26,7 @@ def format_tag(evaluated: Mapping[str, Any]) -> str:
         'alpha=0.1235,layers_0=2,file=a_b.csv'
     """
     names = _short_names(tuple(evaluated))
-    pairs = [f"{_safe(names[name])}={_safe(_text(value))}" for name, value in evaluated.items()]
+    pairs = [f"{names[name]}={_safe(_text(value))}" for name, value in evaluated.items()]
     return ",".join(pairs)[:_MAX_TAG]
 
 
@@ -35,7 +35,7 @@ def _short_names(names: tuple[str, ...]) -> dict[str, str]:
     endings = {name: _endings(name) for name in names}
     counts = Counter(ending for all_endings in endings.values() for ending in all_endings)
     return {
-        name: next((ending for ending in endings[name] if counts[ending] == 1), name)
+        name: _safe(next((ending for ending in endings[name] if counts[ending] == 1), name))
         for name in names
     }
 
