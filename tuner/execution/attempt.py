@@ -66,7 +66,7 @@ class AttemptRunner:
             if is_trainable_class(self._trainable):
                 self._run_class(self._trainable, assignment, session, config, channel)
             else:
-                _run_function(self._trainable, session, config)
+                run_function(self._trainable, session, config)
         except TrialStopped:
             return False
         finally:
@@ -98,12 +98,12 @@ class AttemptRunner:
                 training.restore(session.checkpoint)
             session.autofill.restart_clock()
             while session.decision == CONTINUE:
-                _train_once(training, assignment, session)
+                train_once(training, assignment, session)
                 if session.is_save_wanted and not _is_saved(session):
-                    channel.saved(_save(training, session))
+                    channel.saved(save_training(training, session))
                     session.autofill.restart_clock()
-            if _must_save(assignment, session):
-                channel.saved(_save(training, session))
+            if must_save(assignment, session):
+                channel.saved(save_training(training, session))
         except BaseException as error:
             self._object = None
             _cleanup_after(training, error)
@@ -204,7 +204,8 @@ def _store(assignment: Assignment) -> CheckpointStore:
     )
 
 
-def _run_function(function: Callable[..., Any], session: Session, config: dict[str, Any]) -> None:
+def run_function(function: Callable[..., Any], session: Session, config: dict[str, Any]) -> None:
+    """Calls a function trainable, and reports what it yields and returns."""
     returned = function(config)
     if inspect.isgenerator(returned):
         returned = _report_all(returned, session)
@@ -238,19 +239,21 @@ def _report_all(generator: Generator[Any, Any, Any], session: Session) -> Any:
         generator.close()
 
 
-def _train_once(training: Trainable, assignment: Assignment, session: Session) -> None:
+def train_once(training: Trainable, assignment: Assignment, session: Session) -> None:
+    """Trains a class trainable for one iteration, saves it if that is due, and reports."""
     result = training.train()
     every = assignment.checkpoint_frequency
     due = every and training.iteration % every == 0
     at_end = assignment.checkpoint_at_end and result.get("done")
     name = None
     if due or at_end or result.get(SHOULD_CHECKPOINT):
-        name = _save(training, session)
+        name = save_training(training, session)
         result["checkpoint_dir_name"] = name
     session.deliver(result, name)
 
 
-def _must_save(assignment: Assignment, session: Session) -> bool:
+def must_save(assignment: Assignment, session: Session) -> bool:
+    """Whether a class trainable that was told to end is to be saved before."""
     if _is_saved(session):
         return False
     return assignment.checkpoint_at_end or session.decision == PAUSE
@@ -260,7 +263,7 @@ def _is_saved(session: Session) -> bool:
     return session.last_saved_iteration == session.autofill.iteration
 
 
-def _save(training: Trainable, session: Session) -> str:
+def save_training(training: Trainable, session: Session) -> str:
     """Saves a training object as a checkpoint and returns the checkpoint's name."""
     name = session.next_checkpoint_name()
     with session.store.discarding_failures(name):

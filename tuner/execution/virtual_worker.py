@@ -15,12 +15,12 @@ from tuner.checkpoint import Checkpoint
 from tuner.errors import ReportError
 from tuner.execution.attempt import (
     PAUSE,
-    _must_save,
-    _run_function,
-    _save,
-    _train_once,
+    must_save,
     new_session,
     report_returned,
+    run_function,
+    save_training,
+    train_once,
 )
 from tuner.execution.clock import Clock
 from tuner.execution.protocol import Assignment
@@ -201,14 +201,16 @@ class ClassWorker(VirtualWorker):
             training.stop()
 
     def _advance(self) -> None:
-        _train_once(self._training or self._make(), self.assignment, self.session)
+        train_once(self._training or self._make(), self.assignment, self.session)
 
     def _save(self, decision: str) -> str | None:
         session = self.session
         session.decision = decision
-        due = _must_save(self.assignment, session)
+        due = must_save(self.assignment, session)
         session.decision = CONTINUE
-        return _save(self._training, session) if self._training is not None and due else None
+        return (
+            save_training(self._training, session) if self._training is not None and due else None
+        )
 
     def _make(self) -> Trainable:
         session = self.session
@@ -289,7 +291,7 @@ class CallWorker(VirtualWorker):
     def __init__(self, function: Any, assignment: Assignment, autofill: Autofill) -> None:
         super().__init__(assignment, autofill, self._deliver)
         self._call = SteppedCall(
-            lambda: _run_function(function, self.session, codec.decode(assignment.config))
+            lambda: run_function(function, self.session, codec.decode(assignment.config))
         )
         self._answer = CONTINUE
 
