@@ -49,7 +49,7 @@ def _result(trial: Trial, checkpoints: list[SavedCheckpoint], storage: Storage |
         metrics = {**metrics, "experiment_tag": trial.experiment_tag}
     return Result(
         metrics=metrics,
-        config=trial.config,
+        config=metrics.get("config", trial.config),  # an exploit may have changed it since
         path=trial.path if folder is None else folder.path,
         filesystem=None if folder is None else folder.filesystem,
         checkpoint=checkpoint(trial.checkpoints[-1].name) if trial.checkpoints else None,

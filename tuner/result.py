@@ -35,7 +35,7 @@ class Result:
 
     Args:
         metrics: The last result, `{}` if the trial reported nothing.
-        config: The configuration that was trained.
+        config: The configuration that the last result was trained with.
         path: The trial's folder, on `filesystem`.
         checkpoint: The latest checkpoint.
         error: What the trial failed with, None if it did not.
@@ -49,7 +49,7 @@ class Result:
 
     Attributes:
         metrics: The last result, with the configuration under `"config"`; `{}` without one.
-        config: The configuration that was trained.
+        config: The configuration that the last result was trained with.
         path: The trial's folder, on `filesystem`; absolute if local.
         checkpoint: The latest checkpoint, None without one.
         error: A `TrialError`, None if the trial did not fail.
@@ -136,7 +136,7 @@ class Result:
         checkpoints = [Checkpoint(join(where, n), given) for n in folder.checkpoint_names()]
         return cls(
             metrics=metrics,
-            config=folder.config() or metrics.get("config") or {},
+            config=metrics.get("config") or folder.config(),
             path=where,
             checkpoint=checkpoints[-1] if checkpoints else None,
             error=None if text is None else TrialError(metrics.get("trial_id") or name, text),

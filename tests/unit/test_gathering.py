@@ -13,6 +13,7 @@ from tuner.errors import TrialError
 from tuner.experiment.events import (
     CheckpointSaved,
     Fact,
+    TrialChanged,
     TrialCreated,
     TrialEnded,
     TrialLaunched,
@@ -121,6 +122,21 @@ def test_the_best_is_judged_by_what_was_asked_for(grid: ResultGrid) -> None:
     assert grid.get_best_result(mode="max").config["lr"] == 0.1
     assert grid.get_best_result(scope="all").config["lr"] == 0.2
     assert grid.get_best_result(scope="avg", mode="max").config["lr"] == 0.1
+
+
+def test_the_config_is_what_the_last_result_was_trained_with(tmp_path: Path) -> None:
+    facts = [
+        created("a", 0, lr=0.1),
+        TrialLaunched(1.0, "a", 1, None, 0),
+        result("a", 1, 0.5),
+        TrialEnded(1.0, "a", 1, "PAUSED", None),
+        TrialChanged(1.0, "a", None, None, {"lr": 0.2}, {"lr": 0.2}, "0_lr=0.2", None, None, False),
+    ]
+    (exploited,) = gathered(tmp_path / "unseen", facts)
+    assert (exploited.config, exploited.metrics["config"]) == ({"lr": 0.1}, {"lr": 0.1})
+    facts += [TrialLaunched(2.0, "a", 2, None, 0), result("a", 1, 0.4, attempt=2)]
+    (trained,) = gathered(tmp_path / "trained", facts)
+    assert (trained.config, trained.metrics["loss"]) == ({"lr": 0.2}, 0.4)
 
 
 def test_checkpoints_that_are_kept_come_best_last(grid: ResultGrid) -> None:
