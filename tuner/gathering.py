@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import pickle
+from collections import defaultdict
 from contextlib import nullcontext
 from typing import Any
 
@@ -29,8 +30,12 @@ def gather(table: TrialTable, metric: Any, mode: Any, storage: Storage | None = 
         storage: The experiment's folder on remote storage if all of it is there, None for the
             folder on this machine.
     """
+    histories = _Histories(storage or table.experiment_path)
     return ResultGrid(
-        [_result(trial, table.ranked_checkpoints(trial), storage) for trial in table.trials],
+        [
+            _result(trial, table.ranked_checkpoints(trial), storage, histories)
+            for trial in table.trials
+        ],
         experiment_path=table.experiment_path if storage is None else storage.path,
         filesystem=None if storage is None else storage.filesystem,
         metric=metric,
@@ -38,7 +43,12 @@ def gather(table: TrialTable, metric: Any, mode: Any, storage: Storage | None = 
     )
 
 
-def _result(trial: Trial, checkpoints: list[SavedCheckpoint], storage: Storage | None) -> Result:
+def _result(
+    trial: Trial,
+    checkpoints: list[SavedCheckpoint],
+    storage: Storage | None,
+    histories: _Histories,
+) -> Result:
     folder = None if storage is None else storage.child(trial.dirname)
 
     def checkpoint(name: str) -> Checkpoint:
@@ -57,7 +67,7 @@ def _result(trial: Trial, checkpoints: list[SavedCheckpoint], storage: Storage |
         status=trial.status,
         metric_analysis=trial.metric_analysis,
         checkpoints=[(checkpoint(each.name), each.result) for each in checkpoints],
-        history=functools.partial(_history, storage or trial.experiment_path, trial.trial_id),
+        history=functools.partial(histories.of, trial.trial_id),
     )
 
 
@@ -81,12 +91,34 @@ def _exception(pickled: bytes | None) -> BaseException | None:
     return cause if isinstance(cause, BaseException) else None
 
 
-def _history(experiment: Storage | str, trial_id: str) -> list[dict[str, Any]]:
-    """A trial's results from the journal, for when no logger has written them."""
-    rows = []
-    with nullcontext(experiment) if isinstance(experiment, str) else viewed(experiment) as path:
-        for fact in JournalReader(path, unpickle=False).read_all():
-            if isinstance(fact, TrialResult) and fact.trial_id == trial_id:
-                settle(fact)
-                rows.append(fact.result)
-    return rows
+class _Histories:
+    """The results of all trials from the journal, for when no logger has written them.
+
+    They are read when the first are asked for, all at once, and kept.
+
+    Args:
+        experiment: The experiment's folder.
+    """
+
+    def __init__(self, experiment: Storage | str) -> None:
+        self._experiment = experiment
+        self._rows: dict[str, list[dict[str, Any]]] | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_rows": None}
+
+    def of(self, trial_id: str) -> list[dict[str, Any]]:
+        """The results of one trial, in order."""
+        if self._rows is None:
+            self._rows = self._read()
+        return self._rows.get(trial_id, [])
+
+    def _read(self) -> dict[str, list[dict[str, Any]]]:
+        rows: dict[str, list[dict[str, Any]]] = defaultdict(list)
+        where = self._experiment
+        with nullcontext(where) if isinstance(where, str) else viewed(where) as path:
+            for fact in JournalReader(path, unpickle=False).read_all():
+                if isinstance(fact, TrialResult):
+                    settle(fact)
+                    rows[fact.trial_id].append(fact.result)
+        return dict(rows)

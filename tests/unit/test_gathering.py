@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -159,3 +161,13 @@ def test_without_files_the_history_comes_from_the_journal(grid: ResultGrid) -> N
     frame = grid[1].metrics_dataframe
     assert frame["loss"].tolist() == [0.25]
     assert "0/deep" in frame.columns
+
+
+def test_the_journal_is_read_once_for_all_trials_and_again_after_a_pickle(
+    grid: ResultGrid, tmp_path: Path
+) -> None:
+    assert len(grid[0].history()) == 3
+    copy = pickle.loads(pickle.dumps(grid))
+    shutil.rmtree(tmp_path / "journal")
+    assert [row["loss"] for row in grid[1].history()] == [0.25]
+    assert copy[1].history() == []

@@ -244,6 +244,8 @@ class PopulationBasedTraining(MetricScheduler):
 
     def changes(self, experiment: ExperimentView) -> Iterable[Change | Stop]:
         """Exploits of trials that have paused for it; with `synch`, once all have paused."""
+        if self._synch and len(self._waiting) < len(self._live) and not experiment.is_stalled:
+            return []
         paused = [
             trial
             for trial_id in self._waiting
