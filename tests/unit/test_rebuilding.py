@@ -9,7 +9,13 @@ from typing import Any
 
 import pytest
 
-from tuner.experiment.events import TrialChanged, TrialCreated, TrialEnded, TrialLaunched
+from tuner.experiment.events import (
+    TrialChanged,
+    TrialCreated,
+    TrialEnded,
+    TrialLaunched,
+    TrialRequeued,
+)
 from tuner.experiment.events import TrialResult as Result
 from tuner.experiment.retention import Retention
 from tuner.experiment.trial_table import TrialTable
@@ -72,3 +78,19 @@ def test_a_trial_goes_on_from_its_own_checkpoint_when_the_borrowed_one_is_gone(
     own = table["b"].checkpoint
     assert own is not None
     assert own.path == str(tmp_path / "b" / "checkpoint_000000")
+
+
+def test_a_lent_checkpoint_of_a_trial_that_begins_anew_is_removed_when_it_is_given_back(
+    table: TrialTable,
+) -> None:
+    table.removed_checkpoints.clear()
+    table.apply(TrialEnded(0.0, "a", 1, "ERROR", "broken"))
+    table.apply(TrialRequeued(0.0, "a", anew=True))
+    removed = [(trial.trial_id, old.name) for trial, old in table.removed_checkpoints]
+    assert removed == [("a", "checkpoint_000002")]
+    table.removed_checkpoints.clear()
+    table.apply(TrialLaunched(0.0, "b", 2, "checkpoint_000000", 1, "a"))
+    table.apply(Result(0.0, "b", 2, "CONTINUE", "checkpoint_000001", {"training_iteration": 2}))
+    table.apply(TrialEnded(0.0, "b", 2, "TERMINATED", None))
+    removed = [(trial.trial_id, old.name) for trial, old in table.removed_checkpoints]
+    assert removed == [("b", "checkpoint_000000"), ("a", "checkpoint_000000")]

@@ -201,8 +201,14 @@ class TrialTable:
 
     def _settle_loan(self, trial: Trial) -> None:
         """Gives another trial's checkpoint back, unless the trial would still go on from it."""
-        if trial.borrowed is None and (loan := self._loans.pop(trial.trial_id, None)):
-            self._prune(loan.donor)
+        if trial.borrowed is not None or trial.trial_id not in self._loans:
+            return
+        loan = self._loans.pop(trial.trial_id)
+        donor, name = loan.donor, loan.saved.name
+        if any(each.name == name for each in donor.checkpoints):
+            self._prune(donor)
+        elif name not in self.lent_names(donor):  # the donor has begun anew since
+            self.removed_checkpoints.append((donor, loan.saved))
 
     def _release(self, trial: Trial) -> None:
         """Notes that no attempt runs, which may have kept a checkpoint from being removed."""
