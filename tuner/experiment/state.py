@@ -11,8 +11,9 @@ from collections.abc import Iterable
 from typing import Any, ClassVar
 
 from tuner.config import ResumeConfig
-from tuner.errors import ResourceError, TunerError
-from tuner.experiment import naming, resuming
+from tuner.errors import ResourceError
+from tuner.experiment import resuming
+from tuner.experiment.changes import Changes
 from tuner.experiment.commands import (
     Answer,
     Command,
@@ -40,7 +41,6 @@ from tuner.experiment.events import (
     Stimulus,
     StopRequested,
     Tick,
-    TrialChanged,
     TrialEnded,
     TrialLaunched,
     TrialRequeued,
@@ -51,7 +51,7 @@ from tuner.experiment.recorded import RecordedExperiment
 from tuner.experiment.spec import ExperimentSpec
 from tuner.experiment.trial import ERROR, PAUSED, PENDING, TERMINATED, Trial
 from tuner.experiment.trial_table import TrialTable
-from tuner.schedulers.change import Change, Stop
+from tuner.schedulers.change import Stop
 from tuner.schedulers.scheduler import TrialScheduler
 from tuner.search.searcher import Searcher
 from tuner.stoppers.limits import Limits
@@ -318,59 +318,15 @@ class ExperimentState(RecordedExperiment):
         """Does what the scheduler wants done to paused trials; False if that is nothing."""
         if not self._scheduler_changes or self.stop_reason is not None:
             return False
+        changes = Changes(type(self.scheduler).__name__, self.table, self.capacity)
         wanted = [*self.scheduler.changes(self)]
         for change in wanted:
-            trial = self._changeable_trial(change)
             if isinstance(change, Stop):
-                self._end_attempt(trial, TERMINATED, None, now)
+                self._end_attempt(changes.trial(change), TERMINATED, None, now)
             else:
-                self._emit(self._changed(trial, change, now))
+                self._emit(changes.fact(self.spec, change, now))
                 self._delete_removed()
         return bool(wanted)
-
-    def _changeable_trial(self, change: Change | Stop) -> Trial:
-        trial = self.table.get(change.trial_id)
-        is_more = isinstance(change, Stop) or (change.donor, change.config) != (None, None)
-        allowed = (PAUSED,) if is_more else (PAUSED, PENDING)
-        if trial is None or trial.status not in allowed:
-            raise TunerError(
-                f"{type(self.scheduler).__name__}.changes named {change.trial_id!r}, which is "
-                f"{trial.status if trial else 'no trial'}; only paused trials can be changed, and "
-                "the resources of pending ones"
-            )
-        return trial
-
-    def _changed(self, trial: Trial, change: Change, now: float) -> TrialChanged:
-        checkpoint = evaluated = tag = chosen = None
-        if change.donor is not None:
-            donor = self.table.get(change.donor)
-            point = donor.resume_point if donor is not None else None
-            if point is None:
-                raise TunerError(
-                    f"{type(self.scheduler).__name__}.changes named {change.donor!r} as a donor, "
-                    "which is no trial that has a checkpoint"
-                )
-            checkpoint = point.name
-        missing = self.capacity.missing(change.bundles or [])
-        if missing is not None:
-            raise ResourceError(
-                f"{type(self.scheduler).__name__} gives {trial} {missing}: let it give less"
-            )
-        if change.config is not None:
-            evaluated, tag = naming.changed_params(self.spec, trial, change.config)
-            chosen = self.spec.param_space.chosen_objects(change.config)
-        return TrialChanged(
-            time=now,
-            trial_id=trial.trial_id,
-            donor=change.donor,
-            checkpoint=checkpoint,
-            config=change.config,
-            evaluated_params=evaluated,
-            experiment_tag=tag,
-            chosen_objects=chosen,
-            bundles=change.bundles,
-            is_logged=change.is_logged,
-        )
 
     def _unstall(self, now: float) -> None:
         """Asks the scheduler once more when nothing runs and nothing else will change that."""
