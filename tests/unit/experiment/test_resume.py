@@ -8,7 +8,8 @@ import random
 from typing import Any
 
 import pytest
-from state_driver import START, build_state, picture
+from random_experiments import build_state
+from state_driver import START, picture
 
 from tuner import codec
 from tuner.config import ResumeConfig

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from state_driver import build_state
+from random_experiments import build_state
 
 from tuner.experiment import snapshots
 from tuner.experiment.journal_writer import JournalWriter

@@ -11,7 +11,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from state_driver import Driver, Step, build_state, described, laid_open, picture
+from random_experiments import build_state
+from state_driver import Driver, Step, described, laid_open, picture
 
 import tuner
 from tuner.experiment.events import ExperimentEnded, Fact, TrialChanged, TrialLaunched
@@ -22,7 +23,8 @@ SEEDS = range(120)
 REPLAY = """
 import json, sys
 sys.path.insert(0, sys.argv[1])
-from state_driver import build_state, laid_open, picture
+from random_experiments import build_state
+from state_driver import laid_open, picture
 from tuner.experiment.journal_reader import JournalReader
 for line in sys.stdin:
     seed, path = json.loads(line)
