@@ -184,7 +184,9 @@ def outcome(state: ExperimentState) -> dict[str, Any]:
     }
 
 
-@pytest.mark.parametrize("seed", range(300))
+@pytest.mark.parametrize(
+    "seed", [*range(80), *(pytest.param(n, marks=pytest.mark.slow) for n in range(80, 300))]
+)
 def test_kills_change_nothing(seed: int, caplog: pytest.LogCaptureFixture) -> None:
     whole = outcome(World(seed).run())
     killed = World(seed, random.Random(seed))

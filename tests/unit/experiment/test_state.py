@@ -118,6 +118,7 @@ def test_the_same_stimuli_give_the_same_facts_and_commands(seed: int) -> None:
     assert picture(again) == picture(live.state)
 
 
+@pytest.mark.slow
 def test_a_replay_in_a_fresh_process_gives_the_records_trials_and_policies_of_the_live_run(
     tmp_path: Path,
 ) -> None:
