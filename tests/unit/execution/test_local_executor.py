@@ -398,6 +398,7 @@ def test_forking_is_given_up_where_it_is_unsafe(
     assert printed == "['Reported', 'Finished'] spawn\n"
 
 
+@pytest.mark.slow
 def test_many_more_launches_than_a_socket_holds(tmp_path: Path) -> None:
     with Driver(LocalExecutor(num_cpus=800), lambda config: {"x": 1}, tmp_path) as driver:
         for number in range(800):

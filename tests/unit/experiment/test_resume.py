@@ -196,6 +196,7 @@ def test_kills_change_nothing(seed: int, caplog: pytest.LogCaptureFixture) -> No
     assert repr(outcome(state)) == repr(whole), f"after {killed.num_kills} kills"
 
 
+@pytest.mark.slow
 def test_the_kills_are_many_and_no_finished_trial_runs_again() -> None:
     num_kills = num_repeated = 0
     for seed in range(0, 300, 3):

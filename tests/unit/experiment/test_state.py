@@ -147,6 +147,7 @@ def test_a_replay_in_a_fresh_process_gives_the_records_trials_and_policies_of_th
 
 
 @pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.slow
 def test_wherever_a_run_is_cut_it_goes_on_after_a_replay_as_if_it_had_not_been(
     seed: int, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

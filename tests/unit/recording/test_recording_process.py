@@ -135,6 +135,7 @@ def test_kill_9_in_the_middle_loses_and_doubles_nothing(experiment, pipe):
     check(experiment / "train_a", 42)
 
 
+@pytest.mark.slow
 def test_killed_again_and_again(experiment, tmp_path):
     """Kills in the middle of batches, around rewinds and new columns, with several segments."""
     facts = [created("a"), launched("a"), reported("a", 1)]

@@ -240,6 +240,7 @@ def test_a_replay_decides_as_the_live_run_did_at_every_step(member, mode, slots,
     assert len(live.decisions) > 20
 
 
+@pytest.mark.slow
 def test_a_replay_in_a_fresh_process_decides_as_the_live_run_did(member, tmp_path):
     before = cloudpickle.dumps(scheduler_for(member))
     live = eventful(scheduler_for(member), records=True, lazily=True)

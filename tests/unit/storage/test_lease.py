@@ -106,6 +106,7 @@ def test_one_that_is_held_is_refused_and_its_holder_named(storage: Storage) -> N
 
 
 @pytest.mark.parametrize("how", ["expired", "dead", "unreadable"])
+@pytest.mark.slow
 def test_one_that_nobody_holds_any_more_is_taken_over(how: str, storage: Storage) -> None:
     if how == "expired":
         write(storage, expires=time.time() - 1)
