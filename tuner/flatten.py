@@ -27,28 +27,6 @@ def flatten(nested: dict[Any, Any]) -> dict[str, Any]:
     return flat
 
 
-def changed(before: dict[Any, Any], after: dict[Any, Any]) -> dict[str, Any]:
-    """The leaves of `after` that `before` lacks, or has otherwise, by their flat keys.
-
-    Example:
-        >>> changed({"lr": 1, "net": {"width": 8}}, {"lr": 1, "net": {"width": 9, "depth": 2}})
-        {'net/width': 9, 'net/depth': 2}
-    """
-    old = flatten(before)
-    return {
-        key: leaf
-        for key, leaf in flatten(after).items()
-        if key not in old or not _is_same(old[key], leaf)
-    }
-
-
-def _is_same(one: Any, other: Any) -> bool:
-    try:
-        return one is other or bool(one == other)
-    except Exception:  # an array, which is compared element by element
-        return False
-
-
 def lookup(nested: dict[Any, Any], key: str, default: Any = None) -> Any:
     """The value under `key`, which may be a path such as `eval/acc`.
 

@@ -13,29 +13,13 @@ from typing import Any
 
 import pytest
 from fit_helpers import fit, wait_until
+from walking import Walk, learning_rates
 
 import tuner as tune
 from tuner.execution.local import LocalExecutor
 from tuner.schedulers import PB2, PopulationBasedTraining, PopulationBasedTrainingReplay
 
 INTERVAL, LENGTH = 4, 16
-
-
-class Walk(tune.Trainable):
-    """Its weights are the learning rates of all steps that it was trained with."""
-
-    def setup(self, config: dict[str, Any]) -> None:
-        self.path: list[float] = []
-
-    def step(self) -> dict[str, Any]:
-        self.path.append(self.config["lr"])
-        return {"path": list(self.path), "score": sum(self.path)}
-
-    def save_checkpoint(self, checkpoint_dir: str) -> dict[str, Any]:
-        return {"path": self.path, "owner": self.trial_id}
-
-    def load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        self.path = list(checkpoint["path"])
 
 
 class BreaksAfterExploit(Walk):
@@ -101,12 +85,7 @@ def lines(path: Path) -> list[Any]:
 
 
 def schedule(path: Path) -> list[float]:
-    """The learning rates that a policy file tells of, one for each step."""
-    steps: list[float] = []
-    for _, _, _, iteration, before, after in lines(path):
-        steps += [before["lr"]] * (iteration - len(steps))
-        last = after["lr"]
-    return steps + [last] * (LENGTH - len(steps))
+    return learning_rates(lines(path), LENGTH)
 
 
 def check(results: tune.ResultGrid, *, num_exploits: int) -> None:

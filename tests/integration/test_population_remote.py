@@ -4,33 +4,16 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 from remote_helpers import Place, journal
+from walking import Walk, learning_rates
 
 import tuner as tune
 from tuner.execution.local import LocalExecutor
 from tuner.schedulers import PopulationBasedTraining
 
 INTERVAL, LENGTH = 3, 12
-
-
-class Walk(tune.Trainable):
-    """Its weights are the learning rates of all steps that it was trained with."""
-
-    def setup(self, config: dict[str, Any]) -> None:
-        self.path: list[float] = []
-
-    def step(self) -> dict[str, Any]:
-        self.path.append(self.config["lr"])
-        return {"path": list(self.path), "score": sum(self.path)}
-
-    def save_checkpoint(self, checkpoint_dir: str) -> dict[str, Any]:
-        return {"path": self.path}
-
-    def load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        self.path = list(checkpoint["path"])
 
 
 @pytest.fixture(autouse=True)
@@ -41,14 +24,6 @@ def staging(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(params=["s3_server", "azure_server"])
 def place(request: pytest.FixtureRequest) -> Place:
     return Place(f"{request.getfixturevalue(request.param).url}/exp")
-
-
-def schedule(lines: list[Any]) -> list[float]:
-    """The learning rates that a policy file tells of, one for each step."""
-    steps: list[float] = []
-    for _, _, _, iteration, before, _ in lines:
-        steps += [before["lr"]] * (iteration - len(steps))
-    return steps + [lines[-1][-1]["lr"]] * (LENGTH - len(steps))
 
 
 def test_weights_and_policies_travel_by_the_bucket_also_to_another_machine(
@@ -85,7 +60,7 @@ def test_weights_and_policies_travel_by_the_bucket_also_to_another_machine(
         if policy is not None:
             told += 1
             lines = [json.loads(line) for line in policy.splitlines()]
-            assert result.metrics["path"] == schedule(lines)
+            assert result.metrics["path"] == learning_rates(lines, LENGTH)
         assert result.checkpoint is not None
         with result.checkpoint.as_directory() as folder:
             assert any(Path(folder).iterdir())

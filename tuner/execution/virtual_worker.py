@@ -7,6 +7,7 @@ import inspect
 import json
 import math
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Generator
 from typing import Any
 
@@ -102,7 +103,7 @@ class Outbox:
         return CONTINUE
 
 
-class VirtualWorker:
+class VirtualWorker(ABC):
     """One attempt. Its user's code runs in `step`, `save` and `close`, and nowhere else.
 
     Args:
@@ -167,15 +168,17 @@ class VirtualWorker:
         self.close()
         return name
 
+    @abstractmethod
     def close(self) -> None:
         """Ends the attempt, wherever it is."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _advance(self) -> None:
-        raise NotImplementedError
+        """Goes on to the next result, which is put into the outbox."""
 
+    @abstractmethod
     def _save(self, decision: str) -> str | None:
-        raise NotImplementedError
+        """Stages a checkpoint if `decision` asks for one, and returns its name."""
 
     def _close_after(self, error: BaseException) -> None:
         try:

@@ -12,7 +12,8 @@ from tuner.errors import ConfigError
 from tuner.experiment.events import TrialCreated
 from tuner.experiment.spec import ExperimentSpec
 from tuner.experiment.trial import Trial
-from tuner.flatten import changed, flatten
+from tuner.flatten import flatten
+from tuner.search_space.checks import same
 from tuner.search_space.tags import format_tag
 from tuner.search_space.variants import evaluated_params
 
@@ -72,6 +73,17 @@ def new_trial(
     )
 
 
+def changed_values(before: dict[Any, Any], after: dict[Any, Any]) -> dict[str, Any]:
+    """The leaves of `after` that `before` lacks, or has otherwise, by their flat keys.
+
+    Example:
+        >>> changed_values({"lr": 1, "net": {"width": 8}}, {"lr": 1, "net": {"width": 9, "b": 2}})
+        {'net/width': 9, 'net/b': 2}
+    """
+    old, new = flatten(before), flatten(after)
+    return {key: new[key] for key in new if key not in old or not same(old[key], new[key])}
+
+
 def changed_params(
     spec: ExperimentSpec, trial: Trial, config: dict[str, Any]
 ) -> tuple[dict[str, Any], str]:
@@ -81,7 +93,7 @@ def changed_params(
     """
     after = flatten(config)
     evaluated = {name: after[name] for name in trial.evaluated_params if name in after}
-    evaluated |= changed(trial.config, config) | evaluated_params(spec.param_space, config)
+    evaluated |= changed_values(trial.config, config) | evaluated_params(spec.param_space, config)
     number = trial.experiment_tag.partition("_")[0]
     return evaluated, f"{number}_{format_tag(evaluated)}"
 

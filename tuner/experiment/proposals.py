@@ -10,7 +10,6 @@ from tuner.experiment.capacity import Capacity
 from tuner.experiment.events import SearchEnded, TrialCreated
 from tuner.experiment.spec import ExperimentSpec
 from tuner.experiment.trial_table import TrialTable
-from tuner.flatten import changed
 from tuner.schedulers.scheduler import TrialScheduler
 from tuner.search.searcher import Searcher
 
@@ -83,7 +82,7 @@ class Proposals:
             config = spec.param_space.completed(suggestion, seed=[spec.seed, number])
         completed = self._scheduler.complete_config(config, number)
         if completed is not config:
-            suggestion = {**(suggestion or {}), **changed(config, completed)}
+            suggestion = {**(suggestion or {}), **naming.changed_values(config, completed)}
         bundles = spec.bundles_for(completed)
         return naming.new_trial(spec, number, completed, bundles, now, table.dirnames, suggestion)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any
 
@@ -205,7 +205,7 @@ def _check(owner: str, field: str, mutations: object) -> None:
             reject(owner, place, space, "use a function without arguments, or another domain")
         elif (values := _values(space)) is not None:
             _check_values(owner, place, space, values)
-        elif not isinstance(space, Domain) and not isinstance(space, Callable):  # type: ignore[arg-type]
+        elif not isinstance(space, Domain) and not callable(space):
             reject(owner, place, space, f"use {_KINDS}")
 
 

@@ -311,7 +311,8 @@ class PopulationBasedTraining(MetricScheduler):
                 f"{type(self).__name__}(custom_explore_fn=...): it returned {shorten(explored)}; "
                 "return the configuration to go on with, a dictionary"
             )
-        return fresh_copy(explored)  # type: ignore[no-any-return]
+        copied: dict[str, Any] = fresh_copy(explored)
+        return copied
 
     def _compare(
         self, experiment: ExperimentView, trial: TrialView, member: Member, result: dict[str, Any]
@@ -446,10 +447,10 @@ class Member:
         return self.is_saving and trial.status == "RUNNING" and trial.checkpoint == self.checkpoint
 
 
-def _check_share(owner: str, field: str, value: object, *, most: float) -> None:
+def _check_share(owner: str, field: str, value: Any, *, most: float) -> None:
     fix = f"use a number from 0 to {most:g}"
     check_number(owner, field, value, fix, least=0)
-    if value > most:  # type: ignore[operator]
+    if value > most:
         reject(owner, field, value, fix)
 
 
