@@ -16,9 +16,7 @@ from tuner.schedulers import PopulationBasedTraining
 INTERVAL, LENGTH = 3, 12
 
 
-@pytest.fixture(autouse=True)
-def staging(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TUNER_STAGING_DIR", str(tmp_path / "staging"))
+pytestmark = pytest.mark.usefixtures("staging")
 
 
 @pytest.fixture(params=["s3_server", "azure_server"])

@@ -21,16 +21,7 @@ from tuner.storage import transfer
 SAMPLES = 2
 
 
-@pytest.fixture(autouse=True)
-def staging(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    path = tmp_path / "staging"
-    monkeypatch.setenv("TUNER_STAGING_DIR", str(path))
-    return path
-
-
-@pytest.fixture
-def place(s3_server: Bucket) -> Place:
-    return Place(f"{s3_server.url}/exp")
+pytestmark = pytest.mark.usefixtures("staging")
 
 
 @pytest.fixture

@@ -12,23 +12,12 @@ from typing import Any
 import pytest
 from fit_helpers import append, wait_until
 from remote_helpers import Place, dirnames, elsewhere, journal, report, rows, start_of
-from servers import Bucket
 
 import tuner as tune
 from tuner.callbacks import LoggerCallback
 from tuner.errors import ExperimentLockedError
 
-
-@pytest.fixture(autouse=True)
-def staging(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    path = tmp_path / "staging"
-    monkeypatch.setenv("TUNER_STAGING_DIR", str(path))
-    return path
-
-
-@pytest.fixture
-def place(s3_server: Bucket) -> Place:
-    return Place(f"{s3_server.url}/exp")
+pytestmark = pytest.mark.usefixtures("staging")
 
 
 class Ledger(LoggerCallback):

@@ -22,12 +22,7 @@ from tuner.schedulers import FIFOScheduler
 ODD_NAME = "a run 100%_é [x] a%20b"
 
 
-@pytest.fixture(autouse=True)
-def staging(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where experiments are staged; nothing may stay there."""
-    path = tmp_path / "staging"
-    monkeypatch.setenv("TUNER_STAGING_DIR", str(path))
-    return path
+pytestmark = pytest.mark.usefixtures("staging")
 
 
 def memory(request: pytest.FixtureRequest) -> Place:
