@@ -13,6 +13,7 @@ import os
 import pickle
 import sys
 import tempfile
+from collections.abc import Sequence
 from typing import Any
 
 from tuner.errors import TrainableError
@@ -21,8 +22,8 @@ _ALIGNMENT = 64
 _SHARE_OF_MEMORY = 0.25
 
 
-def write_payload(trainable: Any, name: str) -> int:
-    """Writes a trainable to a nameless file and returns the file's descriptor.
+def pickle_trainable(trainable: Any, name: str) -> list[Any]:
+    """A trainable as a pickle and the large buffers beside it.
 
     Raises:
         TrainableError: it cannot be pickled.
@@ -37,9 +38,14 @@ def write_payload(trainable: Any, name: str) -> int:
             f"the trainable {name!r} cannot be pickled ({type(error).__name__}: {error}); create "
             "what cannot be pickled (locks, files, connections) inside the function"
         ) from error
-    blobs = [content, *(buffer.raw() for buffer in buffers)]
-    header = json.dumps([len(blob) for blob in blobs]).encode()
-    fd = _nameless_file(sum(map(len, blobs)))
+    return [content, *(buffer.raw() for buffer in buffers)]
+
+
+def write_payload(blobs: Sequence[Any]) -> int:
+    """Writes what `pickle_trainable` made to a nameless file and returns its descriptor."""
+    sizes = [memoryview(blob).nbytes for blob in blobs]
+    header = json.dumps(sizes).encode()
+    fd = _nameless_file(sum(sizes))
     with os.fdopen(fd, "wb", closefd=False) as file:
         file.write(len(header).to_bytes(8, "big") + header)
         for blob in blobs:

@@ -1,4 +1,4 @@
-"""The controller's end of one worker: a socket for frames, and the pipe that it prints to."""
+"""The controller's end of one worker: a socket for frames, and the output that it prints to."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class WorkerLine:
     Args:
         selector: Watches it.
         on_message: The selector's data for the socket.
-        on_output: The selector's data for the pipe.
+        on_output: The selector's data for the output.
     """
 
     def __init__(
@@ -30,21 +30,32 @@ class WorkerLine:
     ) -> None:
         self._selector = selector
         self._on_message = on_message
+        self._on_output = on_output
         self._reader = FrameReader()
         self._unsent = bytearray()
-        self._socket, self.remote_socket = socket.socketpair()
-        self._output, self.remote_output = os.pipe()
-        self._socket.setblocking(False)
-        os.set_blocking(self._output, False)
-        selector.register(self._socket, selectors.EVENT_READ, on_message)
-        selector.register(self._output, selectors.EVENT_READ, on_output)
+        self._socket: socket.socket | None = None
+        self._output: int | None = None
         self.is_open = True
-        self._output_is_open = True
 
-    def close_remote(self) -> None:
-        """Closes the worker's ends here, once the worker has them."""
-        self.remote_socket.close()
-        os.close(self.remote_output)
+    def connect(self, sock: socket.socket) -> None:
+        """Gives it the socket to the worker, which gets what was sent so far."""
+        if not self.is_open:
+            sock.close()
+            return
+        sock.setblocking(False)
+        self._socket = sock
+        self._selector.register(sock, selectors.EVENT_READ, self._on_message)
+        if self._unsent:
+            self._watch(selectors.EVENT_READ | selectors.EVENT_WRITE)
+
+    def connect_output(self, output: int) -> None:
+        """Gives it the descriptor from which to read what the worker prints."""
+        if not self.is_open:
+            os.close(output)
+            return
+        os.set_blocking(output, False)
+        self._output = output
+        self._selector.register(output, selectors.EVENT_READ, self._on_output)
 
     def close(self) -> None:
         """Closes both."""
@@ -55,11 +66,14 @@ class WorkerLine:
         """Sends a frame, or the rest of it later; a worker that is gone is noticed by its exit."""
         if not self.is_open:
             return
+        if self._socket is None:
+            self._unsent += message
+            return
         try:
             sent = 0 if self._unsent else self._socket.send(message)
         except BlockingIOError:
             sent = 0
-        except (BrokenPipeError, ConnectionResetError):
+        except OSError:
             return
         if sent < len(message):  # a large configuration, and a worker that still starts
             self._unsent += message[sent:]
@@ -67,15 +81,15 @@ class WorkerLine:
 
     def receive(self) -> list[tuple[int, bytes]] | None:
         """The frames that have come, None if nothing is to be read."""
-        if not self.is_open:
+        if self._socket is None:
             return None
         if self._unsent:
-            self._send_rest()
+            self._send_rest(self._socket)
         try:
             data = self._socket.recv(_RECV_BYTES)
         except BlockingIOError:
             return None
-        except ConnectionResetError:
+        except OSError:  # the worker is gone, or what connected it
             data = b""
         if not data:
             self._close_socket()
@@ -84,38 +98,42 @@ class WorkerLine:
 
     def read_output(self) -> bytes | None:
         """What the worker has printed, None if nothing is to be read."""
-        if not self._output_is_open:
+        if self._output is None:
             return None
         try:
             data = os.read(self._output, _OUTPUT_BYTES)
         except BlockingIOError:
             return None
+        except OSError:
+            data = b""
         if not data:
             self._close_output()
             return None
         return data
 
-    def _send_rest(self) -> None:
+    def _send_rest(self, sock: socket.socket) -> None:
         try:
-            del self._unsent[: self._socket.send(self._unsent)]
+            del self._unsent[: sock.send(self._unsent)]
         except BlockingIOError:
             return
-        except (BrokenPipeError, ConnectionResetError):
+        except OSError:
             self._unsent.clear()
         if not self._unsent:
             self._watch(selectors.EVENT_READ)
 
     def _watch(self, events: int) -> None:
+        assert self._socket is not None
         self._selector.modify(self._socket, events, self._on_message)
 
     def _close_socket(self) -> None:
-        if self.is_open:
-            self.is_open = False
+        self.is_open = False
+        if self._socket is not None:
             self._selector.unregister(self._socket)
             self._socket.close()
+            self._socket = None
 
     def _close_output(self) -> None:
-        if self._output_is_open:
-            self._output_is_open = False
+        if self._output is not None:
             self._selector.unregister(self._output)
             os.close(self._output)
+            self._output = None

@@ -20,7 +20,7 @@ from tuner.execution import machine
 from tuner.execution.attempt import format_error
 from tuner.execution.gpus import GpuPool
 from tuner.execution.local import LocalExecutor
-from tuner.execution.payload import load_payload, write_payload
+from tuner.execution.payload import load_payload, pickle_trainable, write_payload
 from tuner.execution.protocol import Connection, FrameReader, frame, parse_result, result_frame
 from tuner.execution.seeding import derive_seed, seed_everything, streams_restored
 from tuner.execution.worker import SocketChannel
@@ -56,7 +56,8 @@ def test_results_survive_framing(raw: bytes, checkpoint: str | None) -> None:
 
 def test_a_payload_keeps_large_arrays_apart_and_writeable() -> None:
     arrays = [np.arange(n, dtype=np.float64) for n in (0, 1, 1000, 100_000)]
-    payload = write_payload({"arrays": arrays, "function": lambda value: value + 1}, "name")
+    trainable = {"arrays": arrays, "function": lambda value: value + 1}
+    payload = write_payload(pickle_trainable(trainable, "name"))
     one, other = load_payload(payload), load_payload(payload)
     os.close(payload)
     one["arrays"][2][:] = -1
