@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from tuner.errors import TuneError, TunerError
     from tuner.execution.inline import InlineExecutor
     from tuner.execution.local import LocalExecutor
+    from tuner.execution.ray import RayExecutor
     from tuner.execution.simulated import SimulatedExecutor
     from tuner.placement import PlacementGroupFactory
     from tuner.result import Result
@@ -75,6 +76,7 @@ _MODULES = {
     "errors": ("TuneError", "TunerError"),
     "execution.inline": ("InlineExecutor",),
     "execution.local": ("LocalExecutor",),
+    "execution.ray": ("RayExecutor",),
     "execution.simulated": ("SimulatedExecutor",),
     "placement": ("PlacementGroupFactory",),
     "result": ("Result",),
@@ -131,6 +133,7 @@ __all__ = [
     "LoggerCallback",
     "PlacementGroupFactory",
     "ProgressReporter",
+    "RayExecutor",
     "Result",
     "ResultGrid",
     "ResumeConfig",

@@ -129,6 +129,7 @@ class Controller:
                         name=self._info.name,
                         on_output=self._on_output,
                         step=self._step,
+                        path=self._state.spec.path,
                         modules=self._modules,
                     )
                 )

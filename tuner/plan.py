@@ -13,6 +13,7 @@ from tuner.config import RunConfig, TuneConfig
 from tuner.console.status import ExperimentInfo
 from tuner.description import describe, pickled
 from tuner.errors import ConfigError
+from tuner.execution import ray_cluster
 from tuner.execution.executor import TrialExecutor
 from tuner.experiment.retention import Retention
 from tuner.experiment.spec import ExperimentSpec
@@ -70,6 +71,10 @@ class Plan:
         return Retention(
             config.num_to_keep, config.checkpoint_score_attribute, config.checkpoint_score_order
         )
+
+    def strategy_for(self, config: dict[str, Any]) -> str:
+        """How the bundles of a trial with this configuration are laid out over nodes."""
+        return resources_for(self.trainable, config).strategy
 
     def spec(self, path: str, taken_dirnames: frozenset[str]) -> ExperimentSpec:
         """What the state machine needs to know.
@@ -181,7 +186,7 @@ def make_plan(
         searcher=build_searcher(tune_config, param_space, seed),
         scheduler=build_scheduler(tune_config, seed),
         stopper=Limits(run_config.stop, tune_config.time_budget_seconds),
-        executor=_executor(run_config.executor),
+        executor=_executor(run_config.executor, trainable),
         content=content,
     )
 
@@ -204,8 +209,15 @@ def _fresh_seed() -> int:
     return random.getrandbits(31)
 
 
-def _executor(executor: Any) -> TrialExecutor:
-    if executor in ("auto", "local"):
+def _executor(executor: Any, trainable: Any) -> TrialExecutor:
+    if executor == "auto":
+        needs_ray = is_trainable_class(trainable) and trainable.uses_ray
+        executor = "ray" if needs_ray or ray_cluster.is_wanted() else "local"
+    if executor == "ray":
+        from tuner.execution.ray import RayExecutor
+
+        return RayExecutor()
+    if executor == "local":
         from tuner.execution.local import LocalExecutor
 
         return LocalExecutor()
@@ -220,7 +232,7 @@ def _executor(executor: Any) -> TrialExecutor:
     if isinstance(executor, str):
         raise ConfigError(
             f"RunConfig: executor={executor!r} is not available in this version; use 'local', "
-            "'inline' or 'simulated'"
+            "'ray', 'inline' or 'simulated'"
         )
     if not isinstance(executor, TrialExecutor):
         raise ConfigError(f"RunConfig: executor={executor!r:.100} must be a name or an executor")

@@ -21,6 +21,7 @@ class Job:
         on_output: Takes what a trial prints, as (trial id, bytes).
         step: Has stimuli handled at once and their commands carried out; for executors that run
             user code in the controller's own process.
+        path: The experiment's folder on this machine.
         modules: Names of modules that workers will need, beside the trainable's: an executor that
             forks workers imports them before.
     """
@@ -29,6 +30,7 @@ class Job:
     name: str
     on_output: Callable[[str, bytes], None]
     step: Callable[[list[Stimulus]], None]
+    path: str
     modules: tuple[str, ...] = ()
 
 

@@ -10,7 +10,6 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -22,11 +21,43 @@ from tuner.interpreter import python_command
 
 @dataclass(frozen=True, slots=True)
 class WorkerExit:
-    """A worker's process is gone; `code` is negative for a signal, `why` says what is known."""
+    """A worker's process is gone; `code` is negative for a signal, `why` says what is known.
+
+    One that `is_lost` went with its machine.
+    """
 
     worker_id: int
     code: int
     why: str | None = None
+    is_lost: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerSetup:
+    """What workers take over from the user's script.
+
+    Attributes:
+        argv: Its arguments.
+        chosen: Thread-count variables that the user has set.
+        modules: Names of modules that workers will need beside the trainable's.
+    """
+
+    argv: list[str]
+    chosen: dict[str, str]
+    modules: tuple[str, ...] = ()
+
+    @classmethod
+    def of_this_process(cls, modules: tuple[str, ...] = ()) -> WorkerSetup:
+        """That of the script that runs in this process."""
+        return cls(sys.argv, threads.chosen_variables(), modules)
+
+    def settings(self) -> dict[str, Any]:
+        """The keyword arguments of `worker.serve` that are the same for all workers here."""
+        return {
+            "hostname": machine.hostname(),
+            "node_ip": machine.node_ip(),
+            "chosen": self.chosen,
+        }
 
 
 class ForkIsUnsafe(Exception):
@@ -34,7 +65,13 @@ class ForkIsUnsafe(Exception):
 
 
 class Launcher(Protocol):
-    """Starts workers and notices their ends."""
+    """Starts workers and notices their ends.
+
+    Attributes:
+        is_ready: Whether it is known to be able to.
+    """
+
+    is_ready: bool
 
     def launch(self, worker_id: int, line: socket.socket, output: int) -> None:
         """Starts a worker with these file descriptors, which stay open here."""
@@ -55,21 +92,19 @@ class ForkLauncher:
     Args:
         payload: Descriptor of the file that holds the trainable.
         selector: Gets the file descriptor to watch.
-        modules: What the fork server imports beside the trainable's modules.
+        setup: What workers take over from the script.
     """
 
-    def __init__(
-        self, payload: int, selector: selectors.BaseSelector, modules: Sequence[str] = ()
-    ) -> None:
+    def __init__(self, payload: int, selector: selectors.BaseSelector, setup: WorkerSetup) -> None:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         arguments = json.dumps(
             {
                 "control": theirs.fileno(),
                 "payload": payload,
-                "modules": modules,
+                "modules": setup.modules,
                 "parent": os.getpid(),
-                "argv": sys.argv,
-                "settings": worker_settings(),
+                "argv": setup.argv,
+                "settings": setup.settings(),
             }
         )
         self._process = subprocess.Popen(
@@ -85,7 +120,7 @@ class ForkLauncher:
         # What the fork server was too busy to take: requests, with copies of their descriptors.
         self._unsent: collections.deque[tuple[bytes, list[int]]] = collections.deque()
         self._selector = selector
-        self._ready = False
+        self.is_ready = False
         selector.register(ours, selectors.EVENT_READ)
 
     def launch(self, worker_id: int, line: socket.socket, output: int) -> None:
@@ -120,14 +155,11 @@ class ForkLauncher:
             if notice["event"] == "exited":
                 exits.append(WorkerExit(notice["worker"], notice["code"], notice.get("why")))
             elif notice["event"] == "ready":
-                self._ready = True
+                self.is_ready = True
             elif notice["event"] == "unsafe":
                 raise ForkIsUnsafe(notice["why"])
             elif notice["event"] == "failed":
-                raise TrainableError(
-                    "the trainable cannot be loaded in a worker process; its modules must be "
-                    f"importable there:\n{notice['error']}"
-                )
+                raise cannot_be_loaded(notice["error"])
 
     def close(self) -> None:
         """Ends the fork server, which kills its workers first."""
@@ -174,7 +206,7 @@ class ForkLauncher:
 
     def _explain_end(self) -> str:
         code = self._process.wait()
-        when = "while trials were running" if self._ready else "while it loaded the trainable"
+        when = "while trials were running" if self.is_ready else "while it loaded the trainable"
         return f"the fork server ended with exit code {code} {when}"
 
 
@@ -184,10 +216,13 @@ class SpawnLauncher:
     Args:
         payload: Descriptor of the file that holds the trainable.
         selector: Gets a file descriptor per worker to watch.
+        setup: What workers take over from the script.
     """
 
-    def __init__(self, payload: int, selector: selectors.BaseSelector) -> None:
+    def __init__(self, payload: int, selector: selectors.BaseSelector, setup: WorkerSetup) -> None:
+        self.is_ready = True
         self._payload = payload
+        self._setup = setup
         self._selector = selector
         self._processes: dict[int, subprocess.Popen[bytes]] = {}
         self._worker_ids: dict[int, int] = {}  # by the descriptor that tells of the end
@@ -201,8 +236,8 @@ class SpawnLauncher:
                 "ended": theirs,
                 "payload": self._payload,
                 "parent": os.getpid(),
-                "argv": sys.argv,
-                "settings": worker_settings(),
+                "argv": self._setup.argv,
+                "settings": self._setup.settings(),
             }
         )
         self._processes[worker_id] = subprocess.Popen(
@@ -246,10 +281,9 @@ class SpawnLauncher:
         return WorkerExit(worker_id, int(told) if told else code)
 
 
-def worker_settings() -> dict[str, Any]:
-    """The keyword arguments of `worker.serve` that are the same for all workers."""
-    return {
-        "hostname": machine.hostname(),
-        "node_ip": machine.node_ip(),
-        "chosen": threads.chosen_variables(),
-    }
+def cannot_be_loaded(why: str) -> TrainableError:
+    """The error that a worker process cannot have the trainable."""
+    return TrainableError(
+        "the trainable cannot be loaded in a worker process; its modules must be importable "
+        f"there:\n{why}"
+    )

@@ -18,9 +18,6 @@ _is_loading = False
 def load_trainable(payload: int) -> Any:
     """Loads the trainable and closes the file that holds it.
 
-    What it refers to of the user's script becomes part of `__main__` here as well, so that code of
-    the trial can pickle objects of classes that the script defines.
-
     Args:
         payload: Descriptor of the file that `write_payload` wrote.
     """
@@ -31,13 +28,21 @@ def load_trainable(payload: int) -> Any:
     finally:
         _is_loading = False
         os.close(payload)
+    share_main(trainable)
+    return trainable
+
+
+def share_main(trainable: Any) -> None:
+    """Makes what a trainable refers to of the user's script part of `__main__` here as well.
+
+    Code of a trial can then pickle objects of classes that the script defines.
+    """
     main = sys.modules["__main__"]
     for function in _functions(trainable):
         if function.__module__ == "__main__":
             for name, value in function.__globals__.items():
                 if not name.startswith("__"):
                     setattr(main, name, value)
-    return trainable
 
 
 def is_loading() -> bool:

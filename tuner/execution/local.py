@@ -15,7 +15,13 @@ from tuner.bundles import sum_bundles
 from tuner.errors import ConfigError
 from tuner.execution import machine
 from tuner.execution.gpus import GpuPool
-from tuner.execution.launchers import ForkIsUnsafe, ForkLauncher, Launcher, SpawnLauncher
+from tuner.execution.launchers import (
+    ForkIsUnsafe,
+    ForkLauncher,
+    Launcher,
+    SpawnLauncher,
+    WorkerSetup,
+)
 from tuner.execution.payload import pickle_trainable, write_payload
 from tuner.execution.process_executor import ProcessExecutor, Worker
 from tuner.execution.protocol import Assignment, run_frame
@@ -73,6 +79,7 @@ class LocalExecutor(ProcessExecutor):
 
     def _open(self) -> None:
         self._payload = write_payload(pickle_trainable(self._job.trainable, self._job.name))
+        self._setup = WorkerSetup.of_this_process(self._job.modules)
         self._gpus = GpuPool(self._gpu_ids)
         self._waiting.append(CapacityChanged(time=time.time(), resources=self.total))
         self._launcher = self._new_launcher()
@@ -85,8 +92,8 @@ class LocalExecutor(ProcessExecutor):
 
     def _new_launcher(self) -> Launcher:
         if self._start_method == "spawn":
-            return SpawnLauncher(self._payload, self._selector)
-        return ForkLauncher(self._payload, self._selector, self._job.modules)
+            return SpawnLauncher(self._payload, self._selector, self._setup)
+        return ForkLauncher(self._payload, self._selector, self._setup)
 
     def _new_worker(self, assignment: Assignment) -> Worker | None:
         """A new worker, None if free GPUs lie in pieces that are too small for it."""

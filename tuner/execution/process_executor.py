@@ -10,8 +10,10 @@ import selectors
 import signal
 import time
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from tuner import codec
+from tuner.bundles import Bundle
 from tuner.errors import TrainableError
 from tuner.execution.clock import Clock, WallClock
 from tuner.execution.executor import Job
@@ -46,6 +48,22 @@ GRACE_VARIABLE = "TUNER_STOP_GRACE_S"
 _PATIENCE = 10  # grace periods for what was told to end and says no more: it may be saving
 
 
+class Needs(NamedTuple):
+    """The resources of a trial, as a value that can be a key."""
+
+    strategy: str
+    items: tuple[tuple[tuple[str, float], ...], ...]
+
+    @property
+    def bundles(self) -> list[Bundle]:
+        """One dictionary per bundle."""
+        return [dict(each) for each in self.items]
+
+    def __str__(self) -> str:
+        bundles = [{name: f"{amount:g}" for name, amount in each} for each in self.items]
+        return " + ".join(map(str, bundles)).replace("'", "")
+
+
 @dataclass(slots=True, eq=False)
 class Worker:
     """A worker process, as the executor knows it.
@@ -60,6 +78,7 @@ class Worker:
         signal_at: Monotonic time of the next signal, if it is to be ended.
         signal: That signal.
         was_signalled: Whether it got one.
+        is_lost: Whether it went with its machine.
     """
 
     worker_id: int
@@ -71,11 +90,12 @@ class Worker:
     signal_at: float = 0.0
     signal: int = signal.SIGTERM
     was_signalled: bool = False
+    is_lost: bool = False
 
-    def can_take(self, bundles: list[dict[str, float]]) -> bool:
+    def can_take(self, assignment: Assignment) -> bool:
         """Whether it is there, with the resources that a trial needs."""
-        assignment = self.assignment
-        return self.line.is_open and assignment is not None and assignment.bundles == bundles
+        last = self.assignment
+        return self.line.is_open and last is not None and needs(last) == needs(assignment)
 
 
 class ProcessExecutor:
@@ -236,7 +256,7 @@ class ProcessExecutor:
 
     def _take_idle(self, assignment: Assignment) -> Worker | None:
         for index, worker in enumerate(self._idle):
-            if worker.can_take(assignment.bundles):
+            if worker.can_take(assignment):
                 return self._idle.pop(index)
         return None
 
@@ -321,7 +341,10 @@ class ProcessExecutor:
         del self._by_trial[assignment.trial_id]
         if worker.outcome is None or worker.outcome[0] == ERROR:
             text, cause = ("", None) if worker.outcome is None else parse_error(worker.outcome[1])
-            stimuli.append(Failed(now, assignment.trial_id, assignment.attempt, text, cause))
+            attempt = assignment.attempt
+            stimuli.append(
+                Failed(now, assignment.trial_id, attempt, text, cause, is_lost=worker.is_lost)
+            )
         else:
             interrupted = worker.outcome[1] == INTERRUPTED
             stimuli.append(Finished(now, assignment.trial_id, assignment.attempt, interrupted))
@@ -336,6 +359,7 @@ class ProcessExecutor:
             pass
         if worker.outcome is None:
             worker.outcome = self._outcome_of(worker, ended)
+            worker.is_lost = ended.is_lost
         if worker in self._idle:
             self._idle.remove(worker)
         self._conclude(worker, now, stimuli)
@@ -390,6 +414,12 @@ class ProcessExecutor:
         wake_write, self._wake_write = self._wake_write, -1
         os.close(self._wake_read)
         os.close(wake_write)
+
+
+def needs(assignment: Assignment) -> Needs:
+    """What an assignment needs, to be compared with what another one has."""
+    bundles = tuple(tuple(sorted(each.items())) for each in assignment.bundles)
+    return Needs(assignment.strategy, bundles)
 
 
 def _describe_exit(code: int) -> str:

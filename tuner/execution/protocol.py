@@ -60,6 +60,7 @@ class Assignment:
         next_checkpoint: Number of the next checkpoint.
         progress: How far the trial had come.
         bundles: Its resources.
+        strategy: How bundles are laid out over nodes; see `PlacementGroupFactory`.
         seed: What its random streams derive from.
         num_threads: How many threads numeric libraries may use.
         storage: The trial's folder on remote storage, None if its own folder is all there is.
@@ -86,6 +87,7 @@ class Assignment:
     progress: Progress
     bundles: list[Bundle]
     seed: int
+    strategy: str = "PACK"
     num_threads: int = 1
     storage: Storage | None = None
     upload_timeout_s: float = 0.0

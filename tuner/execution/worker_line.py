@@ -26,7 +26,10 @@ class WorkerLine:
     """
 
     def __init__(
-        self, selector: selectors.BaseSelector, on_message: Handler, on_output: Handler
+        self,
+        selector: selectors.BaseSelector,
+        on_message: Handler,
+        on_output: Handler | None = None,
     ) -> None:
         self._selector = selector
         self._on_message = on_message

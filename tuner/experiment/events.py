@@ -52,21 +52,29 @@ class Finished:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """An attempt ended with an error, or its worker died; `cause` is the exception, pickled."""
+    """An attempt ended with an error, or its worker died; `cause` is the exception, pickled.
+
+    One that `is_lost` was lost with its machine, by no fault of the trial.
+    """
 
     time: float
     trial_id: str
     attempt: int
     error: str
     cause: bytes | None = None
+    is_lost: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class CapacityChanged:
-    """What the executor can give to all trials together, from now on."""
+    """What the executor can give to all trials together, from now on.
+
+    Where it `can_grow`, a trial that asks for more is launched, and waits until there is more.
+    """
 
     time: float
     resources: dict[str, float]
+    can_grow: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,6 +258,7 @@ class CapacityKnown:
     event: ClassVar[str] = "capacity_known"
     time: float
     resources: dict[str, float]
+    can_grow: bool = False
 
 
 @dataclass(frozen=True, slots=True)

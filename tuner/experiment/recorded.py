@@ -179,7 +179,7 @@ class RecordedExperiment:
         elif isinstance(fact, SearchEnded):
             self.proposals.end()
         elif isinstance(fact, CapacityKnown):
-            self.capacity.set_total(fact.resources)
+            self.capacity.set_total(fact.resources, can_grow=fact.can_grow)
         elif isinstance(fact, ExperimentStopping):
             self._take_in_stopping(fact)
         elif isinstance(fact, ExperimentStarted):

@@ -240,6 +240,9 @@ class ExperimentState(RecordedExperiment):
         elif self._resumable_stop:
             logger.warning("%s failed while the experiment ended:\n%s", trial, stimulus.error)
             self._end_attempt(trial, PAUSED, None, stimulus.time)  # a restore tries again
+        elif stimulus.is_lost and self.stop_reason is None:
+            logger.warning("%s is to go on elsewhere: %s", trial, stimulus.error)
+            self._end_attempt(trial, PENDING, None, stimulus.time)
         elif self._may_retry(trial):
             self._end_attempt(trial, PENDING, stimulus.error, stimulus.time, stimulus.cause)
         else:
@@ -247,7 +250,13 @@ class ExperimentState(RecordedExperiment):
 
     def _on_capacity(self, stimulus: CapacityChanged) -> None:
         if self.capacity.total != stimulus.resources:
-            self._emit(CapacityKnown(time=stimulus.time, resources=dict(stimulus.resources)))
+            self._emit(
+                CapacityKnown(
+                    time=stimulus.time,
+                    resources=dict(stimulus.resources),
+                    can_grow=stimulus.can_grow,
+                )
+            )
 
     def _on_tick(self, stimulus: Tick) -> None:
         pass

@@ -31,6 +31,7 @@ class Trainable:
 
     Attributes:
         config: The configuration.
+        uses_ray: Whether trials call Ray themselves.
 
     Example:
         >>> class Counter(Trainable):
@@ -42,6 +43,8 @@ class Trainable:
         >>> Counter({"start": 10}).train()["value"]
         11
     """
+
+    uses_ray: ClassVar[bool] = False
 
     _resources_vary: ClassVar[bool | None] = None  # what `with_resources` has said of it
 

@@ -12,6 +12,7 @@ from tuner.execution.executor import Job, TrialExecutor
 from tuner.execution.inline import InlineExecutor
 from tuner.execution.local import LocalExecutor
 from tuner.execution.protocol import Assignment
+from tuner.execution.ray import RayExecutor
 from tuner.execution.simulated import SimulatedExecutor
 from tuner.experiment.events import (
     CapacityChanged,
@@ -26,6 +27,8 @@ from tuner.trial_progress import Progress
 EXECUTORS: dict[str, Callable[[], TrialExecutor]] = {
     "fork": lambda: LocalExecutor(num_cpus=2, start_method="fork"),
     "spawn": lambda: LocalExecutor(num_cpus=2, start_method="spawn"),
+    "ray": RayExecutor,
+    "ray, in actors": lambda: RayExecutor(uses_ray=True),
     "inline": InlineExecutor,
     "simulated": lambda: SimulatedExecutor(num_workers=2),
 }
@@ -58,7 +61,7 @@ class Driver:
         self._folder = folder
         self._decide = decide
         self._open: set[str] = set()
-        executor.start(Job(trainable, "trainable", self._on_output, self.take_in))
+        executor.start(Job(trainable, "trainable", self._on_output, self.take_in, str(folder)))
 
     def __enter__(self) -> Driver:
         return self

@@ -21,12 +21,18 @@ from tuner.trial_progress import Progress
 
 @pytest.fixture(params=EXECUTORS)
 def executor(request: pytest.FixtureRequest) -> TrialExecutor:
-    return EXECUTORS[request.param]()
+    return _made(request)
 
 
 @pytest.fixture(params=[name for name in EXECUTORS if name != "simulated"])
 def real_executor(request: pytest.FixtureRequest) -> TrialExecutor:
     """One that gives trials their own surroundings, and measures time."""
+    return _made(request)
+
+
+def _made(request: pytest.FixtureRequest) -> TrialExecutor:
+    if request.param.startswith("ray"):
+        request.getfixturevalue("ray_cluster")
     return EXECUTORS[request.param]()
 
 

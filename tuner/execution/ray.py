@@ -1,0 +1,466 @@
+"""The Ray executor: worker processes on the nodes of a Ray cluster.
+
+Ray places trials, keeps processes alive and tells of nodes that are lost; results and decisions
+travel over connections of our own, by the protocol of all worker processes.
+"""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import dataclasses
+import logging
+import os
+import queue
+import secrets
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from tuner.bundles import sum_bundles
+from tuner.errors import ConfigError, ResourceError, TrainableError, TunerError
+from tuner.execution import ray_cluster
+from tuner.execution.executor import Job
+from tuner.execution.handshake import Listener, new_secret
+from tuner.execution.launchers import WorkerExit, WorkerSetup
+from tuner.execution.payload import pickle_trainable
+from tuner.execution.process_executor import Needs, ProcessExecutor, Worker, needs
+from tuner.execution.protocol import Assignment
+from tuner.execution.ray_cluster import Placement
+from tuner.execution.ray_slot import ForkingSlot, RunningSlot
+from tuner.execution.ray_slots import Slot
+from tuner.execution.slot_protocol import EXITED, KILL, SlotOrder, parse_exited, slot_frame
+from tuner.execution.uses_ray import uses_ray
+from tuner.execution.worker_line import WorkerLine
+from tuner.experiment.events import CapacityChanged, Failed, Stimulus
+from tuner.validation import check_number
+
+logger = logging.getLogger(__name__)
+
+_LOOK_EVERY_S = 1.0
+_WARN_AFTER_S = 10.0
+_REASON_WITHIN_S = 5.0  # Ray tells a little later why an actor is gone than its connection breaks
+_MOST_FAILED_STARTS = 3
+
+News = Callable[[float, list[Stimulus]], None]
+
+
+class RayExecutor(ProcessExecutor):
+    """Runs trials on a Ray cluster.
+
+    A slot of the cluster, which Ray places as a placement group, runs one trial after the other in
+    worker processes of its own. Trials that call Ray themselves run in the process of the slot's
+    actor: functions that refer to `ray`, RLlib, and whatever asks for more than one bundle.
+
+    Args:
+        address: The cluster; by default `RAY_ADDRESS`, else one that is started on this machine.
+            Without effect where `ray.init` was called before.
+        runtime_env: What Ray is to prepare for trials, beside the `runtime_env` of `ray.init`.
+        uses_ray: Whether trials call Ray themselves; by default this is found out.
+        shared_storage: Whether all nodes see the experiment's folder; by default each looks. Files
+            of trials on nodes that do not see it are sent to this machine.
+        idle_timeout_s: Seconds after which resources that no trial wants are given back.
+        infeasible_timeout_s: Seconds after which trials fail that ask for more than any node has;
+            so long a cluster has to grow. None for ever.
+
+    Raises:
+        ConfigError: A number of seconds is negative.
+
+    Example:
+        >>> RayExecutor(uses_ray=True)
+        RayExecutor(uses_ray=True)
+    """
+
+    def __init__(
+        self,
+        *,
+        address: str | None = None,
+        runtime_env: dict[str, Any] | None = None,
+        uses_ray: bool | None = None,
+        shared_storage: bool | None = None,
+        idle_timeout_s: float = 60.0,
+        infeasible_timeout_s: float | None = 900.0,
+    ) -> None:
+        check_number("RayExecutor", "idle_timeout_s", idle_timeout_s, "use seconds >= 0", least=0)
+        if infeasible_timeout_s is not None:
+            fix = "use seconds >= 0, or None for no limit"
+            check_number("RayExecutor", "infeasible_timeout_s", infeasible_timeout_s, fix, least=0)
+        if runtime_env is not None and not isinstance(runtime_env, dict):
+            raise ConfigError(f"RayExecutor: runtime_env={runtime_env!r} must be a dictionary")
+        self._options: dict[str, Any] = {
+            "address": address,
+            "runtime_env": runtime_env,
+            "uses_ray": uses_ray,
+            "shared_storage": shared_storage,
+            "idle_timeout_s": idle_timeout_s,
+            "infeasible_timeout_s": infeasible_timeout_s,
+        }
+
+    def __repr__(self) -> str:
+        default = RayExecutor()._options
+        given = (f"{k}={v!r}" for k, v in self._options.items() if v != default[k])
+        return f"RayExecutor({', '.join(given)})"
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Only what was configured: a running executor does not travel."""
+        return {"_options": self._options}
+
+    def start(self, job: Job) -> None:
+        """Connects to the cluster; slots follow when they are needed."""
+        ray_cluster.connect(self._options["address"])
+        self._runs_in_actors = self._options["uses_ray"]
+        if self._runs_in_actors is None:
+            self._runs_in_actors = uses_ray(job.trainable)
+        super().start(job)
+
+    def wait(self, timeout: float | None) -> list[Stimulus]:
+        """Waits for messages of workers, for news of the cluster, or until something is due."""
+        if self._held:
+            self._ask_for_slots()
+        stimuli = super().wait(timeout)
+        if time.monotonic() >= self._look_at:
+            self._look(stimuli)
+        return stimuli
+
+    # What concerns the whole
+
+    def _open(self) -> None:
+        self._slots: dict[int, Slot] = {}
+        self._slot_of: dict[int, Slot] = {}  # by worker id
+        self._failed_starts: collections.Counter[Needs] = collections.Counter()
+        self._asked: set[str] = set()
+        self._total: dict[str, float] = {}
+        self._look_at = 0.0
+        self._next_slot_id = 0
+        self._news: queue.SimpleQueue[News] = queue.SimpleQueue()
+        self._secret = new_secret()
+        self._setup = WorkerSetup.of_this_process(self._job.modules)
+        self._contents: dict[bool, Any] = {}
+        self._content(self._runs_in_actors)
+        self._probe = self._write_probe()
+        self._listener = Listener(ray_cluster.node_ip(), self._secret, self._on_connection)
+
+    def _close(self) -> None:
+        """Ends all slots, at once, and the workers with them."""
+        with contextlib.ExitStack() as last:
+            last.callback(self._remove_probe)
+            slots = [*self._slots.values()]
+            for slot in slots:
+                last.callback(slot.placement.remove)
+            last.callback(self._listener.close)
+            for slot in slots:
+                if slot.control is not None:
+                    slot.control.close()
+            up = [slot.running for slot in slots if slot.control is not None and slot.running]
+            ray_cluster.wait_for(up, self._grace_s)
+
+    def _due(self) -> float:
+        return min(self._look_at, super()._due())
+
+    def _post(self, news: News) -> None:
+        """Has something done by the thread that waits; safe in any thread."""
+        self._news.put(news)
+        self.wake()
+
+    def _on_ready(self, ready: set[int], now: float, stimuli: list[Stimulus]) -> None:
+        while not self._news.empty():
+            self._news.get()(now, stimuli)
+
+    def _content(self, runs_in_actor: bool) -> Any:
+        """The trainable in Ray's object store, as a slot wants it."""
+        if runs_in_actor not in self._contents:
+            trainable, name = self._job.trainable, self._job.name
+            blobs = pickle_trainable(trainable, name)
+            self._contents[runs_in_actor] = ray_cluster.store(
+                trainable if runs_in_actor else ray_cluster.as_arrays(blobs)
+            )
+        return self._contents[runs_in_actor]
+
+    def _write_probe(self) -> tuple[str, str] | None:
+        """Writes a file by which slots find out whether they see the experiment's folder."""
+        if self._options["shared_storage"] is False:
+            return None
+        path, content = os.path.join(self._job.path, ".seen_by_nodes"), secrets.token_hex(16)
+        with open(path, "w") as file:
+            file.write(content)
+        return path, content
+
+    def _remove_probe(self) -> None:
+        if self._probe is not None:
+            with contextlib.suppress(FileNotFoundError):
+                os.remove(self._probe[0])
+
+    # Workers
+
+    def _new_worker(self, assignment: Assignment) -> Worker | None:
+        """A worker in a slot that is free, None without one: it will be asked for."""
+        self._note_asked(assignment)
+        wanted = needs(assignment)
+        slot = next((s for s in self._slots.values() if s.is_ready and s.needs == wanted), None)
+        if slot is None:
+            return None
+        worker = self._add_worker({})
+        self._slot_of[worker.worker_id] = slot
+        slot.start(worker)
+        return worker
+
+    def _note_asked(self, assignment: Assignment) -> None:
+        asked = sum_bundles(assignment.bundles)
+        self._asked |= asked.keys()
+        if any(amount > self._total.get(name, 0.0) for name, amount in asked.items()):
+            self._look_at = 0.0  # others have to know at once that this does not take from them
+
+    def _launch_held(self) -> None:
+        free = {slot.needs for slot in self._slots.values() if slot.is_ready}
+        free |= {needs(worker.assignment) for worker in self._idle if worker.assignment}
+        going = [assignment for assignment in self._held if needs(assignment) in free]
+        self._held = [assignment for assignment in self._held if needs(assignment) not in free]
+        for assignment in going:
+            self.launch(assignment)
+
+    def _fitted(self, assignment: Assignment, worker: Worker) -> Assignment:
+        greeting = self._slot_of[worker.worker_id].greeting
+        if greeting["directory"] is not None:  # there is no such directory as the driver's there
+            return dataclasses.replace(assignment, driver_directory=greeting["directory"])
+        return assignment
+
+    def _kill(self, worker: Worker, signum: int) -> None:
+        slot = self._slot_of[worker.worker_id]
+        if slot.control is not None and slot.control.is_open and not slot.is_told_to_kill:
+            slot.is_told_to_kill = signum == signal.SIGKILL
+            slot.control.send(slot_frame(KILL, worker=worker.worker_id, signal=signum))
+        elif slot.actor is not None:
+            ray_cluster.kill(slot.actor)
+
+    def _release(self, worker: Worker) -> None:
+        slot = self._slot_of.pop(worker.worker_id)
+        slot.worker = slot.ended = None
+        slot.is_told_to_kill = False
+        slot.since = time.monotonic()
+        if self._runs_in_actor(slot.needs):
+            slot.dismiss_actor()  # the next trial gets a fresh process
+
+    def _on_message(self, worker: Worker, now: float, stimuli: list[Stimulus]) -> bool:
+        more = super()._on_message(worker, now, stimuli)
+        if not more:
+            self._conclude_exit(worker, now, stimuli)
+        return more
+
+    def _conclude_exit(self, worker: Worker, now: float, stimuli: list[Stimulus]) -> None:
+        """Tells of a process that is gone, once everything has come that it had sent."""
+        slot = self._slot_of.get(worker.worker_id)
+        if slot is not None and slot.ended is not None and not worker.line.is_open:
+            ended, slot.ended = slot.ended, None
+            self._on_exit(ended, now, stimuli)
+
+    # Slots
+
+    def _runs_in_actor(self, wanted: Needs) -> bool:
+        return bool(self._runs_in_actors) or len(wanted.bundles) > 1
+
+    def _ask_for_slots(self) -> None:
+        """Asks for as many slots as assignments are held for the want of one."""
+        held = collections.Counter(needs(assignment) for assignment in self._held)
+        for wanted, count in held.items():
+            mine = [slot for slot in self._slots.values() if slot.needs == wanted]
+            empty = [slot for slot in mine if slot.is_empty][:count]
+            waiting = [slot for slot in mine if slot.is_waiting]
+            for _ in range(count - len(empty) - len(waiting)):
+                empty.append(self._new_slot(wanted))
+            for slot in empty:
+                self._start_actor(slot)
+            if empty and waiting:
+                self._drop_unplaced(waiting, keep=count - len(empty))
+
+    def _drop_unplaced(self, waiting: list[Slot], keep: int) -> None:
+        """Asks no more for slots in whose stead others became free, if these are not placed yet."""
+        for slot in waiting[max(keep, 0) :]:
+            if not slot.placement.is_placed():
+                self._drop(slot)
+
+    def _new_slot(self, wanted: Needs) -> Slot:
+        slot_id = self._next_slot_id = self._next_slot_id + 1
+        placement = Placement.ask(wanted.bundles, wanted.strategy)
+        self._slots[slot_id] = slot = Slot(slot_id, wanted, placement, time.monotonic())
+        return slot
+
+    def _start_actor(self, slot: Slot) -> None:
+        runs_in_actor = self._runs_in_actor(slot.needs)
+        order = SlotOrder(
+            slot_id=slot.slot_id,
+            address=self._listener.address,
+            secret=self._secret,
+            setup=self._setup,
+            probe=self._probe,
+            directory=os.getcwd(),
+            import_path=[os.path.abspath(entry) for entry in sys.path],
+        )
+        slot.since = time.monotonic()
+        slot.start_number += 1
+        on_end = partial(self._on_actor_end, slot, slot.start_number)
+        slot.actor, slot.running = slot.placement.start(
+            RunningSlot if runs_in_actor else ForkingSlot,
+            order,
+            self._content(runs_in_actor),
+            self._options["runtime_env"],
+            lambda error: self._post(partial(on_end, error)),
+        )
+
+    def _on_connection(self, sock: socket.socket, hello: dict[str, Any]) -> None:
+        self._post(partial(self._welcome, sock, hello))
+
+    def _welcome(
+        self, sock: socket.socket, hello: dict[str, Any], now: float, stimuli: list[Stimulus]
+    ) -> None:
+        """Takes in a connection of a slot or of its worker."""
+        slot = self._slots.get(hello["slot"])
+        worker = None if slot is None else slot.worker
+        if slot is not None and hello["role"] == "control" and slot.is_waiting:
+            control = WorkerLine(self._selector, partial(self._on_control, slot))
+            control.connect(sock)
+            slot.control, slot.greeting, slot.since = control, hello, time.monotonic()
+            slot.lost_at, slot.is_warned = 0.0, False
+            del self._failed_starts[slot.needs]
+            self._launch_held()
+        elif worker is not None and worker.worker_id == hello.get("worker"):
+            if hello["role"] == "line":
+                worker.line.connect(sock)
+            else:
+                worker.line.connect_output(sock.detach())
+        else:
+            sock.close()
+
+    def _on_control(self, slot: Slot, now: float, stimuli: list[Stimulus]) -> None:
+        control = slot.control
+        assert control is not None
+        for kind, body in control.receive() or ():
+            if kind == EXITED and slot.worker is not None:
+                slot.ended = parse_exited(body)
+                slot.since = time.monotonic()
+                self._conclude_exit(slot.worker, now, stimuli)
+        if slot.control is control and not control.is_open:
+            slot.lost_at = time.monotonic()
+
+    def _on_actor_end(
+        self,
+        slot: Slot,
+        start: int,
+        error: BaseException | None,
+        now: float,
+        stimuli: list[Stimulus],
+    ) -> None:
+        """An actor is gone, or has nothing more to do."""
+        if self._slots.get(slot.slot_id) is not slot or slot.start_number != start:
+            return
+        if error is None:  # it has told how its worker ended
+            slot.lost_at = slot.lost_at or time.monotonic()
+        elif slot.control is not None:
+            self._lose(slot, str(error), now, stimuli)
+        elif slot.actor is not None:
+            self._on_failed_start(slot, error, now, stimuli)
+
+    def _on_failed_start(
+        self, slot: Slot, error: BaseException, now: float, stimuli: list[Stimulus]
+    ) -> None:
+        self._drop(slot)
+        cause = getattr(error, "cause", None)
+        if isinstance(cause, TrainableError):
+            raise TrainableError(str(cause)) from error
+        if type(error).__name__ == "RuntimeEnvSetupError":
+            raise TunerError(f"Ray could not prepare the runtime_env of trials: {error}") from error
+        self._failed_starts[slot.needs] += 1
+        if self._failed_starts[slot.needs] < _MOST_FAILED_STARTS:
+            logger.warning("a slot for trials could not be started, another one is: %s", error)
+            return
+        del self._failed_starts[slot.needs]
+        self._fail_held(slot.needs, f"no slot for it could be started: {error}", stimuli)
+
+    def _lose(self, slot: Slot, why: str, now: float, stimuli: list[Stimulus]) -> None:
+        """A slot is gone; the trial there is tried again elsewhere."""
+        worker, node_id = slot.worker, slot.greeting.get("node_id", "")
+        is_lost = not ray_cluster.is_alive(node_id) or not why
+        self._drop(slot)
+        if worker is not None:
+            why = why or "the connection to its node broke"
+            ended = slot.ended or WorkerExit(worker.worker_id, -9, why, is_lost)
+            self._on_exit(ended, now, stimuli)
+
+    def _drop(self, slot: Slot) -> None:
+        """Gives a slot's resources back."""
+        self._slots.pop(slot.slot_id, None)
+        slot.dismiss_actor()
+        slot.placement.remove()
+
+    def _fail_held(self, wanted: Needs, error: str, stimuli: list[Stimulus]) -> None:
+        for assignment in [each for each in self._held if needs(each) == wanted]:
+            self._held.remove(assignment)
+            text = f"{ResourceError.__name__}: {error}"
+            stimuli.append(Failed(time.time(), assignment.trial_id, assignment.attempt, text))
+
+    # What is looked after now and then
+
+    def _look(self, stimuli: list[Stimulus]) -> None:
+        now = time.monotonic()
+        self._look_at = now + _LOOK_EVERY_S
+        for slot in [*self._slots.values()]:
+            if slot.ended is not None and now - slot.since > _REASON_WITHIN_S and slot.worker:
+                slot.worker.line.close()
+                self._conclude_exit(slot.worker, time.time(), stimuli)
+            elif slot.lost_at and now - slot.lost_at > _REASON_WITHIN_S:
+                self._lose(slot, "", time.time(), stimuli)
+            elif slot.is_waiting and now - slot.since > _LOOK_EVERY_S:
+                self._make_room(slot)
+                self._look_at_waiting(slot, now, stimuli)
+            elif slot.worker is None and now - slot.since > self._options["idle_timeout_s"]:
+                self._drop(slot)
+        self._tell_capacity(stimuli)
+
+    def _make_room(self, waiting: Slot) -> None:
+        """Gives up what no trial wants for now, in favour of a slot that waits."""
+        wanted = {needs(assignment) for assignment in self._held}
+        for slot in [*self._slots.values()]:
+            if slot.needs not in wanted and slot is not waiting:
+                if slot.is_ready or slot.is_empty:
+                    self._drop(slot)
+                elif slot.worker in self._idle:
+                    self._dismiss(slot.worker)
+
+    def _look_at_waiting(self, slot: Slot, now: float, stimuli: list[Stimulus]) -> None:
+        waited = now - slot.since
+        limit = self._options["infeasible_timeout_s"]
+        if waited < _WARN_AFTER_S and (limit is None or waited < limit):
+            return
+        if not slot.placement.is_infeasible():
+            if not slot.is_warned and not slot.placement.is_placed():
+                logger.warning("a trial waits for %s, which others use", slot.needs)
+                slot.is_warned = True
+            return
+        if limit is not None and waited >= limit:
+            self._drop(slot)
+            self._fail_held(slot.needs, f"{_infeasible(slot)} for {waited:.0f} s", stimuli)
+        elif not slot.is_warned:
+            until = "" if limit is None else f", for {limit:.0f} s"
+            logger.warning("%s: it waits for the cluster to grow%s", _infeasible(slot), until)
+            slot.is_warned = True
+
+    def _tell_capacity(self, stimuli: list[Stimulus]) -> None:
+        """Tells what there is, and beyond it what waits for the cluster to grow."""
+        total = ray_cluster.resources(self._asked)
+        there = dict(total)
+        for slot in self._slots.values():
+            if slot.is_waiting:
+                for name, amount in sum_bundles(slot.needs.bundles).items():
+                    if amount > there.get(name, 0.0):
+                        total[name] = total.get(name, 0.0) + amount
+        if total != self._total:
+            self._total = total
+            stimuli.append(CapacityChanged(time.time(), total, can_grow=True))
+
+
+def _infeasible(slot: Slot) -> str:
+    nodes = ray_cluster.largest_nodes()
+    return f"no node of the cluster can give {slot.needs} (there are {nodes})"

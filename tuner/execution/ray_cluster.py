@@ -1,0 +1,218 @@
+"""What the Ray executor asks of Ray: the cluster, its resources, and actors placed on them."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from tuner.bundles import Bundles
+from tuner.errors import MissingDependencyError
+
+logger = logging.getLogger(__name__)
+
+ADDRESS_VARIABLE = "RAY_ADDRESS"
+_NOT_FOR_TRIALS = ("node:", "object_store_memory", "accelerator_type:", "memory")
+
+
+def is_wanted() -> bool:
+    """Whether this process is connected to Ray, or was told where to connect."""
+    import sys
+
+    if os.environ.get(ADDRESS_VARIABLE):
+        return True
+    ray = sys.modules.get("ray")
+    return ray is not None and bool(getattr(ray, "is_initialized", bool)())
+
+
+def connect(address: str | None) -> None:
+    """Connects to a cluster, unless this process is connected; without one, starts one here.
+
+    Raises:
+        MissingDependencyError: Ray is not installed.
+    """
+    try:
+        import ray
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"the Ray executor needs ray ({error}); install it with: pip install 'tuner[ray]'"
+        ) from error
+    if not ray.is_initialized():
+        ray.init(address=address, log_to_driver=True)
+
+
+def is_client() -> bool:
+    """Whether this process is connected by a `ray://` address, from outside of the cluster."""
+    from ray.util.client import ray as client
+
+    return bool(client.is_connected())
+
+
+def node_ip() -> str:
+    """The address of this machine in the cluster."""
+    import ray
+
+    return str(ray.util.get_node_ip_address())
+
+
+def resources(asked: set[str]) -> dict[str, float]:
+    """What all nodes together have for trials, and what an autoscaler would add to that.
+
+    Args:
+        asked: Names that trials have asked for.
+    """
+    import ray
+
+    found = {**ray.cluster_resources()}
+    for name, amount in _most_by_autoscaler().items():
+        found[name] = max(amount, found.get(name, 0.0))
+    wanted = {
+        name: amount
+        for name, amount in found.items()
+        if name in asked or not name.startswith(_NOT_FOR_TRIALS)
+    }
+    return {"CPU": 0.0, "GPU": 0.0, **wanted}
+
+
+def is_alive(node_id: str) -> bool:
+    """Whether a node belongs to the cluster still."""
+    import ray
+
+    return any(node["NodeID"] == node_id and node["Alive"] for node in ray.nodes())
+
+
+def largest_nodes() -> str:
+    """What the nodes have, in words."""
+    import ray
+
+    sizes = []
+    for node in ray.nodes():
+        if node["Alive"]:
+            amounts = {
+                name: amount
+                for name, amount in sorted(node["Resources"].items())
+                if not name.startswith(_NOT_FOR_TRIALS)
+            }
+            sizes.append(str({name: f"{amount:g}" for name, amount in amounts.items()}))
+    return ", ".join(sorted(set(sizes))).replace("'", "")
+
+
+def _most_by_autoscaler() -> dict[str, float]:
+    """What there can be at most, as far as an autoscaler has told."""
+    from ray._private.state import state
+
+    try:
+        most = state.get_max_resources_from_cluster_config()
+    except AttributeError:  # no public function tells, and this one may go
+        return {}
+    return {name: float(amount) for name, amount in (most or {}).items() if amount}
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """Resources of the cluster, reserved or asked for.
+
+    Attributes:
+        bundles: What they are.
+        group: Ray's placement group.
+    """
+
+    bundles: Bundles
+    group: Any
+
+    @classmethod
+    def ask(cls, bundles: Bundles, strategy: str) -> Placement:
+        """Asks for bundles; they are given when the cluster has them."""
+        from ray.util import placement_group
+
+        return cls(bundles, placement_group([b for b in bundles if b], strategy=strategy))
+
+    def is_infeasible(self) -> bool:
+        """Whether no nodes that are there could ever give it."""
+        from ray.util import placement_group_table
+
+        stats = placement_group_table(self.group).get("stats", {})
+        return bool(stats.get("scheduling_state") == "INFEASIBLE")
+
+    def is_placed(self) -> bool:
+        """Whether it is reserved."""
+        from ray.util import placement_group_table
+
+        return bool(placement_group_table(self.group).get("state") == "CREATED")
+
+    def start(
+        self,
+        actor_class: type,
+        order: Any,
+        content: Any,
+        runtime_env: dict[str, Any] | None,
+        on_end: Callable[[BaseException | None], None],
+    ) -> tuple[Any, Any]:
+        """Starts an actor in the first bundle; returns it, and the reference of its `serve`.
+
+        Args:
+            actor_class: Its class.
+            order: What `serve` gets.
+            content: A reference that it gets, too.
+            runtime_env: What Ray is to prepare for it beside the job's own.
+            on_end: Called in some thread when `serve` has ended, or the actor is gone.
+        """
+        import ray
+        from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+
+        amounts = dict(self.bundles[0])
+        options: dict[str, Any] = {
+            "num_cpus": amounts.pop("CPU", 0),
+            "num_gpus": amounts.pop("GPU", 0),
+            "max_restarts": 0,
+            "scheduling_strategy": PlacementGroupSchedulingStrategy(
+                self.group,
+                placement_group_capture_child_tasks=True,
+                placement_group_bundle_index=0 if self.bundles[0] else -1,
+            ),
+        }
+        if "memory" in amounts:
+            options["memory"] = int(amounts.pop("memory"))
+        if runtime_env is not None:
+            options["runtime_env"] = runtime_env
+        actor = ray.remote(actor_class).options(**options, resources=amounts).remote()
+        running = actor.serve.remote(order, [content])  # in a list, Ray does not load it
+        running.future().add_done_callback(lambda future: on_end(future.exception()))
+        return actor, running
+
+    def remove(self) -> None:
+        """Gives it back; what runs there is killed."""
+        from ray.util import remove_placement_group
+
+        remove_placement_group(self.group)
+
+
+def kill(actor: Any) -> None:
+    """Kills an actor at once."""
+    import ray
+
+    ray.kill(actor)
+
+
+def as_arrays(blobs: list[Any]) -> list[Any]:
+    """Buffers in a form in which Ray's store is read without a copy."""
+    import numpy as np
+
+    return [np.frombuffer(blob, dtype=np.uint8) for blob in blobs]
+
+
+def store(value: Any) -> Any:
+    """Puts a value into Ray's object store, once for all nodes; returns its reference."""
+    import ray
+
+    return ray.put(value)
+
+
+def wait_for(references: list[Any], timeout_s: float) -> None:
+    """Waits until all tasks are over, but not for long."""
+    import ray
+
+    if references:
+        ray.wait(references, num_returns=len(references), timeout=timeout_s)

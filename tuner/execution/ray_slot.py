@@ -1,0 +1,235 @@
+"""Slots of a Ray cluster: actors that hold the resources of a trial, and run its workers.
+
+A `ForkingSlot` starts workers from a fork server beside it, so that a trial costs no start of an
+actor. A trial that uses Ray itself needs a process that Ray knows: a `RunningSlot` is that worker.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import queue
+import selectors
+import shutil
+import signal
+import socket
+import sys
+import tempfile
+import threading
+import traceback
+from collections.abc import Iterator
+from typing import Any
+
+from tuner.execution.handshake import connect
+from tuner.execution.launchers import (
+    ForkIsUnsafe,
+    ForkLauncher,
+    Launcher,
+    SpawnLauncher,
+    WorkerExit,
+    cannot_be_loaded,
+)
+from tuner.execution.loading import share_main
+from tuner.execution.payload import write_payload
+from tuner.execution.process import kill_children
+from tuner.execution.protocol import FrameReader
+from tuner.execution.slot_protocol import KILL, LAUNCH, Role, SlotOrder, exited_frame, hello
+from tuner.execution.worker import serve
+
+SCRATCH_VARIABLE = "TUNER_SCRATCH_DIR"
+_RECV_BYTES = 64 * 1024
+
+
+class ForkingSlot:
+    """Starts workers that are forked from a server which has loaded the trainable."""
+
+    def serve(self, order: SlotOrder, content: list[Any]) -> None:
+        """Starts and kills workers as it is told to, until the controller is gone.
+
+        Args:
+            order: What concerns this slot.
+            content: The reference of the trainable, as `pickle_trainable` makes it.
+
+        Raises:
+            TrainableError: The trainable cannot be loaded here.
+        """
+        os.environ["RAY_ENABLE_AUTO_CONNECT"] = "0"  # in a worker, a Ray of its own would start
+        _extend_path(order)
+        payload = write_payload(_fetched(content))
+        with selectors.DefaultSelector() as selector, _scratch(order) as scratch:
+            with _launcher(payload, selector, order) as launcher:
+                with _control(order, scratch) as control:
+                    selector.register(control, selectors.EVENT_READ)
+                    _relay(order, control, selector, launcher)
+
+
+class RunningSlot:
+    """Runs trials in its own process, one after the other."""
+
+    def serve(self, order: SlotOrder, content: list[Any]) -> None:
+        """Is a worker as soon as it is told to, until the controller has no more for it.
+
+        Args:
+            order: What concerns this slot.
+            content: The reference of the trainable.
+
+        Raises:
+            TrainableError: The trainable cannot be loaded here.
+        """
+        _extend_path(order)
+        try:
+            trainable = _fetched(content)
+        except Exception as error:
+            raise cannot_be_loaded(traceback.format_exc()) from error
+        share_main(trainable)
+        sys.argv = order.setup.argv
+        with _scratch(order) as scratch, _control(order, scratch) as control:
+            launches: queue.SimpleQueue[int | None] = queue.SimpleQueue()
+            threading.Thread(target=_listen, args=[control, launches], daemon=True).start()
+            worker_id = launches.get()
+            if worker_id is None:
+                return
+            line, output = _connect_worker(order, worker_id)
+            with output:
+                sys.stdout.flush()
+                sys.stderr.flush()
+                os.dup2(output.fileno(), 1)
+                os.dup2(output.fileno(), 2)
+            serve(line, trainable, **order.setup.settings())
+            line.close()
+            sys.stdout.flush()
+            sys.stderr.flush()
+            with contextlib.suppress(OSError):
+                control.sendall(exited_frame(WorkerExit(worker_id, 0)))
+
+
+def _extend_path(order: SlotOrder) -> None:
+    """Lets imports find what the user's script finds, as far as it is here as well."""
+    sys.path += [entry for entry in order.import_path if entry not in sys.path]
+
+
+def _fetched(content: list[Any]) -> Any:
+    import ray
+
+    return ray.get(content[0])
+
+
+def _relay(
+    order: SlotOrder, control: socket.socket, selector: selectors.BaseSelector, launcher: Launcher
+) -> None:
+    reader = FrameReader()
+    while True:
+        ready = {key.fd for key, _ in selector.select()}
+        if control.fileno() in ready:
+            data = _received(control)
+            if not data:
+                return
+            for kind, body in reader.feed(data):
+                request = json.loads(body)
+                if kind == LAUNCH:
+                    _launch(order, launcher, request["worker"])
+                elif kind == KILL:
+                    launcher.kill(request["worker"], request["signal"])
+        for ended in launcher.exits(ready):
+            control.sendall(exited_frame(ended))
+
+
+def _launch(order: SlotOrder, launcher: Launcher, worker_id: int) -> None:
+    line, output = _connect_worker(order, worker_id)
+    with line, output:
+        launcher.launch(worker_id, line, output.fileno())
+
+
+def _connect_worker(order: SlotOrder, worker_id: int) -> tuple[socket.socket, socket.socket]:
+    """The worker's line, and where it prints to."""
+
+    def connected(role: Role) -> socket.socket:
+        greeting = hello(role, order.slot_id, worker=worker_id)
+        return connect(order.address, order.secret, greeting)
+
+    return connected("line"), connected("output")
+
+
+def _control(order: SlotOrder, scratch: str) -> socket.socket:
+    """Connects to the controller, which from then on counts on this slot."""
+    import ray
+
+    greeting = hello(
+        "control",
+        order.slot_id,
+        node_id=ray.get_runtime_context().get_node_id(),
+        sees_folder=_sees_folder(order),
+        scratch=scratch,
+        directory=None if os.path.isdir(order.directory) else os.getcwd(),
+    )
+    return connect(order.address, order.secret, greeting)
+
+
+def _sees_folder(order: SlotOrder) -> bool:
+    """Whether the experiment's folder on the controller's machine is seen from here as well."""
+    if order.probe is None:
+        return False
+    path, content = order.probe
+    try:
+        with open(path) as file:
+            return file.read() == content
+    except OSError:
+        return False
+
+
+@contextlib.contextmanager
+def _scratch(order: SlotOrder) -> Iterator[str]:
+    """A folder of this node for trials that do not see their own; it is gone with the slot."""
+    root = os.environ.get(SCRATCH_VARIABLE) or tempfile.gettempdir()
+    os.makedirs(root, exist_ok=True)
+    path = tempfile.mkdtemp(prefix=f"tuner_slot_{order.slot_id}_", dir=root)
+    try:
+        yield path
+    finally:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _launcher(
+    payload: int, selector: selectors.BaseSelector, order: SlotOrder
+) -> Iterator[Launcher]:
+    """What starts workers, once it has loaded the trainable; kills them in the end."""
+    launcher: Launcher = ForkLauncher(payload, selector, order.setup)
+    try:
+        while not launcher.is_ready:
+            launcher.exits({key.fd for key, _ in selector.select()})
+    except ForkIsUnsafe:
+        launcher.close()
+        launcher = SpawnLauncher(payload, selector, order.setup)
+    except BaseException:
+        launcher.close()
+        raise
+    try:
+        yield launcher
+    finally:
+        launcher.close()
+        os.close(payload)
+
+
+def _listen(control: socket.socket, launches: queue.SimpleQueue[int | None]) -> None:
+    """Hands on when to begin, and signals this process when it is told to."""
+    reader = FrameReader()
+    while data := _received(control):
+        for kind, body in reader.feed(data):
+            request = json.loads(body)
+            if kind == LAUNCH:
+                launches.put(request["worker"])
+            elif kind == KILL and request["signal"] == signal.SIGKILL:
+                kill_children()
+                os._exit(128 + signal.SIGKILL)
+            elif kind == KILL:
+                os.kill(os.getpid(), request["signal"])
+    launches.put(None)
+
+
+def _received(control: socket.socket) -> bytes:
+    try:
+        return control.recv(_RECV_BYTES)
+    except OSError:  # the controller's machine is gone
+        return b""

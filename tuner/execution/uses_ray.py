@@ -1,0 +1,118 @@
+"""Finds out whether a trainable calls Ray itself."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import itertools
+import os
+import sys
+import sysconfig
+import types
+from collections.abc import Iterable
+from typing import Any
+
+from tuner.trainable.wrappers import WrappedFunction
+
+_MOST_VALUES = 1000  # of a list or a dictionary; more of them are data
+_LIBRARIES = (
+    *(sysconfig.get_path(name) + os.sep for name in ("stdlib", "platstdlib", "purelib", "platlib")),
+    os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep,
+)
+
+
+def uses_ray(trainable: Any) -> bool:
+    """Whether trials call Ray themselves, as far as can be told without running them.
+
+    They do if the trainable says so (`uses_ray`), if its code or what this refers to in its module
+    names the `ray` package, or if it carries something of it, such as an `ObjectRef`.
+
+    Example:
+        >>> def train(config):
+        ...     import ray
+        ...     return {"sum": sum(ray.get(config["parts"]))}
+        >>> uses_ray(train), uses_ray(lambda config: {"x": config["x"]})
+        (True, False)
+    """
+    return _Search().finds(trainable)
+
+
+class _Search:
+    """Looks at everything once."""
+
+    def __init__(self) -> None:
+        self._seen: dict[int, Any] = {}  # by id; what was seen stays alive, and its id its own
+
+    def finds(self, value: Any) -> bool:
+        if id(value) in self._seen:
+            return False
+        self._seen[id(value)] = value
+        if isinstance(value, types.ModuleType):
+            return _is_ray(value.__name__)
+        if isinstance(value, WrappedFunction):
+            return self._any([value.function, *value.parameters.values.values()])
+        if isinstance(value, functools.partial):
+            return self._any([value.func, *value.args, *value.keywords.values()])
+        if isinstance(value, types.MethodType):
+            return self._any([value.__func__, value.__self__])
+        if isinstance(value, staticmethod | classmethod):
+            return self.finds(value.__func__)
+        if inspect.isfunction(value):
+            return self._finds_in_function(value)
+        if inspect.isclass(value):
+            return self._finds_in_class(value)
+        if isinstance(value, dict):
+            return self._any(value.values())
+        if isinstance(value, list | tuple | set):
+            return self._any(value)
+        return _is_ray(type(value).__module__)
+
+    def _any(self, values: Iterable[Any]) -> bool:
+        return any(self.finds(value) for value in itertools.islice(values, _MOST_VALUES))
+
+    def _finds_in_function(self, function: types.FunctionType) -> bool:
+        if _is_ray(function.__module__):
+            return True
+        if _is_of_library(function.__module__):
+            return False
+        names = _names(function.__code__)
+        if any(map(_is_ray, names)):
+            return True
+        variables = [function.__globals__[name] for name in names if name in function.__globals__]
+        closure = inspect.getclosurevars(function).nonlocals.values()
+        return self._any([*variables, *closure, *(function.__defaults__ or ())])
+
+    def _finds_in_class(self, value: type) -> bool:
+        if getattr(value, "uses_ray", False) is True:
+            return True
+        for each in value.__mro__:
+            if _is_ray(each.__module__):
+                return True
+            if not _is_of_library(each.__module__) and self._any(vars(each).values()):
+                return True
+        return False
+
+
+def _names(code: types.CodeType) -> set[str]:
+    """The names that code refers to, and the functions in it."""
+    names = set(code.co_names)
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            names |= _names(constant)
+    return names
+
+
+def _is_ray(module: str | None) -> bool:
+    return module is not None and module.partition(".")[0] == "ray"
+
+
+@functools.cache
+def _is_of_library(module: str) -> bool:
+    """Whether a module is of an installed library, which is not looked into."""
+    root = sys.modules.get(module.partition(".")[0])
+    file = getattr(root, "__file__", None)
+    if module == "__main__":
+        return False
+    if file is None:
+        return module in sys.builtin_module_names
+    return bool(os.path.abspath(file).startswith(_LIBRARIES))
