@@ -121,7 +121,12 @@ class ProcessExecutor:
         self._wake_read, self._wake_write = os.pipe()
         os.set_blocking(self._wake_write, False)
         self._selector.register(self._wake_read, selectors.EVENT_READ)
-        self._open()
+        try:
+            self._open()
+        except BaseException:
+            self._selector.close()
+            self._close_pipe()
+            raise
 
     def launch(self, assignment: Assignment) -> None:
         """Gives the assignment to an idle worker with the same resources, or to a new one."""

@@ -10,12 +10,9 @@ import collections
 import contextlib
 import dataclasses
 import logging
-import os
 import queue
-import secrets
 import signal
 import socket
-import sys
 import time
 from collections.abc import Callable
 from functools import partial
@@ -25,15 +22,13 @@ from tuner.bundles import sum_bundles
 from tuner.errors import ConfigError, ResourceError, TrainableError, TunerError
 from tuner.execution import ray_cluster
 from tuner.execution.executor import Job
-from tuner.execution.handshake import Listener, new_secret
-from tuner.execution.launchers import WorkerExit, WorkerSetup
-from tuner.execution.payload import pickle_trainable
+from tuner.execution.launchers import WorkerExit
 from tuner.execution.process_executor import Needs, ProcessExecutor, Worker, needs
 from tuner.execution.protocol import Assignment
 from tuner.execution.ray_cluster import Placement
-from tuner.execution.ray_slot import ForkingSlot, RunningSlot
-from tuner.execution.ray_slots import Slot
-from tuner.execution.slot_protocol import EXITED, KILL, SlotOrder, parse_exited, slot_frame
+from tuner.execution.slot import Slot
+from tuner.execution.slot_protocol import EXITED, KILL, parse_exited, slot_frame
+from tuner.execution.slot_starter import SlotStarter
 from tuner.execution.uses_ray import uses_ray
 from tuner.execution.worker_line import WorkerLine
 from tuner.experiment.events import CapacityChanged, Failed, Stimulus
@@ -137,21 +132,23 @@ class RayExecutor(ProcessExecutor):
         self._look_at = 0.0
         self._next_slot_id = 0
         self._news: queue.SimpleQueue[News] = queue.SimpleQueue()
-        self._secret = new_secret()
-        self._setup = WorkerSetup.of_this_process(self._job.modules)
-        self._contents: dict[bool, Any] = {}
-        self._content(self._runs_in_actors)
-        self._probe = self._write_probe()
-        self._listener = Listener(ray_cluster.node_ip(), self._secret, self._on_connection)
+        options = self._options
+        self._starter = SlotStarter(
+            self._job, options["runtime_env"], options["shared_storage"], self._on_connection
+        )
+        try:
+            self._starter.prepare(runs_in_actor=bool(self._runs_in_actors))
+        except BaseException:
+            self._starter.close()
+            raise
 
     def _close(self) -> None:
         """Ends all slots, at once, and the workers with them."""
         with contextlib.ExitStack() as last:
-            last.callback(self._remove_probe)
             slots = [*self._slots.values()]
             for slot in slots:
                 last.callback(slot.placement.remove)
-            last.callback(self._listener.close)
+            last.callback(self._starter.close)
             for slot in slots:
                 if slot.control is not None:
                     slot.control.close()
@@ -169,30 +166,6 @@ class RayExecutor(ProcessExecutor):
     def _on_ready(self, ready: set[int], now: float, stimuli: list[Stimulus]) -> None:
         while not self._news.empty():
             self._news.get()(now, stimuli)
-
-    def _content(self, runs_in_actor: bool) -> Any:
-        """The trainable in Ray's object store, as a slot wants it."""
-        if runs_in_actor not in self._contents:
-            trainable, name = self._job.trainable, self._job.name
-            blobs = pickle_trainable(trainable, name)
-            self._contents[runs_in_actor] = ray_cluster.store(
-                trainable if runs_in_actor else ray_cluster.as_arrays(blobs)
-            )
-        return self._contents[runs_in_actor]
-
-    def _write_probe(self) -> tuple[str, str] | None:
-        """Writes a file by which slots find out whether they see the experiment's folder."""
-        if self._options["shared_storage"] is False:
-            return None
-        path, content = os.path.join(self._job.path, ".seen_by_nodes"), secrets.token_hex(16)
-        with open(path, "w") as file:
-            file.write(content)
-        return path, content
-
-    def _remove_probe(self) -> None:
-        if self._probe is not None:
-            with contextlib.suppress(FileNotFoundError):
-                os.remove(self._probe[0])
 
     # Workers
 
@@ -289,25 +262,13 @@ class RayExecutor(ProcessExecutor):
         return slot
 
     def _start_actor(self, slot: Slot) -> None:
-        runs_in_actor = self._runs_in_actor(slot.needs)
-        order = SlotOrder(
-            slot_id=slot.slot_id,
-            address=self._listener.address,
-            secret=self._secret,
-            setup=self._setup,
-            probe=self._probe,
-            directory=os.getcwd(),
-            import_path=[os.path.abspath(entry) for entry in sys.path],
-        )
         slot.since = time.monotonic()
         slot.start_number += 1
         on_end = partial(self._on_actor_end, slot, slot.start_number)
-        slot.actor, slot.running = slot.placement.start(
-            RunningSlot if runs_in_actor else ForkingSlot,
-            order,
-            self._content(runs_in_actor),
-            self._options["runtime_env"],
-            lambda error: self._post(partial(on_end, error)),
+        self._starter.start(
+            slot,
+            runs_in_actor=self._runs_in_actor(slot.needs),
+            on_end=lambda error: self._post(partial(on_end, error)),
         )
 
     def _on_connection(self, sock: socket.socket, hello: dict[str, Any]) -> None:

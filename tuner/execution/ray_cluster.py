@@ -15,6 +15,7 @@ logger = logging.getLogger(__name__)
 
 ADDRESS_VARIABLE = "RAY_ADDRESS"
 _NOT_FOR_TRIALS = ("node:", "object_store_memory", "accelerator_type:", "memory")
+_OF_PLACEMENTS = "_group_"  # what Ray calls what it has reserved
 
 
 def is_wanted() -> bool:
@@ -69,9 +70,7 @@ def resources(asked: set[str]) -> dict[str, float]:
     for name, amount in _most_by_autoscaler().items():
         found[name] = max(amount, found.get(name, 0.0))
     wanted = {
-        name: amount
-        for name, amount in found.items()
-        if name in asked or not name.startswith(_NOT_FOR_TRIALS)
+        name: amount for name, amount in found.items() if name in asked or _is_for_trials(name)
     }
     return {"CPU": 0.0, "GPU": 0.0, **wanted}
 
@@ -93,10 +92,14 @@ def largest_nodes() -> str:
             amounts = {
                 name: amount
                 for name, amount in sorted(node["Resources"].items())
-                if not name.startswith(_NOT_FOR_TRIALS)
+                if _is_for_trials(name)
             }
             sizes.append(str({name: f"{amount:g}" for name, amount in amounts.items()}))
     return ", ".join(sorted(set(sizes))).replace("'", "")
+
+
+def _is_for_trials(name: str) -> bool:
+    return not name.startswith(_NOT_FOR_TRIALS) and _OF_PLACEMENTS not in name
 
 
 def _most_by_autoscaler() -> dict[str, float]:

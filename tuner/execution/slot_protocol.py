@@ -33,8 +33,8 @@ class SlotOrder:
         address: Where the controller listens.
         secret: What proves that they belong together.
         setup: What workers take over from the user's script.
-        probe: A file in the experiment's folder and its content: a slot that finds it there sees
-            the folder. None if no slot is to look.
+        is_shared: Whether slots see the experiment's folder; None if each is to look.
+        probe: A file in that folder and its content, to look for.
         directory: The working directory of the user's script.
         import_path: Where the user's script imports from.
     """
@@ -43,6 +43,7 @@ class SlotOrder:
     address: Address
     secret: bytes
     setup: WorkerSetup
+    is_shared: bool | None
     probe: tuple[str, str] | None
     directory: str
     import_path: list[str]

@@ -168,8 +168,8 @@ def _control(order: SlotOrder, scratch: str) -> socket.socket:
 
 def _sees_folder(order: SlotOrder) -> bool:
     """Whether the experiment's folder on the controller's machine is seen from here as well."""
-    if order.probe is None:
-        return False
+    if order.is_shared is not None or order.probe is None:
+        return bool(order.is_shared)
     path, content = order.probe
     try:
         with open(path) as file:

@@ -1,0 +1,104 @@
+"""Starts the actors of slots, and gives them what they need to be of use."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import socket
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from tuner.execution import ray_cluster
+from tuner.execution.executor import Job
+from tuner.execution.handshake import Listener, new_secret
+from tuner.execution.launchers import WorkerSetup
+from tuner.execution.payload import pickle_trainable
+from tuner.execution.slot import Slot
+from tuner.execution.slot_actors import ForkingSlot, RunningSlot
+from tuner.execution.slot_protocol import SlotOrder
+
+_PROBE_FILE = ".seen_by_nodes"
+
+
+class SlotStarter:
+    """Starts actors that connect to this process.
+
+    Args:
+        job: What trials run.
+        runtime_env: What Ray is to prepare for them.
+        is_shared: Whether nodes see the experiment's folder; None if each is to look.
+        on_connection: Takes the connections of slots, each with its hello, in some thread.
+
+    Raises:
+        TrainableError: The trainable cannot be pickled.
+    """
+
+    def __init__(
+        self,
+        job: Job,
+        runtime_env: dict[str, Any] | None,
+        is_shared: bool | None,
+        on_connection: Callable[[socket.socket, dict[str, Any]], None],
+    ) -> None:
+        self._job = job
+        self._runtime_env = runtime_env
+        self._is_shared = is_shared
+        self._secret = new_secret()
+        self._contents: dict[bool, Any] = {}  # the trainable in Ray's store, by who is to load it
+        self._setup = WorkerSetup.of_this_process(job.modules)
+        self._probe = self._write_probe() if is_shared is None else None
+        self._listener = Listener(ray_cluster.node_ip(), self._secret, on_connection)
+
+    def prepare(self, *, runs_in_actor: bool) -> None:
+        """Puts the trainable into Ray's store, once."""
+        if runs_in_actor in self._contents:
+            return
+        trainable, name = self._job.trainable, self._job.name
+        blobs = pickle_trainable(trainable, name)
+        content = trainable if runs_in_actor else ray_cluster.as_arrays(blobs)
+        self._contents[runs_in_actor] = ray_cluster.store(content)
+
+    def start(
+        self, slot: Slot, *, runs_in_actor: bool, on_end: Callable[[BaseException | None], None]
+    ) -> None:
+        """Starts an actor in a slot.
+
+        Args:
+            slot: The slot.
+            runs_in_actor: Whether trials run in the actor's own process.
+            on_end: Called in some thread when the actor has nothing more to do, or is gone.
+        """
+        self.prepare(runs_in_actor=runs_in_actor)
+        order = SlotOrder(
+            slot_id=slot.slot_id,
+            address=self._listener.address,
+            secret=self._secret,
+            setup=self._setup,
+            is_shared=self._is_shared,
+            probe=self._probe,
+            directory=os.getcwd(),
+            import_path=[os.path.abspath(entry) for entry in sys.path],
+        )
+        slot.actor, slot.running = slot.placement.start(
+            RunningSlot if runs_in_actor else ForkingSlot,
+            order,
+            self._contents[runs_in_actor],
+            self._runtime_env,
+            on_end,
+        )
+
+    def close(self) -> None:
+        """Takes no more connections."""
+        self._listener.close()
+        if self._probe is not None:
+            with contextlib.suppress(FileNotFoundError):
+                os.remove(self._probe[0])
+
+    def _write_probe(self) -> tuple[str, str]:
+        """Writes a file by which slots find out whether they see the experiment's folder."""
+        path, content = os.path.join(self._job.path, _PROBE_FILE), secrets.token_hex(16)
+        with open(path, "w") as file:
+            file.write(content)
+        return path, content
