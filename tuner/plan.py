@@ -231,8 +231,8 @@ def _executor(executor: Any, trainable: Any) -> TrialExecutor:
         return SimulatedExecutor()
     if isinstance(executor, str):
         raise ConfigError(
-            f"RunConfig: executor={executor!r} is not available in this version; use 'local', "
-            "'ray', 'inline' or 'simulated'"
+            f"RunConfig: executor={executor!r} is no executor; use 'auto', 'local', 'ray', "
+            "'inline' or 'simulated'"
         )
     if not isinstance(executor, TrialExecutor):
         raise ConfigError(f"RunConfig: executor={executor!r:.100} must be a name or an executor")

@@ -90,6 +90,7 @@ def test_an_assignment_says_all_that_a_worker_needs() -> None:
         checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=4, checkpoint_at_end=True),
         log_to_file=log_files(True),
         keep_workers=True,
+        strategy_for=lambda config: "SPREAD" if config["x"] == (1, 2) else "PACK",
     )
     trial = Trial(
         trial_id="t",
@@ -176,7 +177,7 @@ def test_a_tuner_checks_its_arguments(
     [
         ({"storage_path": "s4://bucket/x"}, ConfigError, "s4://bucket/x.* cannot be used"),
         ({"storage_path": "memory://"}, ConfigError, "names no folder"),
-        ({"executor": "ray"}, ConfigError, "executor='ray' is not available in this version"),
+        ({"executor": "dask"}, ConfigError, "executor='dask' is no executor; use 'auto', 'local'"),
         ({"storage_path": "/proc/nowhere"}, StorageError, "cannot be made"),
     ],
 )

@@ -315,7 +315,7 @@ def test_save_saves_and_goes_on(tmp_path: Path, trainable: Any) -> None:
 
 def test_only_what_was_configured_travels(tmp_path: Path) -> None:
     executor = SimulatedExecutor(7, {"GPU": 2})
-    executor.start(Job(steps, "steps", lambda *_: None, lambda _: None))
+    executor.start(Job(steps, "steps", lambda *_: None, lambda _: None, str(tmp_path)))
     executor.wait(12)
     copy = pickle.loads(pickle.dumps(executor))
     assert (copy.total, copy.clock.now()) == ({"CPU": 7.0, "GPU": 2.0}, 0.0)

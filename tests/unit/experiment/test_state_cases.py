@@ -134,6 +134,16 @@ def test_a_failed_trial_comes_back_as_often_as_allowed() -> None:
     assert play.searcher.told == [("complete", "t_00000", None, True)]
 
 
+def test_what_is_lost_with_its_machine_comes_back_however_often() -> None:
+    play = Play(max_failures=0, searcher=Counting(1))
+    for attempt in (1, 2, 3):
+        assert play.attempt(0) == attempt
+        play.give(Failed(NOW, play.id(0), attempt, "the node is gone", is_lost=True))
+    assert (play.statuses, play.state.trials[0].num_failures) == ("R", 0)
+    (ended,) = of_kind(TrialEnded, play.fail(0))
+    assert ended.status == "ERROR"
+
+
 def test_a_failure_after_the_stop_is_no_failure() -> None:
     play = Play(scheduler=Recording("STOP"), searcher=Counting(1))
     play.report(0)

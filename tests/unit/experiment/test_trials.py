@@ -187,6 +187,20 @@ def test_resources_that_are_taken_away_stay_given_out() -> None:
     assert capacity.fits([{"CPU": 2.0}])
 
 
+def test_more_than_there_is_can_be_asked_for_once_where_there_can_be_more() -> None:
+    capacity = Capacity()
+    capacity.set_total({"CPU": 2.0}, can_grow=True)
+    large, small = [{"CPU": 8.0, "license": 1.0}], [{"CPU": 1.0}]
+    assert capacity.missing(large) is None
+    assert capacity.fits(large)
+    capacity.take(large)
+    assert not capacity.fits(large), "one is enough to be asked for"
+    capacity.set_total({"CPU": 10.0, "license": 1.0}, can_grow=True)
+    assert capacity.fits(small), "what is there is not taken by what waits"
+    capacity.set_total({"CPU": 2.0})
+    assert capacity.missing(large) == "8 CPU, of which there are 2"
+
+
 def test_numbers_beyond_all_floats_are_compared_too() -> None:
     retention = Retention(1, "score", "min")
     assert retention.score({"score": 10**400}) == math.inf
