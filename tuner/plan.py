@@ -209,31 +209,27 @@ def _fresh_seed() -> int:
     return random.getrandbits(31)
 
 
-def _executor(executor: Any, trainable: Any) -> TrialExecutor:
-    if executor == "auto":
+def _executor(given: Any, trainable: Any) -> TrialExecutor:
+    """The executor that `RunConfig(executor=…)` means."""
+    if given == "auto":
         needs_ray = is_trainable_class(trainable) and trainable.uses_ray
-        executor = "ray" if needs_ray or ray_cluster.is_wanted() else "local"
-    if executor == "ray":
+        given = "ray" if needs_ray or ray_cluster.is_wanted() else "local"
+    if given == "ray":
         from tuner.execution.ray import RayExecutor
 
         return RayExecutor()
-    if executor == "local":
+    if given == "local":
         from tuner.execution.local import LocalExecutor
 
         return LocalExecutor()
-    if executor == "inline":
+    if given == "inline":
         from tuner.execution.inline import InlineExecutor
 
         return InlineExecutor()
-    if executor == "simulated":
+    if given == "simulated":
         from tuner.execution.simulated import SimulatedExecutor
 
         return SimulatedExecutor()
-    if isinstance(executor, str):
-        raise ConfigError(
-            f"RunConfig: executor={executor!r} is no executor; use 'auto', 'local', 'ray', "
-            "'inline' or 'simulated'"
-        )
-    if not isinstance(executor, TrialExecutor):
-        raise ConfigError(f"RunConfig: executor={executor!r:.100} must be a name or an executor")
-    return executor
+    if not isinstance(given, TrialExecutor):
+        raise ConfigError(f"RunConfig: executor={given!r:.100} must be a name or an executor")
+    return given

@@ -177,7 +177,6 @@ def test_a_tuner_checks_its_arguments(
     [
         ({"storage_path": "s4://bucket/x"}, ConfigError, "s4://bucket/x.* cannot be used"),
         ({"storage_path": "memory://"}, ConfigError, "names no folder"),
-        ({"executor": "dask"}, ConfigError, "executor='dask' is no executor; use 'auto', 'local'"),
         ({"storage_path": "/proc/nowhere"}, StorageError, "cannot be made"),
     ],
 )
