@@ -10,6 +10,7 @@ from typing import Any
 
 from tuner.config import ResumeConfig, RunConfig, TuneConfig
 from tuner.errors import ConfigError, TunerError
+from tuner.execution import ray_client
 from tuner.execution.loading import is_loading
 from tuner.execution.process import open_standard_descriptors
 from tuner.experiment.folder import default_storage_path, new_folder
@@ -165,6 +166,9 @@ class Tuner:
         Raises:
             TunerError: the experiment as a whole cannot go on.
         """
+        if ray_client.is_outside(self._run_config.executor):
+            self._results = ray_client.run_inside(self.fit, self._run_config.executor)
+            return self._results
         trainable_label = self._label()
         if is_loading():
             raise TunerError(

@@ -95,6 +95,12 @@ class RayExecutor(ProcessExecutor):
             "infeasible_timeout_s": infeasible_timeout_s,
         }
 
+    @property
+    def address(self) -> str | None:
+        """The cluster's address, as it was given."""
+        address: str | None = self._options["address"]
+        return address
+
     def __repr__(self) -> str:
         default = RayExecutor()._options
         given = (f"{k}={v!r}" for k, v in self._options.items() if v != default[k])
