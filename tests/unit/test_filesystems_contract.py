@@ -19,6 +19,7 @@ from fsspec.implementations.local import LocalFileSystem
 from servers import S3_KEY, S3_SECRET
 
 from tuner.checkpoint import Checkpoint
+from tuner.execution.handshake import new_secret
 from tuner.filesystems import (
     create_file,
     download_tree,
@@ -34,6 +35,7 @@ from tuner.filesystems import (
     upload_tree,
     write_bytes,
 )
+from tuner.storage.file_server import FileServer
 
 Place = tuple[str, Any]
 """What a user gives: a path or URL, and a filesystem or None."""
@@ -79,6 +81,13 @@ def arrow_over_s3fs(request: pytest.FixtureRequest) -> Place:
     return f"{server.name}/exp", pyarrow.fs.PyFileSystem(pyarrow.fs.FSSpecHandler(filesystem))
 
 
+def served(request: pytest.FixtureRequest) -> Place:
+    path = str(request.getfixturevalue("tmp_path"))
+    server = FileServer(path, "127.0.0.1", new_secret())
+    request.addfinalizer(server.close)
+    return f"{path}/exp", server.filesystem
+
+
 FILESYSTEMS: list[Callable[[pytest.FixtureRequest], Place]] = [
     memory,
     directory,
@@ -87,6 +96,7 @@ FILESYSTEMS: list[Callable[[pytest.FixtureRequest], Place]] = [
     arrow_local,
     arrow_s3,
     arrow_over_s3fs,
+    served,
 ]
 
 FILES = {

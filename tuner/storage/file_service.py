@@ -1,0 +1,324 @@
+"""The file server's process: serves one folder of this machine to who knows the secret.
+
+Started by `FileServer`, which hands it a listening socket, and the secret on its standard input.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import resource
+import select
+import shutil
+import socket
+import stat
+import sys
+import threading
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+from tuner.durable import sync_folder, sync_tree
+from tuner.execution.handshake import welcome
+from tuner.storage.served_protocol import CHUNK, ConnectionLost, Line, error_answer
+
+_LOOK_AFTER_PARENT_S = 1.0
+_NO_MORE_ROOM = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+
+
+class ServedRoot:
+    """The files below one folder; nothing outside of it can be named.
+
+    Args:
+        root: The folder.
+    """
+
+    def __init__(self, root: str) -> None:
+        self.path = os.path.realpath(root)
+
+    def resolve(self, path: str) -> str:
+        """The file that a path leads to.
+
+        Raises:
+            PermissionError: It leads out of the folder.
+        """
+        if not path.startswith("/") or "\0" in path or ".." in path.split("/"):
+            raise PermissionError(
+                errno.EACCES, "the file server takes absolute paths without '..'", path
+            )
+        real = os.path.realpath(path)
+        if real != self.path and not real.startswith(f"{self.path.rstrip('/')}/"):
+            raise PermissionError(
+                errno.EACCES, f"the path, or a link in it, leads out of {self.path}", path
+            )
+        return real
+
+    def entry(self, path: str) -> str:
+        """The same for what is created, removed or renamed: a link is then itself meant."""
+        folder, name = os.path.split(path.rstrip("/"))
+        entry = os.path.join(self.resolve(folder), name)
+        if not name or name == "..":
+            raise PermissionError(errno.EACCES, "the file server's folder itself stays", path)
+        return entry
+
+    def info(self, path: str) -> dict[str, Any]:
+        return {"info": _info(path.rstrip("/"), os.stat(self.resolve(path)))}
+
+    def ls(self, path: str) -> dict[str, Any]:
+        found = []
+        with os.scandir(self.resolve(path)) as entries:
+            for entry in entries:
+                with contextlib.suppress(FileNotFoundError):  # it is gone since
+                    found.append(_info(f"{path.rstrip('/')}/{entry.name}", _stat(entry)))
+        return {"infos": found}
+
+    def mkdir(self, path: str) -> dict[str, Any]:
+        os.mkdir(self.entry(path))
+        return {}
+
+    def makedirs(self, path: str, exist_ok: bool) -> dict[str, Any]:
+        os.makedirs(self.resolve(path), exist_ok=exist_ok)
+        return {}
+
+    def rmdir(self, path: str) -> dict[str, Any]:
+        os.rmdir(self.entry(path))
+        return {}
+
+    def rm_file(self, path: str) -> dict[str, Any]:
+        os.unlink(self.entry(path))
+        return {}
+
+    def rm_tree(self, path: str) -> dict[str, Any]:
+        entry = self.entry(path)
+        if stat.S_ISDIR(os.lstat(entry).st_mode):
+            shutil.rmtree(entry)
+        else:
+            os.unlink(entry)
+        return {}
+
+    def mv(self, path: str, target: str) -> dict[str, Any]:
+        os.rename(self.entry(path), self.entry(target))
+        return {}
+
+    def cp_file(self, path: str, target: str) -> dict[str, Any]:
+        with open(self.resolve(path), "rb") as source, NewFile(self.entry(target)) as copy:
+            while data := source.read(CHUNK):
+                copy.write(data)
+            copy.commit()
+        return {}
+
+    def sync(self, path: str) -> dict[str, Any]:
+        real = self.resolve(path)
+        if os.path.isdir(real):
+            sync_tree(real, self.path)
+        else:
+            _sync_file(real)
+        return {}
+
+
+class NewFile:
+    """A file that is written under a hidden name and appears when it is complete.
+
+    Args:
+        path: Its path.
+        with_parents: Makes its directory if there is none.
+    """
+
+    def __init__(self, path: str, *, with_parents: bool = False) -> None:
+        self._path = path
+        folder = os.path.dirname(path)
+        self._part = os.path.join(folder, f".{uuid.uuid4().hex}.part")
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+        try:
+            self._fd = os.open(self._part, flags, 0o666)
+        except FileNotFoundError:
+            if not with_parents:
+                raise FileNotFoundError(errno.ENOENT, "no such directory", folder) from None
+            os.makedirs(folder, exist_ok=True)
+            self._fd = os.open(self._part, flags, 0o666)
+
+    def write(self, data: bytes) -> None:
+        """Adds to it."""
+        rest = memoryview(data)
+        while rest:
+            rest = rest[os.write(self._fd, rest) :]
+
+    def commit(self, *, exclusively: bool = False, mtime_ns: int | None = None) -> None:
+        """Gives it its name.
+
+        Args:
+            exclusively: If there is such a file already, that is an error.
+            mtime_ns: When it was changed, None for now.
+        """
+        if mtime_ns is not None:
+            os.utime(self._fd, ns=(mtime_ns, mtime_ns))
+        if exclusively:
+            os.link(self._part, self._path)
+        else:
+            os.replace(self._part, self._path)
+
+    def __enter__(self) -> NewFile:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        os.close(self._fd)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self._part)
+
+
+class FileService:
+    """Answers the requests of one client after the other, each in a thread of its own.
+
+    Args:
+        root: The folder that is served.
+        secret: What clients have to know.
+    """
+
+    def __init__(self, root: str, secret: bytes) -> None:
+        self._root = ServedRoot(root)
+        self._secret = secret
+        self._calls: dict[str, Callable[..., dict[str, Any]]] = {
+            name: getattr(self._root, name)
+            for name in (
+                *("info", "ls", "mkdir", "makedirs", "rmdir"),
+                *("rm_file", "rm_tree", "mv", "cp_file", "sync"),
+            )
+        }
+
+    def listen(self, listening: socket.socket) -> None:
+        """Takes connections."""
+        while True:
+            try:
+                sock, _ = listening.accept()
+            except OSError as error:
+                if error.errno in _NO_MORE_ROOM:
+                    threading.Event().wait(_LOOK_AFTER_PARENT_S)
+                    continue
+                if error.errno == errno.ECONNABORTED:
+                    continue
+                raise
+            threading.Thread(target=self._talk, args=[sock], daemon=True).start()
+
+    def _talk(self, sock: socket.socket) -> None:
+        with sock:
+            try:
+                welcome(sock, self._secret)
+            except (OSError, ValueError):  # somebody else's program
+                return
+            line = Line(sock)
+            with contextlib.suppress(ConnectionLost):  # the client tries again, or is gone
+                while (request := line.receive()) is not None:
+                    self._serve(line, **request)
+
+    def _serve(self, line: Line, do: str, **arguments: Any) -> None:
+        if do == "read":
+            self._read(line, **arguments)
+        elif do == "write":
+            self._write(line, **arguments)
+        else:
+            try:
+                answer = self._calls[do](**arguments)
+            except OSError as error:
+                answer = error_answer(error)
+            line.send(answer)
+
+    def _read(self, line: Line, path: str, start: int | None, end: int | None) -> None:
+        try:
+            file = _open_regular(self._root.resolve(path), path)
+        except OSError as error:
+            line.send(error_answer(error))
+            return
+        with file:
+            found = os.fstat(file.fileno())
+            first, last, _ = slice(start, end).indices(found.st_size)
+            size = max(last - first, 0)
+            line.send({"size": size, "mtime_ns": found.st_mtime_ns})
+            line.send_file(file, first, size)
+
+    def _write(
+        self, line: Line, path: str, create: bool, with_parents: bool, mtime_ns: int | None
+    ) -> None:
+        try:
+            file = NewFile(self._root.entry(path), with_parents=with_parents)
+        except OSError as error:
+            _refuse(line, error)
+            return
+        with file:
+            try:
+                while chunk := line.receive_chunk():
+                    file.write(chunk)
+                file.commit(exclusively=create, mtime_ns=mtime_ns)
+            except ConnectionLost:
+                raise
+            except OSError as error:
+                _refuse(line, error, is_complete=not chunk)
+                return
+        line.send({})
+
+
+def _refuse(line: Line, error: OSError, *, is_complete: bool = False) -> None:
+    """Answers before all chunks have come, and passes over those that are under way."""
+    line.send(error_answer(error))
+    while not is_complete and line.receive_chunk():
+        pass
+
+
+def _open_regular(real: str, path: str) -> Any:
+    """Opens a file to read; a pipe would be waited for, and a directory has no content."""
+    mode = os.stat(real).st_mode
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
+    if not stat.S_ISREG(mode):
+        raise OSError(errno.EINVAL, "this is no regular file", path)
+    return open(real, "rb")
+
+
+def _stat(entry: os.DirEntry[str]) -> os.stat_result:
+    """What an entry leads to, else the link itself."""
+    try:
+        return entry.stat()
+    except OSError:
+        return entry.stat(follow_symlinks=False)
+
+
+def _info(name: str, found: os.stat_result) -> dict[str, Any]:
+    kind = "other"
+    if stat.S_ISDIR(found.st_mode):
+        kind = "directory"
+    elif stat.S_ISREG(found.st_mode):
+        kind = "file"
+    return {
+        "name": name or "/",
+        "size": found.st_size if kind == "file" else 0,
+        "type": kind,
+        "created": found.st_ctime,
+        "mtime": found.st_mtime,
+        "mtime_ns": found.st_mtime_ns,
+    }
+
+
+def _sync_file(path: str) -> None:
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+    sync_folder(os.path.dirname(path))
+
+
+def main() -> None:
+    """Serves until the controller closes its end of the standard input, or is gone."""
+    settings = json.loads(sys.argv[1])
+    secret = os.read(0, 1024)
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    service = FileService(settings["root"], secret)
+    listening = socket.socket(fileno=settings["listening"])
+    threading.Thread(target=service.listen, args=[listening], daemon=True).start()
+    # A parent-death signal would come when the controller's thread ends that has started this.
+    while os.getppid() == settings["controller"]:
+        if select.select([0], [], [], _LOOK_AFTER_PARENT_S)[0] and not os.read(0, 1):
+            break
+    os._exit(0)  # waits for no client
