@@ -190,8 +190,15 @@ def pickled_error(error: BaseException) -> bytes | None:
 
 
 def _store(assignment: Assignment) -> CheckpointStore:
+    store = CheckpointStore(assignment.path, assignment.attempt)
+    if assignment.home is not None:
+        from tuner.execution.sent_checkpoint_store import SentCheckpointStore
+
+        store = SentCheckpointStore(
+            assignment.path, assignment.attempt, assignment.home, assignment.upload_timeout_s
+        )
     if assignment.storage is None:
-        return CheckpointStore(assignment.path, assignment.attempt)
+        return store
 
     from tuner.execution.remote_checkpoint_store import RemoteCheckpointStore
 
@@ -201,6 +208,7 @@ def _store(assignment: Assignment) -> CheckpointStore:
         assignment.storage,
         assignment.upload_timeout_s,
         assignment.lease,
+        fallback=store,
     )
 
 

@@ -25,6 +25,11 @@ class CheckpointStore:
         self._path = path
         self._attempt = attempt
 
+    @property
+    def folder(self) -> str:
+        """The folder in which checkpoints are committed."""
+        return self._path
+
     def staged(self, name: str) -> str:
         """Where a checkpoint is put together, for `keep`."""
         return staged_path(self._path, name, self._attempt)
@@ -41,7 +46,7 @@ class CheckpointStore:
         power."""
         if is_dear:
             sync_tree(self.staged(name), os.path.dirname(self._path))
-        return Checkpoint(os.path.join(self._path, name))
+        return Checkpoint(os.path.join(self.folder, name))
 
     @contextlib.contextmanager
     def discarding_failures(self, name: str) -> Iterator[None]:
@@ -50,5 +55,5 @@ class CheckpointStore:
             yield
         except Exception as error:
             shutil.rmtree(self.staged(name), ignore_errors=True)
-            error.add_note(f"{name} was not saved in {self._path}")
+            error.add_note(f"{name} was not saved in {self.folder}")
             raise

@@ -66,6 +66,8 @@ class Assignment:
         storage: The trial's folder on remote storage, None if its own folder is all there is.
         upload_timeout_s: Seconds that one upload may take.
         lease: Gives the right to write to `storage`; None if nobody else can.
+        home: The trial's folder on the controller's node, on a `ServedFileSystem`, if `path` is a
+            folder of this node alone; None if `path` is the trial's folder itself.
         environ: Environment variables to set.
         checkpoint_frequency: Save a class trainable every so many iterations; 0 for never.
         checkpoint_at_end: Whether a class trainable is saved at its end.
@@ -92,6 +94,7 @@ class Assignment:
     storage: Storage | None = None
     upload_timeout_s: float = 0.0
     lease: Lease | None = None
+    home: Storage | None = None
     environ: dict[str, str] = field(default_factory=dict)
     checkpoint_frequency: int = 0
     checkpoint_at_end: bool = False

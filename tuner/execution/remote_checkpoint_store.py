@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import re
 import shutil
+from collections.abc import Iterator
 
 from tuner import failpoints
 from tuner.checkpoint import Checkpoint
@@ -22,7 +24,6 @@ from tuner.filesystems import (
     write_bytes,
 )
 from tuner.layout import INCOMPLETE, staged_path
-from tuner.local_copy import copy_tree
 from tuner.storage.lease import Lease
 from tuner.storage.storage import Storage
 from tuner.storage.transfer import retried
@@ -34,7 +35,7 @@ _CHECKPOINT = re.compile(r"\.?(checkpoint_\d+)(?:\.attempt\d+)?")
 
 
 class RemoteCheckpointStore(CheckpointStore):
-    """Uploads checkpoints; one that cannot be uploaded is staged, to be uploaded later.
+    """Uploads checkpoints; one that cannot be uploaded now is left to the controller.
 
     While a checkpoint is being uploaded, a file beside it says so: readers leave such out.
 
@@ -44,6 +45,8 @@ class RemoteCheckpointStore(CheckpointStore):
         storage: The trial's folder on the storage.
         timeout_s: Seconds that one try may take.
         lease: Gives the right to write there; None if nobody else can.
+        fallback: Takes a checkpoint that cannot be uploaded to where the controller uploads from;
+            by default the trial's folder on this machine.
     """
 
     def __init__(
@@ -53,8 +56,10 @@ class RemoteCheckpointStore(CheckpointStore):
         storage: Storage,
         timeout_s: float,
         lease: Lease | None = None,
+        fallback: CheckpointStore | None = None,
     ) -> None:
         super().__init__(path, attempt)
+        self._fallback = fallback or CheckpointStore(path, attempt)
         self._lease = lease
         self._storage = storage
         self._timeout_s = timeout_s
@@ -62,17 +67,21 @@ class RemoteCheckpointStore(CheckpointStore):
         self._is_clear = attempt == 1
 
     def add(self, checkpoint: Checkpoint, name: str) -> Checkpoint:
-        with self.discarding_failures(name), checkpoint.as_directory() as source:
+        with checkpoint.as_directory() as source:
             if self._upload(source, name):
                 return self._storage.checkpoint(name)
-            copy_tree(source, self.staged(name))
-            return super().keep(name)
+            return self._fallback.add(Checkpoint(source), name)
 
     def keep(self, name: str, *, is_dear: bool = True) -> Checkpoint:
         if not self._upload(self.staged(name), name):
-            return super().keep(name, is_dear=is_dear)
+            return self._fallback.keep(name, is_dear=is_dear)
         shutil.rmtree(self.staged(name))
         return self._storage.checkpoint(name)
+
+    @contextlib.contextmanager
+    def discarding_failures(self, name: str) -> Iterator[None]:
+        with self._fallback.discarding_failures(name):
+            yield
 
     def _upload(self, source: str, name: str) -> bool:
         """Whether all of a local directory could be brought to the storage."""
@@ -85,7 +94,7 @@ class RemoteCheckpointStore(CheckpointStore):
             )
         except StorageError as error:
             self._patience_s = 0.0  # training goes on at once if that happens again
-            kept = os.path.join(self._path, name)
+            kept = os.path.join(self._fallback.folder, name)
             logger.error("%s; it is kept in %s and uploaded from there later", error, kept)
             return False
         self._patience_s = _PATIENCE_S

@@ -9,7 +9,7 @@ import signal
 import socket
 import sys
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tuner.execution import threads
 from tuner.execution.attempt import (
@@ -36,6 +36,9 @@ from tuner.execution.protocol import (
 from tuner.execution.surroundings import Redirection, prepare
 from tuner.trainable.session import TrialStopped
 
+if TYPE_CHECKING:
+    from tuner.execution.sent_files import TrialFileSender
+
 
 class SocketChannel:
     """Delivers results over a connection and waits for each answer.
@@ -46,10 +49,27 @@ class SocketChannel:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+        self._files: TrialFileSender | None = None
+
+    def begin(self, assignment: Assignment) -> None:
+        """Gets ready for an attempt, whose files may have to be sent, too."""
+        self._files = None
+        if assignment.home is not None:
+            from tuner.execution.sent_files import TrialFileSender  # a part that few need
+
+            self._files = TrialFileSender(assignment.path, assignment.home)
+            self._files.fetch()
+
+    def send_files(self, *, is_end: bool = False) -> None:
+        """Sends the files of the trial where the controller's node does not see them."""
+        if self._files is not None:
+            self._files.send(is_end=is_end)
 
     def deliver(self, result: dict[str, Any], checkpoint: str | None) -> str:
         """Sends a result and returns the decision on it."""
         message = result_frame(encode_result(result), checkpoint)
+        if checkpoint is not None:
+            self.send_files()
         try:
             self._connection.send(message)
             answer = self._connection.receive()
@@ -61,6 +81,7 @@ class SocketChannel:
 
     def saved(self, checkpoint: str) -> None:
         """Tells of a checkpoint that was staged outside of a report."""
+        self.send_files()
         self._connection.send(frame(SAVED, checkpoint.encode()))
 
 
@@ -102,6 +123,7 @@ def serve(
     while (message := connection.receive()) is not None and message[0] == RUN:
         assignment = parse_run(message[1])
         end = _run(runner, assignment, channel, chosen)
+        channel.send_files(is_end=True)
         connection.send(end)
         if not assignment.keep_worker:
             return
@@ -115,6 +137,7 @@ def _run(
     """Runs one assignment and returns the frame that tells how it ended."""
     try:
         with _stop_on_sigterm():
+            channel.begin(assignment)
             prepare(assignment)
             threads.set_num_threads(assignment.num_threads, chosen)
             with Redirection(assignment.stdout, assignment.stderr):

@@ -127,23 +127,23 @@ class NewFile:
     """
 
     def __init__(self, path: str, *, with_parents: bool = False) -> None:
-        self._path = path
-        folder = os.path.dirname(path)
-        self._part = os.path.join(folder, f".{uuid.uuid4().hex}.part")
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
-        try:
-            self._fd = os.open(self._part, flags, 0o666)
-        except FileNotFoundError:
-            if not with_parents:
-                raise FileNotFoundError(errno.ENOENT, "no such directory", folder) from None
+        folder, self._name = os.path.split(path)
+        self._part = f".{uuid.uuid4().hex}.part"
+        if with_parents:
             os.makedirs(folder, exist_ok=True)
-            self._fd = os.open(self._part, flags, 0o666)
+        self._folder = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)  # it may be renamed meanwhile
+        try:
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+            self._file = os.open(self._part, flags, 0o666, dir_fd=self._folder)
+        except BaseException:
+            os.close(self._folder)
+            raise
 
     def write(self, data: bytes) -> None:
         """Adds to it."""
         rest = memoryview(data)
         while rest:
-            rest = rest[os.write(self._fd, rest) :]
+            rest = rest[os.write(self._file, rest) :]
 
     def commit(self, *, exclusively: bool = False, mtime_ns: int | None = None) -> None:
         """Gives it its name.
@@ -153,19 +153,18 @@ class NewFile:
             mtime_ns: When it was changed, None for now.
         """
         if mtime_ns is not None:
-            os.utime(self._fd, ns=(mtime_ns, mtime_ns))
-        if exclusively:
-            os.link(self._part, self._path)
-        else:
-            os.replace(self._part, self._path)
+            os.utime(self._file, ns=(mtime_ns, mtime_ns))
+        give_name = os.link if exclusively else os.replace
+        give_name(self._part, self._name, src_dir_fd=self._folder, dst_dir_fd=self._folder)
 
     def __enter__(self) -> NewFile:
         return self
 
     def __exit__(self, *error: object) -> None:
-        os.close(self._fd)
+        os.close(self._file)
         with contextlib.suppress(FileNotFoundError):
-            os.unlink(self._part)
+            os.unlink(self._part, dir_fd=self._folder)
+        os.close(self._folder)
 
 
 class FileService:
