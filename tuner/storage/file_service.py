@@ -239,29 +239,20 @@ class FileService:
     def _write(
         self, line: Line, path: str, create: bool, with_parents: bool, mtime_ns: int | None
     ) -> None:
+        chunk = None
         try:
-            file = NewFile(self._root.entry(path), with_parents=with_parents)
-        except OSError as error:
-            _refuse(line, error)
-            return
-        with file:
-            try:
+            with NewFile(self._root.entry(path), with_parents=with_parents) as file:
                 while chunk := line.receive_chunk():
                     file.write(chunk)
                 file.commit(exclusively=create, mtime_ns=mtime_ns)
-            except ConnectionLost:
-                raise
-            except OSError as error:
-                _refuse(line, error, is_complete=not chunk)
-                return
-        line.send({})
-
-
-def _refuse(line: Line, error: OSError, *, is_complete: bool = False) -> None:
-    """Answers before all chunks have come, and passes over those that are under way."""
-    line.send(error_answer(error))
-    while not is_complete and line.receive_chunk():
-        pass
+        except ConnectionLost:
+            raise
+        except OSError as error:
+            line.send(error_answer(error))
+            while chunk != b"":  # what was under way
+                chunk = line.receive_chunk()
+        else:
+            line.send({})
 
 
 def _open_regular(real: str, path: str) -> Any:
