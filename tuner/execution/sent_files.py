@@ -64,7 +64,7 @@ class TrialFileSender:
         if name not in self._failed:
             self._failed.add(name)
             what = f"file {name!r}" if name else "files"
-            logger.warning("%s of %s not brought to or from there: %s", what, self._home, error)
+            logger.warning("%s of %s: not sent or fetched: %s", what, self._home, error)
 
     def _fetch(self, name: str) -> None:
         path = os.path.join(self._path, name)
