@@ -35,7 +35,18 @@ class FileServer:
         root: The folder; nothing outside of it is served.
         host: Address of this machine that others reach it by.
         secret: What who connects has to know.
+
+    Attributes:
+        modules: Names of modules that workers on other nodes need to send files: a fork server
+            imports them before.
     """
+
+    modules = (
+        "tenacity",
+        "tuner.execution.sent_checkpoint_store",
+        "tuner.execution.sent_files",
+        "tuner.storage.served_files",
+    )
 
     def __init__(self, root: str, host: str, secret: bytes) -> None:
         self._root = os.path.abspath(root)

@@ -206,8 +206,8 @@ class FileService:
                 welcome(sock, self._secret)
             except (OSError, ValueError):  # somebody else's program
                 return
-            line = Line(sock)
-            with contextlib.suppress(ConnectionLost):  # the client tries again, or is gone
+            # A client whose connection broke tries again, or is gone.
+            with contextlib.closing(Line(sock)) as line, contextlib.suppress(ConnectionLost):
                 while (request := line.receive()) is not None:
                     self._serve(line, **request)
 
