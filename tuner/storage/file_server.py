@@ -32,7 +32,7 @@ class FileServer:
     socket, which is the controller's. One that was killed can thus be started again in its place.
 
     Args:
-        root: The folder; nothing outside of it is served.
+        root: The folder; nothing outside of it is served, and no other server may serve it.
         host: Address of this machine that others reach it by.
         secret: What who connects has to know.
 

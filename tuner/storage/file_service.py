@@ -24,6 +24,9 @@ from tuner.durable import sync_folder, sync_tree
 from tuner.execution.handshake import welcome
 from tuner.storage.served_protocol import CHUNK, ConnectionLost, Line, error_answer
 
+INCOMING = ".incoming"
+"""In the served folder: what is being written."""
+
 _LOOK_AFTER_PARENT_S = 1.0
 _NO_MORE_ROOM = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 
@@ -32,11 +35,13 @@ class ServedRoot:
     """The files below one folder; nothing outside of it can be named.
 
     Args:
-        root: The folder.
+        root: The folder, which no other file server serves.
     """
 
     def __init__(self, root: str) -> None:
         self.path = os.path.realpath(root)
+        self._incoming = os.path.join(self.path, INCOMING)
+        self.clean_up()
 
     def resolve(self, path: str) -> str:
         """The file that a path leads to.
@@ -62,6 +67,14 @@ class ServedRoot:
         if not name or name == "..":
             raise PermissionError(errno.EACCES, "the file server's folder itself stays", path)
         return entry
+
+    def new_file(self, path: str, *, with_parents: bool = False) -> NewFile:
+        """A file that is going to be written."""
+        return NewFile(self.entry(path), self._incoming, with_parents=with_parents)
+
+    def clean_up(self) -> None:
+        """Removes what was not completely written."""
+        shutil.rmtree(self._incoming, ignore_errors=True)
 
     def info(self, path: str) -> dict[str, Any]:
         return {"info": _info(path.rstrip("/"), os.stat(self.resolve(path)))}
@@ -103,7 +116,7 @@ class ServedRoot:
         return {}
 
     def cp_file(self, path: str, target: str) -> dict[str, Any]:
-        with open(self.resolve(path), "rb") as source, NewFile(self.entry(target)) as copy:
+        with open(self.resolve(path), "rb") as source, self.new_file(target) as copy:
             while data := source.read(CHUNK):
                 copy.write(data)
             copy.commit()
@@ -119,22 +132,23 @@ class ServedRoot:
 
 
 class NewFile:
-    """A file that is written under a hidden name and appears when it is complete.
+    """A file that is written elsewhere and appears when it is complete.
 
     Args:
         path: Its path.
+        incoming: The directory it is written in, on the same disk.
         with_parents: Makes its directory if there is none.
     """
 
-    def __init__(self, path: str, *, with_parents: bool = False) -> None:
+    def __init__(self, path: str, incoming: str, *, with_parents: bool = False) -> None:
         folder, self._name = os.path.split(path)
-        self._part = f".{uuid.uuid4().hex}.part"
         if with_parents:
             os.makedirs(folder, exist_ok=True)
         self._folder = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)  # it may be renamed meanwhile
+        self._part = os.path.join(incoming, uuid.uuid4().hex)
         try:
-            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
-            self._file = os.open(self._part, flags, 0o666, dir_fd=self._folder)
+            os.makedirs(incoming, exist_ok=True)
+            self._file = os.open(self._part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
         except BaseException:
             os.close(self._folder)
             raise
@@ -155,7 +169,7 @@ class NewFile:
         if mtime_ns is not None:
             os.utime(self._file, ns=(mtime_ns, mtime_ns))
         give_name = os.link if exclusively else os.replace
-        give_name(self._part, self._name, src_dir_fd=self._folder, dst_dir_fd=self._folder)
+        give_name(self._part, self._name, dst_dir_fd=self._folder)
 
     def __enter__(self) -> NewFile:
         return self
@@ -163,7 +177,7 @@ class NewFile:
     def __exit__(self, *error: object) -> None:
         os.close(self._file)
         with contextlib.suppress(FileNotFoundError):
-            os.unlink(self._part, dir_fd=self._folder)
+            os.unlink(self._part)
         os.close(self._folder)
 
 
@@ -173,13 +187,16 @@ class FileService:
     Args:
         root: The folder that is served.
         secret: What clients have to know.
+
+    Attributes:
+        root: The files in it.
     """
 
     def __init__(self, root: str, secret: bytes) -> None:
-        self._root = ServedRoot(root)
+        self.root = ServedRoot(root)
         self._secret = secret
         self._calls: dict[str, Callable[..., dict[str, Any]]] = {
-            name: getattr(self._root, name)
+            name: getattr(self.root, name)
             for name in (
                 *("info", "ls", "mkdir", "makedirs", "rmdir"),
                 *("rm_file", "rm_tree", "mv", "cp_file", "sync"),
@@ -225,7 +242,7 @@ class FileService:
 
     def _read(self, line: Line, path: str, start: int | None, end: int | None) -> None:
         try:
-            file = _open_regular(self._root.resolve(path), path)
+            file = _open_regular(self.root.resolve(path), path)
         except OSError as error:
             line.send(error_answer(error))
             return
@@ -241,7 +258,7 @@ class FileService:
     ) -> None:
         chunk = None
         try:
-            with NewFile(self._root.entry(path), with_parents=with_parents) as file:
+            with self.root.new_file(path, with_parents=with_parents) as file:
                 while chunk := line.receive_chunk():
                     file.write(chunk)
                 file.commit(exclusively=create, mtime_ns=mtime_ns)
@@ -311,4 +328,5 @@ def main() -> None:
     while os.getppid() == settings["controller"]:
         if select.select([0], [], [], _LOOK_AFTER_PARENT_S)[0] and not os.read(0, 1):
             break
+    service.root.clean_up()
     os._exit(0)  # waits for no client

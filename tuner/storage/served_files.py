@@ -232,7 +232,6 @@ class ServedFile(AbstractBufferedFile):  # type: ignore[misc]
                     raise_error(self._line.answer())
         except BaseException:
             self.discard()
-            self.forced = True  # there is nothing left to be sent when it is closed
             raise
         if final and self.autocommit:
             self.commit()
@@ -248,7 +247,9 @@ class ServedFile(AbstractBufferedFile):  # type: ignore[misc]
 
     def discard(self) -> None:
         """Gives up what was written."""
-        self._line.close()
+        self.closed = True
+        if self.offset is not None:
+            self._line.close()
 
 
 def _pieces(path: str) -> Iterator[bytes]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -170,6 +172,31 @@ def test_a_full_disk_there_is_emptied_of_it_at_once(
     with pytest.raises(StorageError, match="File too large"):
         store(here, server.filesystem, there).add(checkpoint, NAME)
     assert os.listdir(there) == []
+
+
+def test_a_server_that_is_killed_and_revived_leaves_no_trace(
+    here: Path, there: Path, server: FileServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(file_client, "_WAITS_S", (0.0, *[0.05] * 100))
+    (tmp_path / "large").mkdir()
+    contents = {f"{n:03d}": os.urandom(300_000) for n in range(100)}
+    for name, content in contents.items():
+        (tmp_path / "large" / name).write_bytes(content)
+    sent = store(here, server.filesystem, there)
+    with ThreadPoolExecutor(1) as pool:
+        added = pool.submit(sent.add, Checkpoint(tmp_path / "large"), NAME)
+        kills = [f"{n:03d}" for n in (1, 50, 90)]
+        deadline = time.monotonic() + 60
+        while not added.done():
+            assert time.monotonic() < deadline
+            if kills and (there / STAGED / kills[0]).exists():
+                kills.pop(0)
+                assert server.pid is not None
+                os.kill(server.pid, signal.SIGKILL)
+            server.revive()
+        added.result()
+    assert not kills
+    assert read(there / STAGED) == contents
 
 
 def test_a_server_that_is_gone_is_waited_for_so_long(

@@ -16,6 +16,7 @@ import pytest
 from tuner.execution.handshake import HandshakeError, connect, new_secret
 from tuner.storage import file_client
 from tuner.storage.file_server import FileServer
+from tuner.storage.file_service import INCOMING
 from tuner.storage.served_files import ServedFileSystem
 from tuner.storage.served_protocol import CHUNK, ConnectionLost, Secret
 
@@ -43,6 +44,11 @@ def server(root: Path) -> Iterator[FileServer]:
 @pytest.fixture
 def fs(server: FileServer) -> ServedFileSystem:
     return server.filesystem
+
+
+def names(root: Path) -> list[str]:
+    """What lies in a folder, apart from what is being written."""
+    return sorted(name for name in os.listdir(root) if name != INCOMING)
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
@@ -181,7 +187,7 @@ def test_errors_are_what_they_are_there(
         use(fs, root)
     assert type(caught.value) is error
     assert fs.cat_file(f"{root}/file") == b"", "the connection goes on"
-    assert sorted(os.listdir(root)) == ["file", "folder", "pipe"]
+    assert names(root) == ["file", "folder", "pipe"]
 
 
 def test_a_full_disk_is_told_before_all_is_sent(
@@ -199,7 +205,8 @@ def test_a_full_disk_is_told_before_all_is_sent(
     with pytest.raises(OSError, match="File too large"):
         fs._client.write(f"{root}/large", content)
     assert len(given) < 400
-    assert os.listdir(root) == []
+    assert os.listdir(root / INCOMING) == []
+    assert names(root) == []
     fs.pipe_file(f"{root}/small", b"1")
     assert fs.cat_file(f"{root}/small") == b"1"
 
@@ -256,9 +263,15 @@ def test_it_does_not_outlive_its_controller(root: Path) -> None:
 def test_a_closed_one_is_gone_at_once(server: FileServer, root: Path) -> None:
     fs = server.filesystem
     assert fs.ls(str(root)) == []
+    fs.pipe_file(f"{root}/file", b"1")
+    half = fs.open(f"{root}/half", "wb")
+    half.write(bytes(CHUNK))
+    wait_until(lambda: (root / INCOMING).exists() and os.listdir(root / INCOMING) != [])
     pid = server.pid
     assert pid is not None
     server.close()
+    assert os.listdir(root) == ["file"]
+    half.discard()
     assert not psutil.pid_exists(pid)
     with pytest.raises(ConnectionLost, match="it ends with the experiment's controller"):
         fs.ls(str(root))

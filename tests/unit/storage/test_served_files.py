@@ -7,7 +7,7 @@ import os
 import pickle
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,6 +20,7 @@ from tuner.execution.handshake import new_secret
 from tuner.filesystems import move_tree
 from tuner.storage import file_client
 from tuner.storage.file_server import FileServer
+from tuner.storage.file_service import INCOMING
 from tuner.storage.served_files import ServedFileSystem
 from tuner.storage.served_protocol import CHUNK, ConnectionLost, Secret
 
@@ -61,10 +62,15 @@ def cut_fs(proxy: CuttingProxy) -> ServedFileSystem:
     return ServedFileSystem(*proxy.address, Secret(b"s" * 32))
 
 
-def wait_until_empty(folder: Path) -> None:
+def names(root: Path) -> list[str]:
+    """What lies in a folder, apart from what is being written."""
+    return sorted(name for name in os.listdir(root) if name != INCOMING)
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
     deadline = time.monotonic() + 20
-    while os.listdir(folder):
-        assert time.monotonic() < deadline, os.listdir(folder)
+    while not condition():
+        assert time.monotonic() < deadline
         time.sleep(0.01)
 
 
@@ -90,7 +96,7 @@ def test_a_file_appears_when_it_is_closed(fs: ServedFileSystem, root: Path, size
         assert not (root / "file").exists()
         assert fs.exists(str(root)), "another connection serves meanwhile"
     assert (root / "file").read_bytes() == CONTENT[:size]
-    assert os.listdir(root) == ["file"]
+    assert names(root) == ["file"]
 
 
 def test_a_file_that_cannot_be_written_is_an_error_at_its_close(
@@ -143,7 +149,7 @@ def test_a_tree_is_used_as_on_any_filesystem(
     fs.rm([f"{root}/up", f"{root}/e"], recursive=True)
     fs.rm(f"{root}/copy")
     assert fs.ls(str(root), detail=False) != []
-    assert sorted(os.listdir(root)) == ["a"]
+    assert names(root) == ["a"]
 
 
 def test_a_tree_is_brought_to_the_disk(fs: ServedFileSystem, root: Path) -> None:
@@ -167,7 +173,7 @@ def test_several_use_it_at_once(fs: ServedFileSystem, root: Path) -> None:
     with ThreadPoolExecutor(8) as pool:
         contents = list(pool.map(use, range(16)))
     assert (root / "same").read_bytes() in contents
-    assert len(os.listdir(root)) == 17
+    assert len(names(root)) == 17
 
 
 def test_of_several_that_create_a_file_one_can(fs: ServedFileSystem, root: Path) -> None:
@@ -184,7 +190,7 @@ def test_of_several_that_create_a_file_one_can(fs: ServedFileSystem, root: Path)
     with ThreadPoolExecutor(8) as pool:
         (made,) = [number for number in pool.map(create, range(8)) if number is not None]
     assert (root / "lock").read_text() == str(made)
-    assert os.listdir(root) == ["lock"]
+    assert names(root) == ["lock"]
 
 
 def test_it_is_pickled_with_its_server(fs: ServedFileSystem, root: Path) -> None:
@@ -251,11 +257,14 @@ def test_what_is_cut_off_leaves_nothing_half_written(
     cut_fs: ServedFileSystem, proxy: CuttingProxy, root: Path
 ) -> None:
     file = cut_fs.open(f"{root}/file", "wb")
-    proxy.cut_after(sent=2 * CHUNK)
+    file.write(CONTENT)
+    wait_until(lambda: (root / INCOMING).exists() and os.listdir(root / INCOMING) != [])
+    proxy.cut_after(sent=1)
     with pytest.raises(ConnectionLost):
         file.writelines(CONTENT for _ in range(100))
     file.close()
-    wait_until_empty(root)
+    wait_until(lambda: os.listdir(root / INCOMING) == [])
+    assert names(root) == []
 
 
 def test_what_may_have_been_done_is_not_done_again(
@@ -267,7 +276,7 @@ def test_what_may_have_been_done_is_not_done_again(
     proxy.cut_after(received=1)
     with pytest.raises(ConnectionLost):
         cut_fs.mv(f"{root}/file", f"{root}/target")
-    assert sorted(os.listdir(root)) == ["second", "target"]
+    assert names(root) == ["second", "target"]
     proxy.cut_after(received=HANDSHAKE + 1)
     with pytest.raises(ConnectionLost):
         cut_fs.pipe_file(f"{root}/created", b"", mode="create")
@@ -298,7 +307,7 @@ def test_a_connection_that_broke_while_it_was_idle_is_not_used(
         assert time.monotonic() < deadline
         server.revive()
     fs.mv(f"{root}/file", f"{root}/moved")  # is not tried again
-    assert os.listdir(root) == ["moved"]
+    assert names(root) == ["moved"]
 
 
 def test_a_stranger_is_not_taken_for_the_server(server: FileServer, root: Path) -> None:
