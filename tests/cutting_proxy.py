@@ -59,11 +59,18 @@ class CuttingProxy:
             while True:
                 client, _ = self._listening.accept()
                 self.connections += 1
-                server = socket.create_connection(self._target)
-                for way, source, target in (("sent", client, server), ("received", server, client)):
-                    threading.Thread(
-                        target=self._hand_on, args=[way, source, target], daemon=True
-                    ).start()
+                threading.Thread(target=self._serve, args=[client], daemon=True).start()
+
+    def _serve(self, client: socket.socket) -> None:
+        with client, socket.create_connection(self._target) as server:
+            ways = [("sent", client, server), ("received", server, client)]
+            threads = [
+                threading.Thread(target=self._hand_on, args=way, daemon=True) for way in ways
+            ]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
 
     def _hand_on(self, way: str, source: socket.socket, target: socket.socket) -> None:
         with contextlib.suppress(OSError):

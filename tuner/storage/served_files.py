@@ -12,7 +12,7 @@ from fsspec.callbacks import DEFAULT_CALLBACK
 from fsspec.spec import AbstractBufferedFile
 
 from tuner.storage.file_client import FileClient, write_request
-from tuner.storage.served_protocol import CHUNK, Secret, raise_error
+from tuner.storage.served_protocol import CHUNK, Line, Secret, raise_error
 
 _NOT_THERE = (FileNotFoundError, NotADirectoryError)
 
@@ -212,6 +212,7 @@ class ServedFile(AbstractBufferedFile):  # type: ignore[misc]
     ) -> None:
         self._client = client
         self._owner = os.getpid()
+        self._line: Line | None = None
         super().__init__(fs, path, mode, block_size, **kwargs)
 
     def close(self) -> None:
@@ -224,6 +225,7 @@ class ServedFile(AbstractBufferedFile):  # type: ignore[misc]
         self._line.begin(write_request(self.path, "x" in self.mode, False, None))
 
     def _upload_chunk(self, final: bool = False) -> bool:
+        assert self._line is not None
         content = self.buffer.getvalue()
         try:
             for start in range(0, len(content), CHUNK):
@@ -239,6 +241,7 @@ class ServedFile(AbstractBufferedFile):  # type: ignore[misc]
 
     def commit(self) -> None:
         """Has the file appear."""
+        assert self._line is not None
         try:
             self._line.end()
             raise_error(self._line.answer())
@@ -248,7 +251,7 @@ class ServedFile(AbstractBufferedFile):  # type: ignore[misc]
     def discard(self) -> None:
         """Gives up what was written."""
         self.closed = True
-        if self.offset is not None:
+        if self._line is not None:
             self._line.close()
 
 
