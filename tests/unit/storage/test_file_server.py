@@ -16,9 +16,9 @@ import pytest
 from tuner.execution.handshake import HandshakeError, connect, new_secret
 from tuner.storage import file_client
 from tuner.storage.file_server import FileServer
-from tuner.storage.file_service import INCOMING
 from tuner.storage.served_files import ServedFileSystem
 from tuner.storage.served_protocol import CHUNK, ConnectionLost, Secret
+from tuner.storage.served_root import INCOMING
 
 MB = 1_000_000
 

@@ -20,9 +20,9 @@ from tuner.execution.handshake import new_secret
 from tuner.filesystems import move_tree
 from tuner.storage import file_client
 from tuner.storage.file_server import FileServer
-from tuner.storage.file_service import INCOMING
 from tuner.storage.served_files import ServedFileSystem
 from tuner.storage.served_protocol import CHUNK, ConnectionLost, Secret
+from tuner.storage.served_root import INCOMING
 
 HANDSHAKE = 64  # bytes that a client receives
 CONTENT = os.urandom(3 * CHUNK + 17)
