@@ -90,6 +90,11 @@ class Checkpoint:
         return self._path
 
     @property
+    def is_local(self) -> bool:
+        """Whether it lies on this machine's own filesystem."""
+        return self._fs is None
+
+    @property
     def filesystem(self) -> FileSystem:
         """The filesystem as it was given, else an fsspec one."""
         if self._given is not None:

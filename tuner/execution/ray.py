@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import collections
 import contextlib
-import dataclasses
 import logging
 import queue
 import signal
@@ -149,7 +148,7 @@ class RayExecutor(ProcessExecutor):
             raise
 
     def _close(self) -> None:
-        """Ends all slots, at once, and the workers with them."""
+        """Ends all slots, and the workers with them."""
         with contextlib.ExitStack() as last:
             slots = [*self._slots.values()]
             for slot in slots:
@@ -202,10 +201,8 @@ class RayExecutor(ProcessExecutor):
             self.launch(assignment)
 
     def _fitted(self, assignment: Assignment, worker: Worker) -> Assignment:
-        greeting = self._slot_of[worker.worker_id].greeting
-        if greeting["directory"] is not None:  # there is no such directory as the driver's there
-            return dataclasses.replace(assignment, driver_directory=greeting["directory"])
-        return assignment
+        slot = self._slot_of[worker.worker_id]
+        return self._starter.fitted(assignment, slot, worker.worker_id)
 
     def _kill(self, worker: Worker, signum: int) -> None:
         slot = self._slot_of[worker.worker_id]
@@ -373,6 +370,7 @@ class RayExecutor(ProcessExecutor):
     def _look(self, stimuli: list[Stimulus]) -> None:
         now = time.monotonic()
         self._look_at = now + _LOOK_EVERY_S
+        self._starter.revive()
         for slot in [*self._slots.values()]:
             if slot.ended is not None and now - slot.since > _REASON_WITHIN_S and slot.worker:
                 slot.worker.line.close()

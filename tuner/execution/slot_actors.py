@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 import queue
+import secrets
 import selectors
 import shutil
 import signal
@@ -57,11 +58,15 @@ class ForkingSlot:
         os.environ["RAY_ENABLE_AUTO_CONNECT"] = "0"  # in a worker, a Ray of its own would start
         _extend_path(order)
         payload = write_payload(_fetched(content))
-        with selectors.DefaultSelector() as selector, _scratch(order) as scratch:
-            with _launcher(payload, selector, order) as launcher:
-                with _control(order, scratch) as control:
-                    selector.register(control, selectors.EVENT_READ)
-                    _relay(order, control, selector, launcher)
+        scratch = _scratch(order)
+        with (
+            selectors.DefaultSelector() as selector,
+            _launcher(payload, selector, order) as launcher,
+        ):
+            with _control(order, scratch) as control:
+                selector.register(control, selectors.EVENT_READ)
+                _relay(order, control, selector, launcher, scratch)
+        shutil.rmtree(scratch, ignore_errors=True)
 
 
 class RunningSlot:
@@ -84,22 +89,17 @@ class RunningSlot:
             raise cannot_be_loaded(traceback.format_exc()) from error
         share_main(trainable)
         sys.argv = order.setup.argv
-        with _scratch(order) as scratch, _control(order, scratch) as control:
+        scratch = _scratch(order)
+        with _control(order, scratch) as control:
             launches: queue.SimpleQueue[int | None] = queue.SimpleQueue()
             threading.Thread(target=_listen, args=[control, launches], daemon=True).start()
             worker_id = launches.get()
             if worker_id is None:
                 return
             line, output = _connect_worker(order, worker_id)
-            with output:
-                sys.stdout.flush()
-                sys.stderr.flush()
-                os.dup2(output.fileno(), 1)
-                os.dup2(output.fileno(), 2)
-            serve(line, trainable, **order.setup.settings())
-            line.close()
-            sys.stdout.flush()
-            sys.stderr.flush()
+            with line, output, _output_sent_to(output):
+                serve(line, trainable, **order.setup.settings())
+            shutil.rmtree(scratch, ignore_errors=True)
             with contextlib.suppress(OSError):
                 control.sendall(exited_frame(WorkerExit(worker_id, 0)))
 
@@ -115,8 +115,17 @@ def _fetched(content: list[Any]) -> Any:
     return ray.get(content[0])
 
 
+def worker_scratch(scratch: str, worker_id: int) -> str:
+    """The folder of a worker in that of its slot."""
+    return os.path.join(scratch, str(worker_id))
+
+
 def _relay(
-    order: SlotOrder, control: socket.socket, selector: selectors.BaseSelector, launcher: Launcher
+    order: SlotOrder,
+    control: socket.socket,
+    selector: selectors.BaseSelector,
+    launcher: Launcher,
+    scratch: str,
 ) -> None:
     reader = FrameReader()
     while True:
@@ -132,6 +141,7 @@ def _relay(
                 elif kind == KILL:
                     launcher.kill(request["worker"], request["signal"])
         for ended in launcher.exits(ready):
+            shutil.rmtree(worker_scratch(scratch, ended.worker_id), ignore_errors=True)
             control.sendall(exited_frame(ended))
 
 
@@ -178,16 +188,28 @@ def _sees_folder(order: SlotOrder) -> bool:
         return False
 
 
-@contextlib.contextmanager
-def _scratch(order: SlotOrder) -> Iterator[str]:
-    """A folder of this node for trials that do not see their own; it is gone with the slot."""
+def _scratch(order: SlotOrder) -> str:
+    """Where trials work on this node that do not see their own folders; it does not exist yet."""
     root = os.environ.get(SCRATCH_VARIABLE) or tempfile.gettempdir()
-    os.makedirs(root, exist_ok=True)
-    path = tempfile.mkdtemp(prefix=f"tuner_slot_{order.slot_id}_", dir=root)
+    return os.path.join(root, f"tuner_{secrets.token_hex(4)}_slot_{order.slot_id}")
+
+
+@contextlib.contextmanager
+def _output_sent_to(sock: socket.socket) -> Iterator[None]:
+    """While entered, what this process prints goes there and no longer to Ray's logs."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    before = [os.dup(fd) for fd in (1, 2)]
+    for fd in (1, 2):
+        os.dup2(sock.fileno(), fd)
     try:
-        yield path
+        yield
     finally:
-        shutil.rmtree(path, ignore_errors=True)
+        sys.stdout.flush()
+        sys.stderr.flush()
+        for fd, original in zip((1, 2), before, strict=True):
+            os.dup2(original, fd)
+            os.close(original)
 
 
 @contextlib.contextmanager

@@ -8,16 +8,21 @@ import secrets
 import socket
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
+from tuner.checkpoint import Checkpoint
 from tuner.execution import ray_cluster
 from tuner.execution.executor import Job
 from tuner.execution.handshake import Listener, new_secret
 from tuner.execution.launchers import WorkerSetup
 from tuner.execution.payload import pickle_trainable
+from tuner.execution.protocol import Assignment
 from tuner.execution.slot import Slot
-from tuner.execution.slot_actors import ForkingSlot, RunningSlot
+from tuner.execution.slot_actors import ForkingSlot, RunningSlot, worker_scratch
 from tuner.execution.slot_protocol import SlotOrder
+from tuner.storage.file_server import FileServer
+from tuner.storage.storage import Storage
 
 _PROBE_FILE = ".seen_by_nodes"
 
@@ -47,9 +52,12 @@ class SlotStarter:
         self._is_shared = is_shared
         self._secret = new_secret()
         self._contents: dict[bool, Any] = {}  # the trainable in Ray's store, by who is to load it
-        self._setup = WorkerSetup.of_this_process(job.modules)
+        modules = job.modules if is_shared else (*job.modules, *FileServer.modules)
+        self._setup = WorkerSetup.of_this_process(modules)
         self._probe = self._write_probe() if is_shared is None else None
-        self._listener = Listener(ray_cluster.node_ip(), self._secret, on_connection)
+        host = ray_cluster.node_ip()
+        self._files = FileServer(job.path, host, new_secret())
+        self._listener = Listener(host, self._secret, on_connection)
 
     def prepare(self, *, runs_in_actor: bool) -> None:
         """Puts the trainable into Ray's store, once."""
@@ -89,9 +97,35 @@ class SlotStarter:
             on_end,
         )
 
+    def fitted(self, assignment: Assignment, slot: Slot, worker_id: int) -> Assignment:
+        """An assignment as a worker of a slot needs it, which may not see the same folders."""
+        greeting = slot.greeting
+        if greeting["directory"] is not None:  # the driver's own is not there
+            assignment = replace(assignment, driver_directory=greeting["directory"])
+        if greeting["sees_folder"]:
+            return assignment
+        scratch = worker_scratch(greeting["scratch"], worker_id)
+        path = os.path.join(scratch, os.path.basename(assignment.path))
+        checkpoint = assignment.checkpoint
+        if checkpoint is not None and checkpoint.is_local:
+            checkpoint = Checkpoint(checkpoint.path, self._files.filesystem)
+        return replace(
+            assignment,
+            path=path,
+            home=Storage(self._files.filesystem, assignment.path),
+            checkpoint=checkpoint,
+            stdout=_moved(assignment.stdout, path),
+            stderr=_moved(assignment.stderr, path),
+        )
+
+    def revive(self) -> None:
+        """Starts what serves files again if it was killed."""
+        self._files.revive()
+
     def close(self) -> None:
         """Takes no more connections."""
         self._listener.close()
+        self._files.close()
         if self._probe is not None:
             with contextlib.suppress(FileNotFoundError):
                 os.remove(self._probe[0])
@@ -102,3 +136,8 @@ class SlotStarter:
         with open(path, "w") as file:
             file.write(content)
         return path, content
+
+
+def _moved(path: str | None, folder: str) -> str | None:
+    """The file of the same name in a folder."""
+    return None if path is None else os.path.join(folder, os.path.basename(path))
