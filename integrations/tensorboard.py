@@ -22,6 +22,7 @@ from tuner.layout import EVENTS_PREFIX
 from tuner.recording.file_logger import FileLogger
 from tuner.recording.files import LogFile
 from tuner.result_fields import without_config
+from tuner.search_space.checks import same
 
 if TYPE_CHECKING:
     import numpy as np
@@ -40,6 +41,7 @@ _NOT_SHOWN = frozenset(
 )
 _INVALID = re.compile(r"[^-/\w.]")
 _CHANNELS = {3: 0, 4: 1, 5: 2}  # number of dimensions → which of them is the channels
+_TEXT_SUFFIX = "/text_summary"
 _VIDEO_FPS = 20
 _BINS = 64
 
@@ -51,7 +53,9 @@ class TBXLoggerCallback(FileLogger):
     as histograms, arrays as images (CHW, NCHW) or videos (NTCHW) where the number of channels is
     1 or 3. Tags are `ray/tune/<metric>`, nested keys joined by `/`; the step is `timesteps_total`
     if that is reported, else `training_iteration`. The chosen parameters of all trials appear
-    under TensorBoard's HPARAMS.
+    under TensorBoard's HPARAMS, which keeps those that a trial began with. Once a scheduler changes
+    a parameter in any trial, all trials show it as `ray/tune/config/<parameter>` too, from their
+    first step on: a number as a scalar, anything else as text where it changes.
 
     Example:
         >>> import tempfile
@@ -69,15 +73,19 @@ class TBXLoggerCallback(FileLogger):
     def __init__(self) -> None:
         super().__init__()
         self._runs: dict[str, _Run] = {}
+        self._changing: set[str] = set()
 
     def log_trial_start(self, trial: Trial) -> None:
         began = trial.start_time or 0.0
         name = f"{EVENTS_PREFIX}{began:.0f}.{trial.trial_id}"
         file = self.files.open(os.path.join(trial.path, name), fresh=not trial.last_result)
-        self._runs[trial.trial_id] = _Run(file, trial)
+        self._runs[trial.trial_id] = _Run(file, trial, self._changing)
 
     def log_trial_result(self, iteration: int, trial: Trial, result: dict[str, Any]) -> None:
         self._runs[trial.trial_id].add(result)
+
+    def log_trial_change(self, trial: Trial) -> None:
+        self._runs[trial.trial_id].change(trial)
 
     def on_trial_rewound(self, trial: Trial, num_results: int) -> None:
         self._runs[trial.trial_id].purge_after(_step(trial.last_result))
@@ -87,23 +95,39 @@ class TBXLoggerCallback(FileLogger):
 
 
 class _Run:
-    """The event file of one trial."""
+    """The event file of one trial.
 
-    __slots__ = ("_file", "_protos", "_tags")
+    Args:
+        file: The file, to which an earlier recorder may have written.
+        trial: The trial.
+        changing: Parameters that changed in any trial so far; all runs share and extend it.
+    """
 
-    def __init__(self, file: LogFile, trial: Trial) -> None:
+    __slots__ = ("_changing", "_file", "_first_step", "_params", "_protos", "_shown", "_tags")
+
+    def __init__(self, file: LogFile, trial: Trial, changing: set[str]) -> None:
         self._file = file
         self._protos = _protos()
         self._tags: dict[str, str] = {}
-        if not file.size:
-            self._write(self._protos.Event(wall_time=time.time(), file_version="brain.Event:2"))
-            if trial.evaluated_params:
-                self._write_hparams("session_start_info", self._session_start(trial))
+        self._params = trial.evaluated_params
+        self._changing = changing
+        self._first_step: int | None = None
+        self._shown: dict[str, str] = {}  # last values of the parameters that have a series
+        if file.size:
+            self._recall(file.read())
+            return
+        self._write(self._protos.Event(wall_time=time.time(), file_version="brain.Event:2"))
+        if trial.evaluated_params:
+            self._write_hparams("session_start_info", self._session_start(trial))
 
     def add(self, result: dict[str, Any]) -> None:
-        event = self._protos.Event(
-            wall_time=result.get("timestamp") or time.time(), step=_step(result)
-        )
+        step = _step(result)
+        event = self._protos.Event(wall_time=result.get("timestamp") or time.time(), step=step)
+        if self._first_step is None:
+            self._first_step = step
+        if self._changing:
+            self._begin_series({self._first_step} - {step})
+            self._add_params(event.summary, self._changing)
         add = event.summary.value.add
         tags = self._tags
         for name, value in flatten(without_config(result)).items():
@@ -119,9 +143,22 @@ class _Run:
                 self._add_other(event.summary, tag, value)
         self._write(event)
 
+    def change(self, trial: Trial) -> None:
+        """Takes the trial's new parameters; what they were is shown up to its last step."""
+        old, new = self._params, trial.evaluated_params
+        self._changing.update(
+            name for name in new if name not in old or not same(old[name], new[name])
+        )
+        if self._first_step is not None:
+            self._begin_series({self._first_step, _step(trial.last_result)})
+        self._params = new
+
     def purge_after(self, step: int) -> None:
         log = self._protos.SessionLog(status=self._protos.SessionLog.START)
         self._write(self._protos.Event(wall_time=time.time(), step=step + 1, session_log=log))
+        self._shown = dict.fromkeys(self._shown, "")
+        if not step:
+            self._forget_series()
 
     def end(self, trial: Trial, *, failed: bool) -> None:
         if trial.evaluated_params:
@@ -130,6 +167,39 @@ class _Run:
             data.session_end_info.end_time_secs = time.time()
             self._write_hparams("session_end_info", data)
         self._file.close()
+
+    def _begin_series(self, steps: set[int]) -> None:
+        """Shows parameters that have no series yet at earlier steps."""
+        new = self._changing - self._shown.keys()
+        for step in sorted(steps if new else ()):
+            event = self._protos.Event(wall_time=time.time(), step=step)
+            self._add_params(event.summary, new)
+            self._write(event)
+
+    def _add_params(self, summary: Any, names: set[str]) -> None:
+        for name in sorted(names & self._params.keys()):
+            value, tag = self._params[name], _param_tag(name)
+            if isinstance(value, (int, float)):
+                summary.value.add(tag=tag, simple_value=_within_float(value))
+            elif self._shown.get(name) != str(value):
+                _add_text(summary, tag, str(value))
+            self._shown[name] = str(value)
+
+    def _forget_series(self) -> None:
+        self._first_step = None
+        self._shown = {}
+
+    def _recall(self, content: bytes) -> None:
+        """Takes in which series an earlier recorder has begun."""
+        names = {_param_tag(name): name for name in self._params}
+        for event in _events(self._protos.Event, content):
+            if event.session_log.status and event.step <= 1:
+                self._forget_series()
+            if event.step and event.summary.value and self._first_step is None:
+                self._first_step = event.step
+            tags = (value.tag.removesuffix(_TEXT_SUFFIX) for value in event.summary.value)
+            self._shown.update((names[tag], "") for tag in tags if tag in names)
+        self._changing.update(self._shown)
 
     def _add_other(self, summary: Any, tag: str, value: Any) -> None:
         if type(value) is str:
@@ -177,6 +247,19 @@ def _step(result: dict[str, Any]) -> int:
     return result.get("timesteps_total") or result.get("training_iteration") or 0
 
 
+def _param_tag(name: str) -> str:
+    return _INVALID.sub("_", f"{PREFIX}config/{name}")
+
+
+def _events(make: Any, content: bytes) -> Iterator[Any]:
+    """The events in the content of an event file."""
+    at = 0
+    while at < len(content):
+        (length,) = struct.unpack_from("<Q", content, at)
+        yield make.FromString(content[at + 12 : at + 12 + length])
+        at += length + 16
+
+
 def _within_float(value: float) -> float:
     """The number as a float; infinite where it is beyond all of them."""
     try:
@@ -191,7 +274,7 @@ def _masked(crc: int) -> bytes:
 
 
 def _add_text(summary: Any, tag: str, text: str) -> None:
-    value = summary.value.add(tag=f"{tag}/text_summary")
+    value = summary.value.add(tag=tag + _TEXT_SUFFIX)
     value.metadata.plugin_data.plugin_name = "text"
     value.tensor.dtype = 7  # DT_STRING
     value.tensor.string_val.append(text.encode("utf-8", "backslashreplace"))

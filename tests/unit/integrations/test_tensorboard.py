@@ -165,6 +165,86 @@ def test_a_new_logger_goes_on_in_the_same_file(tmp_path):
     assert len(list(tmp_path.iterdir())) == 1
 
 
+def change(callback, trial, params):
+    trial.evaluated_params = params
+    callback.on_trial_change(0, [trial], trial)
+
+
+def texts(folder, name):
+    events = read(folder).Tensors(f"ray/tune/{name}/text_summary")
+    return [(event.step, event.tensor_proto.string_val[0].decode()) for event in events]
+
+
+def test_a_parameter_that_changes_is_a_series_of_all_trials(tmp_path):
+    callback = TBXLoggerCallback()
+    changed = make_trial(tmp_path / "changed", {"opt/lr": 0.5, "act": "relu", "width": 8}, "a")
+    other = make_trial(tmp_path / "other", {"opt/lr": 0.25, "act": "tanh", "width": 8}, "b")
+    for trial in (changed, other):
+        log(callback, trial, *(result(i, loss=i) for i in (1, 2, 3)))
+    change(callback, changed, {"opt/lr": 2, "act": "relu", "width": 8})
+    log(callback, changed, result(4, loss=4), result(5, loss=5))
+    log(callback, other, result(4, loss=4))
+    change(callback, changed, {"opt/lr": 2, "act": None, "width": 8})
+    log(callback, changed, result(6, loss=6))
+    log(callback, other, result(5, loss=5))
+    late = make_trial(tmp_path / "late", {"opt/lr": 1.0}, "c")
+    log(callback, late, result(1, loss=1))
+
+    assert scalars(changed.path, "config/opt/lr") == [
+        *[(1, 0.5), (3, 0.5)],
+        *[(4, 2.0), (5, 2.0), (6, 2.0)],
+    ]
+    assert texts(changed.path, "config/act") == [(1, "relu"), (6, "None")]
+    assert scalars(other.path, "config/opt/lr") == [(1, 0.25), (4, 0.25), (5, 0.25)]
+    assert texts(other.path, "config/act") == [(1, "tanh")]
+    assert scalars(late.path, "config/opt/lr") == [(1, 1.0)]
+    for trial in (changed, other, late):
+        assert not [tag for tag in read(trial.path).Tags()["scalars"] if "width" in tag]
+
+
+def test_a_new_logger_goes_on_with_the_series_of_parameters(tmp_path):
+    trial = make_trial(tmp_path, {"lr": 0.5, "act": "relu"})
+    callback = TBXLoggerCallback()
+    log(callback, trial, result(1, loss=1), result(2, loss=2))
+    change(callback, trial, {"lr": 0.25, "act": "tanh"})
+    log(callback, trial, result(3, loss=3))
+    change(callback, trial, {"lr": 0.5, "act": "relu"})
+    callback.close()
+
+    log(TBXLoggerCallback(), trial, result(4, loss=4), result(5, loss=5))
+    assert scalars(tmp_path, "config/lr") == [(1, 0.5), (2, 0.5), (3, 0.25), (4, 0.5), (5, 0.5)]
+    assert texts(tmp_path, "config/act") == [(1, "relu"), (3, "tanh"), (4, "relu")]
+
+
+def test_the_first_step_is_remembered_by_a_new_logger(tmp_path):
+    trial = make_trial(tmp_path, {"lr": 0.5})
+    log(TBXLoggerCallback(), trial, *(result(i, loss=i) for i in (1, 2, 3)))
+    callback = TBXLoggerCallback()
+    log(callback, trial)
+    change(callback, trial, {"lr": 0.25})
+    log(callback, trial, result(4, loss=4))
+    assert scalars(tmp_path, "config/lr") == [(1, 0.5), (3, 0.5), (4, 0.25)]
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+def test_a_trial_that_begins_anew_begins_its_series_anew(tmp_path, restarted):
+    callback, trial = TBXLoggerCallback(), make_trial(tmp_path, {"lr": 0.5})
+    log(callback, trial, result(1, loss=1), result(2, loss=2))
+    change(callback, trial, {"lr": 0.25})
+    log(callback, trial, result(3, loss=3))
+    trial.last_result = {}
+    callback.on_trial_rewound(trial, 0)
+    callback.flush()
+    if restarted:
+        callback = TBXLoggerCallback()
+        trial.last_result = {"training_iteration": 1}  # as if it had reported: the file is kept
+    log(callback, trial, result(1, loss=1), result(2, loss=2))
+    change(callback, trial, {"lr": 0.125})
+    log(callback, trial, result(3, loss=3))
+    expected = [(1, 0.25), (2, 0.25), (3, 0.125)]
+    assert scalars(tmp_path, "config/lr") == expected
+
+
 def test_the_hparams_tab_shows_the_experiment(tmp_path):
     from tensorboard.backend.event_processing.data_provider import MultiplexerDataProvider
     from tensorboard.backend.event_processing.plugin_event_multiplexer import EventMultiplexer
