@@ -117,6 +117,7 @@ class _Run:
             self._recall(file.read())
             return
         self._write(self._protos.Event(wall_time=time.time(), file_version="brain.Event:2"))
+        self._write_start(0)  # TensorBoard takes the second one for a restart
         if trial.evaluated_params:
             self._write_hparams("session_start_info", self._session_start(trial))
 
@@ -154,8 +155,8 @@ class _Run:
         self._params = new
 
     def purge_after(self, step: int) -> None:
-        log = self._protos.SessionLog(status=self._protos.SessionLog.START)
-        self._write(self._protos.Event(wall_time=time.time(), step=step + 1, session_log=log))
+        """Makes TensorBoard drop what it has of later steps."""
+        self._write_start(step + 1)
         self._shown = dict.fromkeys(self._shown, "")
         if not step:
             self._forget_series()
@@ -167,6 +168,10 @@ class _Run:
             data.session_end_info.end_time_secs = time.time()
             self._write_hparams("session_end_info", data)
         self._file.close()
+
+    def _write_start(self, step: int) -> None:
+        log = self._protos.SessionLog(status=self._protos.SessionLog.START)
+        self._write(self._protos.Event(wall_time=time.time(), step=step, session_log=log))
 
     def _begin_series(self, steps: set[int]) -> None:
         """Shows parameters that have no series yet at earlier steps."""

@@ -45,19 +45,19 @@ class Browser:
             size: Width and height of the window in pixels.
             wait_s: How long the page's own clock runs before; a pending request stops it.
         """
-        width, height = size
         path.unlink(missing_ok=True)
-        self._open(url, wait_s, f"--screenshot={path}", f"--window-size={width},{height}")
+        self._open(url, size, wait_s, f"--screenshot={path}")
         assert path.stat().st_size, f"{path} is empty"
 
-    def dom(self, url: str, *, wait_s: float = 10.0) -> str:
+    def dom(self, url: str, *, size: tuple[int, int] = (1280, 800), wait_s: float = 10.0) -> str:
         """The page's elements as HTML, once its scripts have run; without shadow trees."""
-        return self._open(url, wait_s, "--dump-dom", "--window-size=1280,800")
+        return self._open(url, size, wait_s, "--dump-dom")
 
-    def _open(self, url: str, wait_s: float, *flags: str) -> str:
+    def _open(self, url: str, size: tuple[int, int], wait_s: float, flag: str) -> str:
         with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
             command = [self._chromium, *_FLAGS, f"--user-data-dir={profile}"]
-            command += [f"--virtual-time-budget={wait_s * 1000:.0f}", *flags, url]
+            command += [f"--window-size={size[0]},{size[1]}"]
+            command += [f"--virtual-time-budget={wait_s * 1000:.0f}", flag, url]
             done = subprocess.run(
                 command,
                 stdin=subprocess.DEVNULL,

@@ -1,6 +1,6 @@
-"""Storage servers on this machine, which tests reach as users reach the ones of a cloud.
+"""Servers on this machine, which tests reach as users reach the ones of a cloud.
 
-The environment leads to them, so that every process of a test finds them by a plain URL.
+The environment leads to storage, so that every process of a test finds it by a plain URL.
 """
 
 from __future__ import annotations
@@ -128,6 +128,16 @@ def running_moto(folder: Path) -> Iterator[int]:
     command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
     with _running(command, port, folder):
         yield port
+
+
+@contextmanager
+def running_tensorboard(logdir: Path, folder: Path, *options: str) -> Iterator[str]:
+    """TensorBoard on a folder of event files; its address. It writes into another folder."""
+    port = _free_port()
+    command = [sys.executable, "-m", "tensorboard.main", "--host", "127.0.0.1"]
+    command += ["--port", str(port), "--logdir", str(logdir), "--reload_interval", "1", *options]
+    with _running(command, port, folder):
+        yield f"http://127.0.0.1:{port}"
 
 
 def s3_bucket(port: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bucket]:

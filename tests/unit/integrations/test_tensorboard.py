@@ -73,8 +73,9 @@ def test_one_event_holds_all_of_a_result(tmp_path):
     from tensorboard.backend.event_processing.event_file_loader import LegacyEventFileLoader
 
     (path,) = tmp_path.glob("events.out.tfevents.*")
-    version, event = LegacyEventFileLoader(str(path)).Load()
+    version, start, event = LegacyEventFileLoader(str(path)).Load()
     assert version.file_version == "brain.Event:2"
+    assert start.session_log.status
     assert len(event.summary.value) == 12
 
 
