@@ -131,8 +131,8 @@ def running_moto(folder: Path) -> Iterator[int]:
 
 
 @contextmanager
-def running_tensorboard(logdir: Path, folder: Path, *options: str) -> Iterator[str]:
-    """TensorBoard on a folder of event files; its address. It writes into another folder."""
+def running_tensorboard(logdir: Path | str, folder: Path, *options: str) -> Iterator[str]:
+    """TensorBoard on a folder or a URL; its address. What it prints goes into `folder`."""
     port = _free_port()
     command = [sys.executable, "-m", "tensorboard.main", "--host", "127.0.0.1"]
     command += ["--port", str(port), "--logdir", str(logdir), "--reload_interval", "1", *options]

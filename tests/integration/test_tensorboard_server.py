@@ -15,7 +15,7 @@ from urllib.request import Request, urlopen
 import pytest
 from browser import Browser
 from fit_helpers import fit, start_script, wait_until
-from servers import running_tensorboard
+from servers import Bucket, running_tensorboard
 
 import tuner as tune
 from tuner.flatten import flatten
@@ -284,6 +284,29 @@ def test_nothing_is_lost_or_doubled_by_a_kill(
         group = groups[run_of(result)]
         assert group["hparams"] == {"lr": lr}
         assert [session["status"] for session in group["sessions"]] == ["STATUS_SUCCESS"]
+
+
+@pytest.mark.parametrize("kind", ["s3", "azure"])
+def test_an_experiment_on_remote_storage_is_shown_from_there(
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    kind: str,
+) -> None:
+    monkeypatch.setenv("TUNER_STAGING_DIR", str(tmp_path / "staging"))
+    bucket: Bucket = request.getfixturevalue(f"{kind}_server")
+    monkeypatch.setenv("S3_ENDPOINT", f"http://127.0.0.1:{bucket.port}")  # TensorBoard's own name
+    tune.Tuner(
+        train,
+        param_space={"optimizer": {"lr": tune.grid_search([0.5])}, "fails": False},
+        run_config=tune.RunConfig(storage_path=f"{bucket.url}/exp", name="remote", verbose=0),
+    ).fit()
+    with running_tensorboard(f"{bucket.url}/exp", tmp_path) as url:
+        board = TensorBoard(url)
+        wait_until(lambda: board.num_points() == 5, 30)
+        (run,) = board.get("runs")
+        assert board.scalars(run, "loss")[-1] == (5, pytest.approx(0.1))
+        assert board.hparams("remote/")[run]["hparams"] == {"optimizer/lr": 0.5}
 
 
 def test_the_page_shows_trials_and_metrics(
