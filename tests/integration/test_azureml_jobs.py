@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import argparse
+import json
 import os
 import re
 import shlex
+import signal
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
+from fit_helpers import start_script, wait_until
 from packaging.requirements import Requirement
 
 load_job = pytest.importorskip("azure.ai.ml").load_job
@@ -34,15 +40,19 @@ def test_a_job_is_valid_and_its_command_can_run(job: Any) -> None:
     assert job._validate().passed
     assert (AZUREML / job.code).resolve() == ROOT
     assert set(re.findall(r"\$\{\{inputs\.(\w+)\}\}", job.command)) == set(job.inputs)
+    check_inputs_and_scripts(job)
+    assert job.compute == "cpu-cluster"
+    assert job.environment.image.startswith("mcr.microsoft.com/azureml/")
+
+
+def check_inputs_and_scripts(job: Any) -> None:
+    assert set(re.findall(r"\$\{\{inputs\.(\w+)\}\}", job.command)) <= set(job.inputs)
     words = shlex.split(job.command)
     assert words[0] == "PYTHONPATH=$PWD", "the library is not installed there"
     scripts = [ROOT / word for word in words if word.endswith(".py")]
     assert all(script.is_file() for script in scripts)
-    assert scripts[-1].name == "pbt_ppo.py"
     options = [word for word in words if word.startswith("--")]
     assert all(f'"{option}"' in scripts[-1].read_text() for option in options)
-    assert job.compute == "cpu-cluster"
-    assert job.environment.image.startswith("mcr.microsoft.com/azureml/")
 
 
 def test_what_a_job_uploads_is_the_library_and_the_examples(job: Any) -> None:
@@ -80,6 +90,32 @@ def test_several_nodes_run_the_launcher_once_each() -> None:
     assert script == "examples/pbt_ppo.py"
 
 
+def commands_of_the_readme() -> list[list[str]]:
+    """The words of each `az ml job create` there."""
+    text = (AZUREML / "README.md").read_text().replace("\\\n", " ")
+    lines = [line.strip() for line in text.splitlines()]
+    return [shlex.split(line) for line in lines if line.startswith("az ml job create")]
+
+
+@pytest.mark.parametrize("words", commands_of_the_readme(), ids=" ".join)
+def test_the_commands_of_the_readme_make_valid_jobs(words: list[str]) -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--file", required=True)
+    parser.add_argument("--stream", action="store_true")
+    parser.add_argument("--set", nargs="+", default=[])
+    options = parser.parse_args(words[4:])
+    changes = [dict([change.split("=", 1)]) for change in options.set]
+    job = load_job(ROOT / options.file, params_override=changes)
+    assert job._validate().passed
+    check_inputs_and_scripts(job)
+    for change in changes:
+        for name, value in change.items():
+            changed = job
+            for part in name.split("."):
+                changed = changed[part] if isinstance(changed, dict) else getattr(changed, part)
+            assert str(getattr(changed, "_data", changed)) == value
+
+
 def test_the_environment_has_what_the_library_needs(job: Any) -> None:
     conda = job.environment.conda_file["dependencies"]
     assert "python=3.11" in conda
@@ -100,3 +136,44 @@ def test_the_environment_has_what_the_library_needs(job: Any) -> None:
             requirement.specifier.contains(each.version) for each in here.specifier
         )
     assert str(listed["azureml-mlflow"].specifier) == "==1.62.0"
+
+
+INTERRUPTED = """
+from pathlib import Path
+import tuner as tune
+
+def train(config):
+    tune.report({"i": 1})
+    while not Path(config["go"]).exists():
+        pass
+    tune.report({"i": 2})
+
+tune.Tuner(
+    train,
+    param_space={"go": str(Path("go").absolute()), "x": tune.grid_search([1, 2])},
+    run_config=tune.RunConfig(name="interrupted"),
+).fit()
+"""
+
+
+def test_restore_goes_on_with_what_was_killed_in_the_folder_of_the_job(tmp_path: Path) -> None:
+    storage = {"TUNER_RESULTS_DIR": "outputs/tuner_results"}  # as job.yml has it, not absolute
+    process = start_script(INTERRUPTED, tmp_path, "interrupted", **storage)
+    experiment = tmp_path / "outputs" / "tuner_results" / "interrupted"
+    wait_until(lambda: len(list(experiment.glob("*/progress.csv"))) == 2, 60)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    (tmp_path / "go").touch()
+    done = subprocess.run(
+        [sys.executable, str(AZUREML / "restore.py"), str(experiment.relative_to(tmp_path))],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.endswith("\n2 trials ended, 0 failed\n")
+    rows = [
+        json.loads(path.read_text().splitlines()[-1]) for path in experiment.glob("*/result.json")
+    ]
+    assert [row["i"] for row in rows] == [2, 2]
