@@ -103,7 +103,7 @@ class _Run:
         changing: Parameters that changed in any trial so far; all runs share and extend it.
     """
 
-    __slots__ = ("_changing", "_file", "_first_step", "_params", "_protos", "_shown", "_tags")
+    __slots__ = ("_changing", "_file", "_first", "_params", "_protos", "_shown", "_tags")
 
     def __init__(self, file: LogFile, trial: Trial, changing: set[str]) -> None:
         self._file = file
@@ -111,7 +111,7 @@ class _Run:
         self._tags: dict[str, str] = {}
         self._params = trial.evaluated_params
         self._changing = changing
-        self._first_step: int | None = None
+        self._first: tuple[int, float] | None = None
         self._shown: dict[str, str] = {}  # last values of the parameters that have a series
         if file.size:
             self._recall(file.read())
@@ -122,12 +122,12 @@ class _Run:
             self._write_hparams("session_start_info", self._session_start(trial))
 
     def add(self, result: dict[str, Any]) -> None:
-        step = _step(result)
-        event = self._protos.Event(wall_time=result.get("timestamp") or time.time(), step=step)
-        if self._first_step is None:
-            self._first_step = step
+        step, wall_time = moment = _moment(result)
+        event = self._protos.Event(wall_time=wall_time, step=step)
+        if self._first is None:
+            self._first = moment
         if self._changing:
-            self._begin_series({self._first_step} - {step})
+            self._begin_series({self._first} - {moment})
             self._add_params(event.summary, self._changing)
         add = event.summary.value.add
         tags = self._tags
@@ -150,8 +150,8 @@ class _Run:
         self._changing.update(
             name for name in new if name not in old or not same(old[name], new[name])
         )
-        if self._first_step is not None:
-            self._begin_series({self._first_step, _step(trial.last_result)})
+        if self._first is not None:
+            self._begin_series({self._first, _moment(trial.last_result)})
         self._params = new
 
     def purge_after(self, step: int) -> None:
@@ -173,11 +173,11 @@ class _Run:
         log = self._protos.SessionLog(status=self._protos.SessionLog.START)
         self._write(self._protos.Event(wall_time=time.time(), step=step, session_log=log))
 
-    def _begin_series(self, steps: set[int]) -> None:
-        """Shows parameters that have no series yet at earlier steps."""
-        new = self._changing - self._shown.keys()
-        for step in sorted(steps if new else ()):
-            event = self._protos.Event(wall_time=time.time(), step=step)
+    def _begin_series(self, moments: set[tuple[int, float]]) -> None:
+        """Shows parameters that have no series yet at earlier moments."""
+        new = (self._changing & self._params.keys()) - self._shown.keys()
+        for step, wall_time in sorted(moments if new else ()):
+            event = self._protos.Event(wall_time=wall_time, step=step)
             self._add_params(event.summary, new)
             self._write(event)
 
@@ -191,7 +191,7 @@ class _Run:
             self._shown[name] = str(value)
 
     def _forget_series(self) -> None:
-        self._first_step = None
+        self._first = None
         self._shown = {}
 
     def _recall(self, content: bytes) -> None:
@@ -200,8 +200,8 @@ class _Run:
         for event in _events(self._protos.Event, content):
             if event.session_log.status and event.step <= 1:
                 self._forget_series()
-            if event.step and event.summary.value and self._first_step is None:
-                self._first_step = event.step
+            if event.step and event.summary.value and self._first is None:
+                self._first = event.step, event.wall_time
             tags = (value.tag.removesuffix(_TEXT_SUFFIX) for value in event.summary.value)
             self._shown.update((names[tag], "") for tag in tags if tag in names)
         self._changing.update(self._shown)
@@ -252,17 +252,25 @@ def _step(result: dict[str, Any]) -> int:
     return result.get("timesteps_total") or result.get("training_iteration") or 0
 
 
+def _moment(result: dict[str, Any]) -> tuple[int, float]:
+    """The step and the time of a result."""
+    return _step(result), result.get("timestamp") or time.time()
+
+
 def _param_tag(name: str) -> str:
     return _INVALID.sub("_", f"{PREFIX}config/{name}")
 
 
 def _events(make: Any, content: bytes) -> Iterator[Any]:
-    """The events in the content of an event file."""
-    at = 0
-    while at < len(content):
-        (length,) = struct.unpack_from("<Q", content, at)
-        yield make.FromString(content[at + 12 : at + 12 + length])
-        at += length + 16
+    """The events in the content of an event file; one that is cut off at the end is left out."""
+    begin = 0
+    while begin + 8 <= len(content):
+        (length,) = struct.unpack_from("<Q", content, begin)
+        end = begin + length + 16  # a length, its checksum, the event, its checksum
+        if end > len(content):
+            return
+        yield make.FromString(content[begin + 12 : end - 4])
+        begin = end
 
 
 def _within_float(value: float) -> float:

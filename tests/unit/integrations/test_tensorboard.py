@@ -1,11 +1,13 @@
 import math
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.backend.event_processing.event_file_loader import LegacyEventFileLoader
 
 from tuner.experiment.trial import Trial
 from tuner.integrations.tensorboard import TBXLoggerCallback
@@ -68,12 +70,14 @@ def test_the_step_is_the_number_of_timesteps_where_there_is_one(tmp_path):
     assert scalars(tmp_path, "loss") == [(500, 1.0)]
 
 
+def events_of(folder):
+    (path,) = Path(folder).glob("events.out.tfevents.*")
+    return list(LegacyEventFileLoader(str(path)).Load())
+
+
 def test_one_event_holds_all_of_a_result(tmp_path):
     log(TBXLoggerCallback(), make_trial(tmp_path), result(1, **{f"m{i}": i for i in range(12)}))
-    from tensorboard.backend.event_processing.event_file_loader import LegacyEventFileLoader
-
-    (path,) = tmp_path.glob("events.out.tfevents.*")
-    version, start, event = LegacyEventFileLoader(str(path)).Load()
+    version, start, event = events_of(tmp_path)
     assert version.file_version == "brain.Event:2"
     assert start.session_log.status
     assert len(event.summary.value) == 12
@@ -189,7 +193,7 @@ def test_a_parameter_that_changes_is_a_series_of_all_trials(tmp_path):
     log(callback, changed, result(6, loss=6))
     log(callback, other, result(5, loss=5))
     late = make_trial(tmp_path / "late", {"opt/lr": 1.0}, "c")
-    log(callback, late, result(1, loss=1))
+    log(callback, late, result(1, loss=1), result(2, loss=2))
 
     assert scalars(changed.path, "config/opt/lr") == [
         *[(1, 0.5), (3, 0.5)],
@@ -198,7 +202,10 @@ def test_a_parameter_that_changes_is_a_series_of_all_trials(tmp_path):
     assert texts(changed.path, "config/act") == [(1, "relu"), (6, "None")]
     assert scalars(other.path, "config/opt/lr") == [(1, 0.25), (4, 0.25), (5, 0.25)]
     assert texts(other.path, "config/act") == [(1, "tanh")]
-    assert scalars(late.path, "config/opt/lr") == [(1, 1.0)]
+    assert scalars(late.path, "config/opt/lr") == [(1, 1.0), (2, 1.0)]
+    assert len(events_of(late.path)) == 3 + 2, "nothing for the parameter that it has not got"
+    began = read(changed.path).Scalars("ray/tune/config/opt/lr")
+    assert [event.wall_time - TIME for event in began] == [1, 3, 4, 5, 6]
     for trial in (changed, other, late):
         assert not [tag for tag in read(trial.path).Tags()["scalars"] if "width" in tag]
 
@@ -225,6 +232,19 @@ def test_the_first_step_is_remembered_by_a_new_logger(tmp_path):
     change(callback, trial, {"lr": 0.25})
     log(callback, trial, result(4, loss=4))
     assert scalars(tmp_path, "config/lr") == [(1, 0.5), (3, 0.5), (4, 0.25)]
+
+
+def test_a_file_whose_end_is_missing_is_gone_on_with(tmp_path):
+    trial = make_trial(tmp_path, {"lr": 0.5})
+    log(TBXLoggerCallback(), trial, result(1, loss=1), result(2, loss=2))
+    (path,) = tmp_path.iterdir()
+    path.write_bytes(path.read_bytes()[:-5])
+    callback = TBXLoggerCallback()
+    log(callback, trial)
+    before = path.stat().st_size
+    change(callback, trial, {"lr": 0.25})
+    log(callback, trial, result(3, loss=3))
+    assert b"config/lr" in path.read_bytes()[before:]
 
 
 @pytest.mark.parametrize("restarted", [False, True])
