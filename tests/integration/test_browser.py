@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from browser import Browser
+from matplotlib.image import imread
 
 PAGE = """
 <body style="background: #ff0000">
@@ -23,8 +24,6 @@ def test_a_page_is_seen_after_its_scripts_have_run(browser: Browser, tmp_path: P
 def test_a_screenshot_has_the_size_and_the_colour_of_the_page(
     browser: Browser, tmp_path: Path
 ) -> None:
-    from matplotlib.image import imread
-
     page, picture = tmp_path / "page.html", tmp_path / "picture.png"
     page.write_text(PAGE)
     browser.screenshot(page.as_uri(), picture, size=(640, 480))

@@ -12,9 +12,11 @@ from typing import Any
 from urllib.parse import urlencode
 from urllib.request import Request, urlopen
 
+import numpy as np
 import pytest
 from browser import Browser
 from fit_helpers import fit, start_script, wait_until
+from matplotlib.image import imread
 from servers import Bucket, running_tensorboard
 
 import tuner as tune
@@ -310,9 +312,12 @@ def test_an_experiment_on_remote_storage_is_shown_from_there(
 
 
 def test_the_page_shows_trials_and_metrics(
-    board: TensorBoard, experiments: dict[str, tune.ResultGrid], browser: Browser
+    board: TensorBoard, experiments: dict[str, tune.ResultGrid], browser: Browser, tmp_path: Path
 ) -> None:
     page = browser.dom(f"{board.url}/#timeseries", size=(1400, 4000))
     for name in ("loss", "eval/accuracy", "score", "config/lr", "config/net/width"):
         assert f"ray/tune/{name}" in page
     assert run_of(experiments["random"][0]) in page
+    picture = tmp_path / "hparams.png"
+    browser.screenshot(f"{board.url}/#hparams", picture)
+    assert len(np.unique(imread(picture).reshape(800 * 1280, -1), axis=0)) > 100, "not blank"
