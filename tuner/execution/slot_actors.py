@@ -59,13 +59,11 @@ class ForkingSlot:
         _extend_path(order)
         payload = write_payload(_fetched(content))
         scratch = _scratch(order)
-        with (
-            selectors.DefaultSelector() as selector,
-            _launcher(payload, selector, order) as launcher,
-        ):
-            with _control(order, scratch) as control:
-                selector.register(control, selectors.EVENT_READ)
-                _relay(order, control, selector, launcher, scratch)
+        with selectors.DefaultSelector() as selector:
+            with _launcher(payload, selector, order) as launcher:
+                with _control(order, scratch) as control:
+                    selector.register(control, selectors.EVENT_READ)
+                    _relay(order, control, selector, launcher, scratch)
         shutil.rmtree(scratch, ignore_errors=True)
 
 

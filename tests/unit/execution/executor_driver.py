@@ -28,6 +28,7 @@ EXECUTORS: dict[str, Callable[[], TrialExecutor]] = {
     "fork": lambda: LocalExecutor(num_cpus=2, start_method="fork"),
     "spawn": lambda: LocalExecutor(num_cpus=2, start_method="spawn"),
     "ray": RayExecutor,
+    "ray, elsewhere": lambda: RayExecutor(shared_storage=False),
     "ray, in actors": lambda: RayExecutor(uses_ray=True),
     "inline": InlineExecutor,
     "simulated": lambda: SimulatedExecutor(num_workers=2),
@@ -82,6 +83,7 @@ class Driver:
             "progress": Progress(),
             "bundles": [{"CPU": 1.0}],
             "seed": 1,
+            "upload_timeout_s": TIMEOUT_S,
             "driver_directory": str(self._folder),
         }
         config = codec.encode_exact(fields.pop("config", {}))
