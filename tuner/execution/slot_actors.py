@@ -32,7 +32,7 @@ from tuner.execution.launchers import (
     cannot_be_loaded,
 )
 from tuner.execution.loading import share_main
-from tuner.execution.payload import write_payload
+from tuner.execution.node_payload import node_payload
 from tuner.execution.process import kill_children
 from tuner.execution.protocol import FrameReader
 from tuner.execution.slot_protocol import KILL, LAUNCH, Role, SlotOrder, exited_frame, hello
@@ -57,7 +57,7 @@ class ForkingSlot:
         """
         os.environ["RAY_ENABLE_AUTO_CONNECT"] = "0"  # in a worker, a Ray of its own would start
         _extend_path(order)
-        payload = write_payload(_fetched(content))
+        payload = node_payload(order.secret, lambda: _fetched(content))
         scratch = _scratch(order)
         with selectors.DefaultSelector() as selector:
             with _launcher(payload, selector, order) as launcher:
