@@ -32,7 +32,7 @@ def main() -> None:
     else:
         figures = measure_rate(side, WORKLOADS[what], folder)
     print("FIGURES " + json.dumps(figures), flush=True)
-    leave(side)
+    leave()
 
 
 def measure_import(side: str) -> dict[str, float]:
@@ -61,7 +61,7 @@ def measure_first_result(side: str, folder: str, began: float) -> dict[str, floa
 def measure_rate(side: str, workload: Workload, folder: str) -> dict[str, float]:
     """Units per second from the call of `fit()` to its return, every row of every file checked."""
     ours = side == "tuner"
-    tune = load(side)
+    tune = load(side, on_cluster=workload.on_cluster)
     trials, results = (pair[0 if ours else 1] for pair in (workload.trials, workload.results))
     trainable = workload.make(tune, results, workload.metrics)
     tune_config = dict(workload.tune_config)
@@ -173,22 +173,26 @@ def run(
     return seconds, os.path.join(folder, "run")
 
 
-def load(side: str, ray_is_started: bool = True) -> Any:
+def load(side: str, ray_is_started: bool = True, *, on_cluster: bool = False) -> Any:
     """`tuner` or `ray.tune`, ray started so that its start is not part of what is timed."""
-    if side == "tuner":
+    if side == "tuner" and not on_cluster:
         return importlib.import_module("tuner")
     import ray
 
     if ray_is_started:
-        ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+        where = {"address": os.environ["RAY_ADDRESS"]} if on_cluster else {"num_cpus": 2}
+        quiet = {"log_to_driver": False, "logging_level": "ERROR"}
+        ray.init(**where, **quiet, include_dashboard=False)
         ray.get(ray.remote(lambda: 1).remote())  # a worker process has been started once
+    if side == "tuner":
+        return importlib.import_module("tuner")
     for name in ("ray.tune", "ray"):
         logging.getLogger(name).setLevel(logging.ERROR)
     return importlib.import_module("ray.tune")
 
 
-def leave(side: str) -> None:
-    if side == "ray" and "ray" in sys.modules:
+def leave() -> None:
+    if "ray" in sys.modules:
         sys.modules["ray"].shutdown()
 
 

@@ -15,6 +15,8 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -72,9 +74,10 @@ def row(name: str, sides: list[str], rounds: int) -> dict[str, Any]:
         title, unit, goal, key = workload.title, f"{workload.unit}/s", workload.goal, "rate"
         smaller_is_better = False
     figures: dict[str, list[float]] = {"tuner": [], "ray": []}
-    for number in range(rounds):
-        for side in sides if number % 2 == 0 else reversed(sides):
-            figures[side].append(measure(side, name)[key])
+    with cluster() if name in WORKLOADS and WORKLOADS[name].on_cluster else nullcontext({}) as more:
+        for number in range(rounds):
+            for side in sides if number % 2 == 0 else reversed(sides):
+                figures[side].append(measure(side, name, more)[key])
     pairs = zip(figures["tuner"], figures["ray"], strict=False)
     ratios = [ray / us if smaller_is_better else us / ray for us, ray in pairs]
     return {"title": title, "unit": unit, "goal": goal, "ratios": ratios, **figures}
@@ -88,10 +91,23 @@ def flatness(name: str) -> list[dict[str, Any]]:
     return [{**line, "tuner": [ratio], "ray": [], "figures": figures}]
 
 
-def measure(side: str, name: str) -> dict[str, float]:
-    """One measurement in a fresh process."""
+@contextmanager
+def cluster() -> Iterator[dict[str, str]]:
+    """A Ray cluster of two CPUs; the environment in which processes find it."""
+    from ray.cluster_utils import Cluster
+
+    started = Cluster(initialize_head=True, head_node_args={"num_cpus": 2})
+    try:
+        yield {"RAY_ADDRESS": started.address}
+    finally:
+        started.shutdown()
+
+
+def measure(side: str, name: str, more: Mapping[str, str] | None = None) -> dict[str, float]:
+    """One measurement in a fresh process, with some `more` environment."""
     environ = {
         **os.environ,
+        **(more or {}),
         "PYTHONWARNINGS": "ignore",
         "RAY_DEDUP_LOGS": "0",
         "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",

@@ -24,6 +24,7 @@ class Workload:
         tune_config: Further fields of `TuneConfig`.
         checkpoint_config: Fields of `CheckpointConfig`.
         asha: Whether ASHA looks at every result, without stopping anything.
+        on_cluster: Whether we, too, run it on a Ray cluster, the same for both.
     """
 
     title: str
@@ -36,6 +37,7 @@ class Workload:
     tune_config: dict[str, Any] = field(default_factory=dict)
     checkpoint_config: dict[str, Any] = field(default_factory=dict)
     asha: bool = False
+    on_cluster: bool = False
 
     def count(self, ours: bool) -> int:
         """How many units a run has."""
@@ -85,4 +87,11 @@ WORKLOADS = {
     "checkpoints": Workload("4 trials x 100 checkpoints of 1 MiB, keep 2", checkpointing, (4, 4),
                             (100, 100), "checkpoints", 400,
                             checkpoint_config={"num_to_keep": 2}),
+    "cluster_fresh": Workload("on one Ray cluster: one-result trials, fresh process each",
+                              reporting, (100, 12), (1, 1), "trials", 20, on_cluster=True),
+    "cluster_reuse": Workload("on one Ray cluster: one-result trials, `reuse_actors=True`",
+                              reporting, (1000, 300), (1, 1), "trials", 600,
+                              tune_config={"reuse_actors": True}, on_cluster=True),
+    "cluster_results": Workload("on one Ray cluster: 2 trials x 2000 results", reporting, (2, 2),
+                                (2000, 1000), "results", 5000, on_cluster=True),
 }  # fmt: skip
