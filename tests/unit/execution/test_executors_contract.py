@@ -19,12 +19,19 @@ from tuner.execution.executor import TrialExecutor
 from tuner.trial_progress import Progress
 
 
-@pytest.fixture(params=EXECUTORS)
+ALL = [
+    pytest.param(name, marks=pytest.mark.slow if name.startswith("ray") else ())
+    for name in EXECUTORS
+]
+REAL = [each for each in ALL if each.values[0] not in ("simulated", "ray, elsewhere")]
+
+
+@pytest.fixture(params=ALL)
 def executor(request: pytest.FixtureRequest) -> TrialExecutor:
     return _made(request)
 
 
-@pytest.fixture(params=[name for name in EXECUTORS if name not in ("simulated", "ray, elsewhere")])
+@pytest.fixture(params=REAL)
 def real_executor(request: pytest.FixtureRequest) -> TrialExecutor:
     """One that gives trials their own surroundings, on this machine, and measures time."""
     return _made(request)
