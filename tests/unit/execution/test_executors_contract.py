@@ -18,7 +18,6 @@ import tuner as tune
 from tuner.execution.executor import TrialExecutor
 from tuner.trial_progress import Progress
 
-
 ALL = [
     pytest.param(name, marks=pytest.mark.slow if name.startswith("ray") else ())
     for name in EXECUTORS
