@@ -265,7 +265,7 @@ class RayExecutor(ProcessExecutor):
         return slot
 
     def _start_actor(self, slot: Slot) -> None:
-        slot.since = time.monotonic()
+        slot.since, slot.lost_at = time.monotonic(), 0.0
         slot.start_number += 1
         on_end = partial(self._on_actor_end, slot, slot.start_number)
         self._starter.start(
@@ -320,11 +320,13 @@ class RayExecutor(ProcessExecutor):
         """An actor is gone, or has nothing more to do."""
         if self._slots.get(slot.slot_id) is not slot or slot.start_number != start:
             return
+        if slot.actor is None:  # it was dismissed
+            return
         if error is None:  # it has told how its worker ended
             slot.lost_at = slot.lost_at or time.monotonic()
         elif slot.control is not None:
             self._lose(slot, str(error), now, stimuli)
-        elif slot.actor is not None:
+        else:
             self._on_failed_start(slot, error, now, stimuli)
 
     def _on_failed_start(
@@ -372,16 +374,19 @@ class RayExecutor(ProcessExecutor):
         self._look_at = now + _LOOK_EVERY_S
         self._starter.revive()
         for slot in [*self._slots.values()]:
-            if slot.ended is not None and now - slot.since > _REASON_WITHIN_S and slot.worker:
+            if slot.is_waiting:
+                self._look_at_waiting(slot, now, stimuli)
+            elif slot.lost_at:
+                if now - slot.lost_at > _REASON_WITHIN_S:
+                    self._lose(slot, "", time.time(), stimuli)
+            elif slot.worker is None or slot.worker in self._idle:
+                if now - slot.since > self._options["idle_timeout_s"]:
+                    self._drop(slot) if slot.worker is None else self._dismiss(slot.worker)
+            elif slot.ended is None:
+                slot.since = now
+            elif now - slot.since > _REASON_WITHIN_S:
                 slot.worker.line.close()
                 self._conclude_exit(slot.worker, time.time(), stimuli)
-            elif slot.lost_at and now - slot.lost_at > _REASON_WITHIN_S:
-                self._lose(slot, "", time.time(), stimuli)
-            elif slot.is_waiting and now - slot.since > _LOOK_EVERY_S:
-                self._make_room(slot)
-                self._look_at_waiting(slot, now, stimuli)
-            elif slot.worker is None and now - slot.since > self._options["idle_timeout_s"]:
-                self._drop(slot)
         self._tell_capacity(stimuli)
 
     def _make_room(self, waiting: Slot) -> None:
@@ -396,6 +401,8 @@ class RayExecutor(ProcessExecutor):
 
     def _look_at_waiting(self, slot: Slot, now: float, stimuli: list[Stimulus]) -> None:
         waited = now - slot.since
+        if waited > _LOOK_EVERY_S:
+            self._make_room(slot)
         limit = self._options["infeasible_timeout_s"]
         if waited < _WARN_AFTER_S and (limit is None or waited < limit):
             return
