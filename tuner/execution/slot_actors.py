@@ -20,6 +20,7 @@ import tempfile
 import threading
 import traceback
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from tuner.execution.handshake import connect
@@ -37,6 +38,7 @@ from tuner.execution.process import kill_children
 from tuner.execution.protocol import FrameReader
 from tuner.execution.slot_protocol import KILL, LAUNCH, Role, SlotOrder, exited_frame, hello
 from tuner.execution.worker import serve
+from tuner.storage.file_server import FileServer
 
 SCRATCH_VARIABLE = "TUNER_SCRATCH_DIR"
 _RECV_BYTES = 64 * 1024
@@ -215,13 +217,16 @@ def _launcher(
     payload: int, selector: selectors.BaseSelector, order: SlotOrder
 ) -> Iterator[Launcher]:
     """What starts workers, once it has loaded the trainable; kills them in the end."""
-    launcher: Launcher = ForkLauncher(payload, selector, order.setup)
+    setup = order.setup
+    if not _sees_folder(order):
+        setup = replace(setup, modules=(*setup.modules, *FileServer.modules))
+    launcher: Launcher = ForkLauncher(payload, selector, setup)
     try:
         while not launcher.is_ready:
             launcher.exits({key.fd for key, _ in selector.select()})
     except ForkIsUnsafe:
         launcher.close()
-        launcher = SpawnLauncher(payload, selector, order.setup)
+        launcher = SpawnLauncher(payload, selector, setup)
     except BaseException:
         launcher.close()
         raise

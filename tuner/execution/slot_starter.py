@@ -52,8 +52,7 @@ class SlotStarter:
         self._is_shared = is_shared
         self._secret = new_secret()
         self._contents: dict[bool, Any] = {}  # the trainable in Ray's store, by who is to load it
-        modules = job.modules if is_shared else (*job.modules, *FileServer.modules)
-        self._setup = WorkerSetup.of_this_process(modules)
+        self._setup = WorkerSetup.of_this_process(job.modules)
         self._probe = self._write_probe() if is_shared is None else None
         host = ray_cluster.node_ip()
         self._files = FileServer(job.path, host, new_secret())
