@@ -1,0 +1,160 @@
+"""Scripts that are connected to a Ray cluster from outside, by a `ray://` address."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import textwrap
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ENVIRON = {**os.environ, "RAY_AUTH_MODE": "disabled", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
+TIMEOUT_S = 60.0
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
+    """Where a cluster of two CPUs takes clients."""
+    port = free_port()
+    folder = tempfile.mkdtemp(prefix="ray", dir="/tmp")  # the names of sockets are short
+    command = [
+        str(Path(sys.executable).with_name("ray")),
+        "start",
+        "--head",
+        "--block",
+        "--num-cpus=2",
+        "--include-dashboard=False",
+        f"--port={free_port()}",
+        f"--ray-client-server-port={port}",
+        f"--temp-dir={folder}",
+    ]
+    head = subprocess.Popen(command, env=ENVIRON, stdout=subprocess.DEVNULL)
+    deadline = time.monotonic() + TIMEOUT_S
+    while True:
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                break
+        assert time.monotonic() < deadline, "the cluster has not started"
+        assert head.poll() is None
+        time.sleep(0.2)
+    address = f"ray://127.0.0.1:{port}"
+    assert any(can_connect(address) for _ in range(3)), "Ray's own client cannot connect"
+    yield address
+    head.terminate()
+    head.wait(TIMEOUT_S)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def can_connect(address: str) -> bool:
+    """Whether Ray's client gets through; on a busy machine its server is at times too slow."""
+    command = [sys.executable, "-c", f"import ray; ray.init({address!r})"]
+    return subprocess.run(command, env=ENVIRON, capture_output=True).returncode == 0
+
+
+SCRIPT = """
+import json, os, sys
+import tuner as tune
+
+class Where(tune.Callback):
+    def on_trial_complete(self, *args, **info):
+        with open(sys.argv[1] + "/callback", "a") as file:
+            file.write(f"{os.getpid()}\\n")
+
+def train(config):
+    for i in range(config["results"]):
+        if config["fails"]:
+            raise ZeroDivisionError("as wanted")
+        tune.report({"i": i, "x": config["x"], "argument": sys.argv[1], "pid": os.getpid()})
+        config["pause"].wait(0.1)
+
+class Pause:
+    def wait(self, seconds):
+        import threading
+        threading.Event().wait(seconds)
+
+space = {"x": tune.grid_search([1, 2]), "pause": Pause(), "results": 2, "fails": False}
+space |= json.loads(sys.argv[2])
+grid = tune.Tuner(
+    train,
+    param_space=space,
+    run_config=tune.RunConfig(
+        name="run", storage_path=sys.argv[1], callbacks=[Where()],
+        failure_config=tune.FailureConfig(fail_fast="raise" if space["fails"] else False),
+    ),
+).fit()
+print("FOUND " + json.dumps({
+    "pid": os.getpid(),
+    "metrics": [{k: r.metrics.get(k) for k in ("i", "x", "argument", "pid")} for r in grid],
+    "path": grid.experiment_path,
+}))
+"""
+
+
+def start(address: str, folder: Path, **space: object) -> subprocess.Popen[str]:
+    script = folder / "script.py"
+    script.write_text(textwrap.dedent(SCRIPT))
+    return subprocess.Popen(
+        [sys.executable, str(script), str(folder), json.dumps(space)],
+        env={**ENVIRON, "RAY_ADDRESS": address},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def found(output: str) -> dict[str, object]:
+    (line,) = (line for line in output.splitlines() if line.startswith("FOUND "))
+    return dict(json.loads(line.removeprefix("FOUND ")))
+
+
+def test_the_whole_experiment_runs_inside_the_cluster(address: str, tmp_path: Path) -> None:
+    output, _ = start(address, tmp_path).communicate(timeout=TIMEOUT_S)
+    told = found(output)
+    metrics = told["metrics"]
+    assert isinstance(metrics, list)
+    assert [(m["i"], m["x"], m["argument"]) for m in metrics] == [
+        (1, 1, str(tmp_path)),
+        (1, 2, str(tmp_path)),
+    ]
+    assert told["path"] == str(tmp_path / "run")
+    pids = (tmp_path / "callback").read_text().split()
+    assert len(pids) == 2
+    assert str(told["pid"]) not in pids, "callbacks are called where the controller is"
+    assert "the experiment runs on the head node" in output
+
+
+def test_errors_come_out_as_they_are(address: str, tmp_path: Path) -> None:
+    output, _ = start(address, tmp_path, fails=True).communicate(timeout=TIMEOUT_S)
+    assert output.rstrip().endswith("ZeroDivisionError: as wanted")
+    assert "RayTaskError" not in output
+    assert "FOUND" not in output
+
+
+def test_ctrl_c_ends_the_experiment_cleanly(address: str, tmp_path: Path) -> None:
+    script = start(address, tmp_path, results=10_000)
+    deadline = time.monotonic() + TIMEOUT_S
+    while not [*tmp_path.glob("run/*/result.json")]:
+        assert time.monotonic() < deadline, "no result"
+        assert script.poll() is None
+        time.sleep(0.1)
+    script.send_signal(signal.SIGINT)
+    output, _ = script.communicate(timeout=TIMEOUT_S)
+    assert f'Tuner.restore("{tmp_path / "run"}").fit() goes on from here' in output
+    metrics = found(output)["metrics"]
+    assert isinstance(metrics, list)
+    assert all(m["i"] is None or m["i"] < 9_999 for m in metrics)
