@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from tuner.execution.local import LocalExecutor
     from tuner.execution.ray import RayExecutor
     from tuner.execution.simulated import SimulatedExecutor
+    from tuner.integrations.rllib import register_env
     from tuner.placement import PlacementGroupFactory
     from tuner.result import Result
     from tuner.result_grid import ResultGrid
@@ -78,6 +79,7 @@ _MODULES = {
     "execution.local": ("LocalExecutor",),
     "execution.ray": ("RayExecutor",),
     "execution.simulated": ("SimulatedExecutor",),
+    "integrations.rllib": ("register_env",),
     "placement": ("PlacementGroupFactory",),
     "result": ("Result",),
     "result_grid": ("ResultGrid",),
@@ -161,6 +163,7 @@ __all__ = [
     "quniform",
     "randint",
     "randn",
+    "register_env",
     "register_trainable",
     "report",
     "sample_from",

@@ -33,9 +33,11 @@ class Tuner:
     """Tunes the hyperparameters of a trainable.
 
     Args:
-        trainable: A function of the configuration, a `Trainable` class, or a registered name.
+        trainable: A function of the configuration, a `Trainable` class, a registered name, or an
+            algorithm of RLlib, by name or as its class.
         param_space: The search space: constants, domains such as `tuner.uniform(0, 1)`,
-            `grid_search`, `sample_from`, in dictionaries and lists nested as you like.
+            `grid_search`, `sample_from`, in dictionaries and lists nested as you like. For RLlib
+            also an `AlgorithmConfig`.
         tune_config: What is searched for, and how.
         run_config: Where results go, when trials end, what happens on errors.
 
@@ -59,16 +61,18 @@ class Tuner:
         self,
         trainable: Any = None,
         *,
-        param_space: dict[str, Any] | None = None,
+        param_space: Any = None,
         tune_config: TuneConfig | None = None,
         run_config: RunConfig | None = None,
     ) -> None:
         _check_type("tune_config", tune_config, TuneConfig)
         _check_type("run_config", run_config, RunConfig)
-        if not isinstance(param_space, dict | None):
-            raise ConfigError(f"Tuner: param_space={param_space!r:.100} must be a dictionary")
         self._name = trainable if isinstance(trainable, str) else None
         self._trainable = get_trainable(trainable)
+        if is_trainable_class(self._trainable):
+            param_space = self._trainable.as_param_space(param_space)
+        if not isinstance(param_space, dict | None):
+            raise ConfigError(f"Tuner: param_space={param_space!r:.100} must be a dictionary")
         self._space = dict(param_space or {})
         self._tune_config = tune_config or TuneConfig()
         self._run_config = run_config or RunConfig()
@@ -89,7 +93,7 @@ class Tuner:
         resume_unfinished: bool = True,
         resume_errored: bool = False,
         restart_errored: bool = False,
-        param_space: dict[str, Any] | None = None,
+        param_space: Any = None,
         storage_filesystem: Any = None,
         *,
         resume_config: ResumeConfig | None = None,
@@ -142,7 +146,7 @@ class Tuner:
         if trainable is not None:
             _check_same_trainable(tuner._label(), stored)
         if param_space is not None:
-            _check_same_space(param_space, stored)
+            _check_same_space(tuner._space, stored)
         tuner._stored = stored
         tuner._storage = storage
         tuner._resume_config = _resume_config(

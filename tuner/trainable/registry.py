@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from tuner.errors import TrainableError
+from tuner.trainable import converters
 from tuner.trainable.wrappers import TrainableLike, check_trainable
+from tuner.validation import did_you_mean
 
 _registered: dict[str, TrainableLike] = {}
 
@@ -15,7 +17,7 @@ def register_trainable(name: str, trainable: TrainableLike, warn: bool = True) -
 
     Args:
         name: The name; a second registration replaces the first.
-        trainable: A function or `Trainable` class.
+        trainable: A function, a `Trainable` class or an algorithm class of RLlib.
         warn: Accepted for compatibility, without effect.
 
     Raises:
@@ -28,23 +30,34 @@ def register_trainable(name: str, trainable: TrainableLike, warn: bool = True) -
     """
     if not isinstance(name, str) or not name:
         raise TrainableError(f"register_trainable: name={name!r} must be a string with a character")
-    check_trainable(trainable)
-    _registered[name] = trainable
+    _registered[name] = _checked(trainable)
 
 
 def get_trainable(trainable: Any) -> TrainableLike:
-    """The trainable that a name stands for; anything else than a string is returned as it is.
+    """The trainable that a name stands for, or that is made of a class of another library.
+
+    Functions and `Trainable` classes are returned as they are.
 
     Raises:
-        TrainableError: nothing is registered under this name.
+        TrainableError: nothing is registered under this name, or it cannot be trained.
+        MissingDependencyError: it is of a library that is not installed.
     """
     if not isinstance(trainable, str):
-        check_trainable(trainable)
-        return trainable
+        return _checked(trainable)
     if trainable in _registered:
         return _registered[trainable]
+    found = converters.trainable_named(trainable)
+    if found is not None:
+        return found
     known = ", ".join(sorted(_registered)) or "none"
     raise TrainableError(
         f"Tuner: no trainable is registered as {trainable!r} (registered: {known}); call "
         f"register_trainable({trainable!r}, …) first"
+        f"{did_you_mean(trainable, {*_registered, *converters.names()})}"
     )
+
+
+def _checked(trainable: Any) -> TrainableLike:
+    trainable = converters.converted(trainable)
+    check_trainable(trainable)
+    return trainable

@@ -31,7 +31,8 @@ class Trainable:
 
     Attributes:
         config: The configuration.
-        uses_ray: Whether trials call Ray themselves.
+        uses_ray: Whether a trial calls Ray itself. It then runs in a process that Ray has started,
+            within the trial's placement group.
 
     Example:
         >>> class Counter(Trainable):
@@ -99,6 +100,11 @@ class Trainable:
     def default_resource_request(cls, config: dict[str, Any]) -> PlacementGroupFactory | None:
         """Resources that a trial with this configuration needs; None for one CPU."""
         return None
+
+    @classmethod
+    def as_param_space(cls, param_space: Any) -> Any:
+        """The search space as a dictionary, where it may be given in another form."""
+        return param_space
 
     # To be called
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from tuner.errors import TrainableError
 from tuner.placement import PlacementGroupFactory, ResourceRequest, as_placement
+from tuner.trainable.converters import converted
 from tuner.trainable.parameters import Parameters
 from tuner.trainable.trainable import Trainable, is_trainable_class
 
@@ -60,6 +61,7 @@ def with_parameters(trainable: TrainableLike, **kwargs: Any) -> TrainableLike:
         >>> with_parameters(train, data=[1, 2, 3])({})
         {'mean': 2.0}
     """
+    trainable = converted(trainable)
     _require_trainable(trainable, "with_parameters")
     if is_trainable_class(trainable):
         _require_arguments(trainable.setup, trainable.__name__ + ".setup", kwargs, skip=2)
@@ -97,6 +99,7 @@ def with_resources(trainable: TrainableLike, resources: ResourceRequest) -> Trai
         >>> resources_for(trainable, {}).required_resources
         {'CPU': 2.0}
     """
+    trainable = converted(trainable)
     _require_trainable(trainable, "with_resources")
     if not callable(resources):
         as_placement(resources)

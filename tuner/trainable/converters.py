@@ -1,0 +1,45 @@
+"""What other libraries train, as trainables of this one: who converts it.
+
+A library is known by where its classes come from. Its integration is imported when such a class, or
+a name of one, is given; it has `as_trainable(object)`, `trainable_named(name)`, which is None for a
+name that is not its own, and the set `NAMES`.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from typing import Any
+
+from tuner.trainable.trainable import is_trainable_class
+
+_INTEGRATIONS = {
+    "ray.rllib": "tuner.integrations.rllib",
+}
+"""By package: the integration for its classes and their objects."""
+
+
+def converted(trainable: Any) -> Any:
+    """A trainable of this library for a class or object of another one; all else as it is."""
+    if is_trainable_class(trainable):
+        return trainable
+    kind = trainable if inspect.isclass(trainable) else type(trainable)
+    for package, integration in _INTEGRATIONS.items():
+        if any(f"{each.__module__}.".startswith(f"{package}.") for each in kind.__mro__):
+            return importlib.import_module(integration).as_trainable(trainable)
+    return trainable
+
+
+def trainable_named(name: str) -> Any:
+    """The trainable that a library has under a name, None if none has."""
+    for integration in _INTEGRATIONS.values():
+        found = importlib.import_module(integration).trainable_named(name)
+        if found is not None:
+            return found
+    return None
+
+
+def names() -> set[str]:
+    """The names that libraries have trainables for."""
+    modules = (importlib.import_module(integration) for integration in _INTEGRATIONS.values())
+    return {name for module in modules for name in module.NAMES}
