@@ -173,7 +173,8 @@ class RLlibTrainable(Trainable):
         """Takes up weights and counters; what the configuration sets stays as that has it.
 
         RLlib's optimizers would bring along the learning rate that the checkpoint was trained with,
-        and an adaptive KL coefficient would begin anew.
+        an adaptive KL coefficient would begin anew, and an env runner that is busy just then would
+        miss the weights and sample with its own.
         """
         if not self._has_learners():
             self.algo.load_checkpoint(checkpoint)
@@ -193,6 +194,9 @@ class RLlibTrainable(Trainable):
         )
         for done in learners.foreach_learner(configure):
             done.get()
+        state = learners.get_state(components="learner/rl_module", inference_only=True)["learner"]
+        weights = functools.partial(_set_weights, state=_imported("ray").put(state))
+        self.algo.env_runner_group.foreach_env_runner(weights)
 
     def cleanup(self) -> None:
         self.algo.stop()
@@ -246,7 +250,7 @@ def _imported(module: str) -> Any:
         ) from error
 
 
-# What is done in each learner, which may be a process of its own
+# What is done in each learner and env runner, which may be processes of their own
 
 
 def _optimizers(learner: Any) -> dict[str, Any]:
@@ -288,6 +292,12 @@ def _configure(
             learner._set_optimizer_lr(optimizer, lr=schedule.update(timestep=timestep))
     for module, value in kl_coefficients.items():
         learner.curr_kl_coeffs_per_module[module].data.fill_(value)
+
+
+def _set_weights(env_runner: Any, *, state: Any) -> None:
+    """Sets the weights of an env runner, also where it has seen later ones."""
+    env_runner._weights_seq_no = 0
+    env_runner.set_state(_imported("ray").get(state))
 
 
 def _first(results: Any) -> Any:
