@@ -31,8 +31,7 @@ class Trainable:
 
     Attributes:
         config: The configuration.
-        uses_ray: Whether a trial calls Ray itself. It then runs in a process that Ray has started,
-            within the trial's placement group.
+        uses_ray: Whether trials call Ray themselves.
 
     Example:
         >>> class Counter(Trainable):
