@@ -29,10 +29,12 @@ def explore(config):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--num-tune-samples", type=int, default=4, help="trials in the population")
+    parser.add_argument("--num-tune-samples", type=int, default=4, help="trials of the population")
     parser.add_argument("--env-name", default="CartPole-v1", help="an environment of gymnasium")
     parser.add_argument("--smoke-test", action="store_true", help="few and small iterations")
-    parser.add_argument("--test-local", action="store_true", help="on this machine, MLflow in a file")
+    parser.add_argument(
+        "--test-local", action="store_true", help="on this machine, MLflow in a file"
+    )
     args = parser.parse_args()
 
     hyperparam_mutations = {
@@ -61,7 +63,7 @@ def main():
             "train_batch_size": tune.choice([300, 600]),
         }
         stopping_criteria["training_iteration"] = 4
-        perturbation_interval = 2
+        perturbation_interval = 1
 
     if args.test_local:
         ray.init("local", include_dashboard=False, log_to_driver=False)

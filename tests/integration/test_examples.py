@@ -56,6 +56,32 @@ def run_example(tmp_path):
     return run
 
 
+def test_pbt_ppo(tmp_path):
+    """Ray and RLlib say much, and MLflow has a file of its own, so it is run apart."""
+    pytest.importorskip("ray.rllib")
+    pytest.importorskip("tuner.integrations.mlflow")
+    options = ["--test-local", "--smoke-test", "--num-tune-samples", "2"]
+    done = subprocess.run(
+        [sys.executable, EXAMPLES / "pbt_ppo.py", *options],
+        cwd=tmp_path,
+        env={**os.environ, "TUNER_RESULTS_DIR": str(tmp_path / "results")},
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_S,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    (folder,) = (tmp_path / "results").iterdir()
+    run = Run(done.stdout, folder)
+    assert len(run.trials) == 2
+    assert all(frame["training_iteration"].iloc[-1] == 4 for frame in run.trials.values())
+    best = max(frame["episode_reward_mean"].iloc[-1] for frame in run.trials.values())
+    assert run.number("Best episode reward:") == pytest.approx(best, abs=0.05)
+    with sqlite3.connect(tmp_path / "mlflow.db") as database:
+        query = "SELECT value FROM tags WHERE key = 'mlflow.parentRunId'"
+        parents = {parent for (parent,) in database.execute(query)}
+    assert parents == set(re.findall(r"MLflow: run (\w+)", run.output))
+
+
 def load_module(name):
     spec = importlib.util.spec_from_file_location(name, EXAMPLES / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
