@@ -71,7 +71,7 @@ def with_old_names(result: dict[str, Any]) -> dict[str, Any]:
 
 def _old_names(metrics: dict[str, Any]) -> dict[str, Any]:
     old = _of_episodes(metrics)
-    sampled = metrics.get("env_runners", {})
+    sampled = {**metrics, **metrics.get("env_runners", {})}  # a count of 0 is in the first alone
     for name, today in _STEPS.items():
         if today in sampled:
             old[name] = int(sampled[today])

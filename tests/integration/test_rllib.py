@@ -228,7 +228,8 @@ def test_workers_have_the_environment_and_the_weights(build, tmp_path):
     assert result["timesteps_this_iter"] == 101
 
 
-def test_an_exploit_brings_the_policy(tmp_path):
+@pytest.mark.parametrize("reuse_actors", [False, True])
+def test_an_exploit_brings_the_policy(tmp_path, reuse_actors):
     """One trial learns, the other has a learning rate of 0 until it is exploited."""
     scheduler = PopulationBasedTraining(
         time_attr="training_iteration",
@@ -240,7 +241,7 @@ def test_an_exploit_brings_the_policy(tmp_path):
     grid = run(
         tmp_path,
         space={**BANDIT, "lr": tune.grid_search([0.0, 0.05])},
-        tune={"scheduler": scheduler, "seed": 0},
+        tune={"scheduler": scheduler, "seed": 0, "reuse_actors": reuse_actors},
         run={"stop": {"training_iteration": 5}},
     )
     assert not grid.errors
@@ -271,6 +272,8 @@ def test_an_algorithm_config_with_domains(tmp_path):
         assert result.metrics["timesteps_total"] == 200
         assert result.config["minibatch_size"] in (50, 100)
     assert [result.config["lr"] for result in grids[0]] == [1e-3, 1e-4]
+    restored = tune.Tuner.restore(str(tmp_path / "0" / "run"), param_space=space)
+    assert len(restored.get_results()) == 2
     first, again = ([result.metrics["episode_reward_mean"] for result in grid] for grid in grids)
     assert first == again  # the seed of the experiment reaches algorithm and environment
 

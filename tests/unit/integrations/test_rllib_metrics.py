@@ -75,6 +75,11 @@ def test_before_the_first_episode_has_ended_means_are_nan():
     assert "episodes_total" not in metrics
 
 
+def test_before_the_first_step_there_are_none():
+    """An asynchronous algorithm has nothing to say of its env runners at first."""
+    assert with_old_names({"num_env_steps_sampled_lifetime": 0})["timesteps_total"] == 0
+
+
 def test_an_algorithm_without_environment_has_no_episodes():
     assert with_old_names({"learners": {}}) == {"learners": {}}
 
