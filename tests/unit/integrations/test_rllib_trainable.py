@@ -67,8 +67,8 @@ def test_a_config_is_no_trainable():
 
 def test_a_pickle_of_it_refers_to_the_algorithm_by_name():
     content = cloudpickle.dumps(get_trainable("PPO"))
-    assert len(content) < 2000
     assert b"ray.rllib.algorithms.ppo" in content
+    assert b"training_step" not in content  # nor any other code of it
     loaded = pickle.loads(content)
     assert loaded.algorithm is ppo.PPO
 
