@@ -113,11 +113,14 @@ class _Translation:
         algorithm: The algorithm's name.
         table: Old keys that mean something else, or nothing, on the API stack that is used; empty
             on the old one.
+
+    Attributes:
+        algorithm: The same.
     """
 
     def __init__(self, defaults: Mapping[str, Any], algorithm: str, table: Table) -> None:
         self._defaults = defaults
-        self._algorithm = algorithm
+        self.algorithm = algorithm
         self._table = table
         self._values: dict[str, Any] = {}
         self._sources: dict[str, str] = {}
@@ -135,11 +138,12 @@ class _Translation:
                     "given as well"
                 )
             whole.setdefault(part, self._values[path])
+        _fit_buffer(settings.get("replay_buffer_config"), self._defaults)
         return settings
 
     def add_all(self, config: Mapping[str, Any]) -> None:
         """Takes in a configuration of the user's."""
-        check_keys(config, self._defaults, self._algorithm)
+        check_keys(config, self._defaults, self.algorithm)
         scheduled = {name for name in ("lr", "entropy_coeff") if config.get(f"{name}_schedule")}
         for key, value in config.items():
             if not (self._table and key in scheduled):  # a schedule wins, as it always has
@@ -167,7 +171,7 @@ class _Translation:
         top = ATTRIBUTES.get(top, top)
         if top not in self._defaults:
             raise ConfigError(
-                f"{OWNER}[{source!r}]={shorten(value)}: {self._algorithm} has no such setting"
+                f"{OWNER}[{source!r}]={shorten(value)}: {self.algorithm} has no such setting"
             )
         name = f"{top}{slash}{part}"
         other = self._sources.setdefault(name, source)
@@ -180,7 +184,7 @@ class _Translation:
 
     def nested(self) -> _Translation:
         """An empty one for the same algorithm."""
-        return _Translation(self._defaults, self._algorithm, self._table)
+        return _Translation(self._defaults, self.algorithm, self._table)
 
     def _look_up(self, key: str, value: Any, entry: str | Gone | Table, source: str) -> None:
         if same(value, DEPRECATED):
@@ -220,9 +224,14 @@ def _add_num_gpus(translation: _Translation, value: Any) -> None:
         translation.put("num_learners", int(value), "num_gpus")
 
 
+_EPSILON_GREEDY = {"initial_epsilon", "final_epsilon", "epsilon_timesteps", "warmup_timesteps"}
+
+
 def _add_exploration(translation: _Translation, value: Any) -> None:
     """DQN's epsilon-greedy exploration as the schedule that it is today."""
     kind = value.get("type") if isinstance(value, Mapping) else value
+    if kind is None and value and value.keys() <= _EPSILON_GREEDY:
+        kind = "EpsilonGreedy"
     if kind in (None, "StochasticSampling"):
         return
     if kind != "EpsilonGreedy":
@@ -232,6 +241,19 @@ def _add_exploration(translation: _Translation, value: Any) -> None:
     constant = [(0, first)] if warmup else []
     schedule = [*constant, (warmup, first), (warmup + value.get("epsilon_timesteps", 10000), last)]
     translation.put("epsilon", schedule, "exploration_config")
+
+
+def _add_prioritized_replay(translation: _Translation, value: Any) -> None:
+    kind = "PrioritizedEpisodeReplayBuffer" if value else "EpisodeReplayBuffer"
+    if value is not None and not same(value, DEPRECATED):
+        translation.put("replay_buffer_config/type", kind, "prioritized_replay")
+
+
+def _add_timesteps_per_iteration(translation: _Translation, value: Any) -> None:
+    counted = "train" if translation.algorithm == "CQL" else "sample"
+    if value is not None and not same(value, DEPRECATED):
+        name = f"min_{counted}_timesteps_per_iteration"
+        translation.put(name, value, "timesteps_per_iteration")
 
 
 def _add_framework(translation: _Translation, value: Any) -> None:
@@ -262,6 +284,8 @@ def _leave_out(translation: _Translation, value: Any) -> None:
 _SPECIAL: dict[str, Callable[[_Translation, Any], None]] = {
     "num_gpus": _add_num_gpus,
     "exploration_config": _add_exploration,
+    "prioritized_replay": _add_prioritized_replay,
+    "timesteps_per_iteration": _add_timesteps_per_iteration,
     "framework": _add_framework,
     "multiagent": _add_multiagent,
     "evaluation_config": _add_evaluation_config,
@@ -284,6 +308,16 @@ def _set_batch_size(settings: dict[str, Any], defaults: Mapping[str, Any]) -> No
     if defaults[each] is not None:
         num_learners = settings.get("num_learners", defaults["num_learners"])
         settings[each] = settings[total] // max(num_learners, 1)
+
+
+def _fit_buffer(buffer: Any, defaults: Mapping[str, Any]) -> None:
+    """Completes a replay buffer of another type, which RLlib does not: it has other settings."""
+    default = defaults.get("replay_buffer_config", {})
+    if isinstance(buffer, dict) and buffer.get("type", default.get("type")) != default.get("type"):
+        buffer.setdefault("capacity", default.get("capacity"))
+        if buffer["type"] == "EpisodeReplayBuffer":
+            buffer.pop("alpha", None)
+            buffer.pop("beta", None)
 
 
 def _buffer_type(kind: Any) -> Any:

@@ -169,7 +169,8 @@ def test_an_heir_has_the_weights_of_its_donor_and_settings_of_its_own(build, tmp
         "train_batch_size": 200,
     }
     heir = build(**{**SMALL, **changed})
-    heir.restore(donor.save(str(tmp_path)))
+    checkpoint = donor.save(str(tmp_path))
+    heir.restore(checkpoint)
 
     assert_same(weights(donor), weights(heir))
     assert_same(weights(donor), heir.algo.env_runner.module.get_state())
@@ -187,6 +188,10 @@ def test_an_heir_has_the_weights_of_its_donor_and_settings_of_its_own(build, tmp
     trained = result["learners"]["default_policy"]
     assert 3 * 200 <= trained["num_module_steps_trained"] < 4 * 200
     assert trained["module_train_batch_size_mean"] == 50
+
+    alone = ppo.PPO.from_checkpoint(checkpoint.path)  # RLlib reads it by itself as well
+    assert_same(weights(donor), alone.get_module().get_state())
+    alone.stop()
 
 
 def test_a_schedule_goes_on_where_the_checkpoint_is(build, tmp_path):
@@ -306,7 +311,6 @@ def test_dqn_with_old_keys(build):
         num_workers=0,
         buffer_size=500,
         learning_starts=50,
-        timesteps_per_iteration=0,
         min_sample_timesteps_per_reporting=100,
         exploration_config={"type": "EpsilonGreedy", "epsilon_timesteps": 100},
         hiddens=[16],

@@ -102,7 +102,6 @@ def test_a_deprecated_key_with_its_neutral_value_is_left_out(key):
         ("num_gpus", 1.5, "num_learners"),
         ("policy_map_cache", "/tmp", "leave it out: it has no successor"),
         ("exploration_config", {"type": "Curiosity"}, "rl_module_spec"),
-        ("timesteps_per_iteration", 1000, "min_sample_timesteps_per_iteration"),
     ],
 )
 def test_a_key_that_means_nothing_today_says_what_to_use(key, value, instead):
@@ -185,10 +184,66 @@ def test_replay_buffers():
     }
 
 
+def test_a_buffer_without_priorities():
+    old = {
+        "prioritized_replay": False,
+        "prioritized_replay_alpha": 0.6,
+        "prioritized_replay_beta_annealing_timesteps": 20000,
+    }
+    assert today(old, "DQN") == {
+        "replay_buffer_config": {"type": "EpisodeReplayBuffer", "capacity": 50000}
+    }
+    assert today({"prioritized_replay": True, "buffer_size": 10}, "DQN") == {
+        "replay_buffer_config": {"type": "PrioritizedEpisodeReplayBuffer", "capacity": 10}
+    }
+
+
+def test_timesteps_per_iteration():
+    old = {"timesteps_per_iteration": 500}
+    assert today(old, "DQN") == {"min_sample_timesteps_per_iteration": 500}
+    assert today(old, "CQL") == {"min_train_timesteps_per_iteration": 500}
+
+
+def test_common_keys_of_1_0_with_what_they_were_by_default():
+    old = {
+        "horizon": None,
+        "soft_horizon": False,
+        "record_env": False,
+        "input_evaluation": ["is", "wis"],
+        "memory": 0,
+        "object_store_memory_per_worker": 0,
+        "min_iter_time_s": 0,
+        "timesteps_per_iteration": 0,
+        "sample_async": False,
+        "_use_trajectory_view_api": True,
+        "observation_filter": "NoFilter",
+        "remote_worker_envs": False,
+        "exploration_config": {"type": "StochasticSampling"},
+        "evaluation_config": {},
+        "multiagent": {"policies": {}, "policy_mapping_fn": None, "replay_mode": "independent"},
+        "logger_config": None,
+        "simple_optimizer": False,
+        "eager_tracing": False,
+        "optimizer": {},
+        "sample_batch_size": 100,
+        "num_cpus_for_driver": 1,
+    }
+    assert today(old) == {
+        "min_time_s_per_iteration": 0,
+        "min_sample_timesteps_per_iteration": 0,
+        "evaluation_config": {},
+        "rollout_fragment_length": 100,
+        "num_cpus_for_main_process": 1,
+    }
+
+
 def test_exploration_of_dqn():
     old = {"type": "EpsilonGreedy", "initial_epsilon": 0.9, "final_epsilon": 0.1}
     assert today({"exploration_config": {**old, "epsilon_timesteps": 500}}, "DQN") == {
         "epsilon": [(0, 0.9), (500, 0.1)]
+    }
+    assert today({"exploration_config": {"final_epsilon": 0.2}}, "DQN") == {
+        "epsilon": [(0, 1.0), (10000, 0.2)]
     }
     warm = {**old, "epsilon_timesteps": 500, "warmup_timesteps": 100}
     assert today({"exploration_config": warm}, "DQN") == {
