@@ -128,7 +128,7 @@ class _Translation:
     def settings(self) -> dict[str, Any]:
         """What was collected, the parts of a dictionary put together."""
         settings = {name: value for name, value in self._values.items() if "/" not in name}
-        for path in self._values.keys() - settings.keys():
+        for path in [name for name in self._values if "/" in name]:
             name, part = path.split("/")
             whole = settings.setdefault(name, {})
             if not isinstance(whole, dict):
