@@ -84,6 +84,10 @@ class JournalError(StorageError):
     """The experiment's journal is damaged; names segment and line."""
 
 
+class DeliveryError(TunerError):
+    """A logger could not bring all it had to where it logs; says what, and what brings it there."""
+
+
 class MissingDependencyError(TunerError, ImportError):
     """An optional library is not installed; names the extra to install."""
 

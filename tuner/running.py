@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import math
 import os
-from collections.abc import Callable
-from contextlib import nullcontext
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -214,7 +215,9 @@ class _Run:
         timeout_s = RECORDING_TIMEOUT_S
         if self._uploads is not None:
             timeout_s += 2 * self._uploads.config.sync_timeout
-        with few_collections() if self._plan.executor.clock.is_virtual else nullcontext():
+        is_virtual = self._plan.executor.clock.is_virtual
+        callbacks = self._plan.run_config.callbacks or []
+        with few_collections() if is_virtual else nullcontext(), _mlflow_surroundings(callbacks):
             self._recorder.start()
             try:
                 self._controller.run(opening)
@@ -253,6 +256,16 @@ def _callbacks(plan: Plan) -> tuple[list[Callback], list[LoggerCallback]]:
     """The callbacks for this process and the loggers for the recorder's."""
     given = plan.run_config.callbacks or []
     return split_callbacks(given, add_defaults=plan.executor.logs_by_default)
+
+
+def _mlflow_surroundings(callbacks: Sequence[Callback]) -> AbstractContextManager[None]:
+    """Lets recorder and trials know the MLflow run to nest theirs in, where MLflow may be used."""
+    if sys.modules.keys().isdisjoint(("mlflow", "tuner.integrations.mlflow")):
+        return nullcontext()
+
+    from tuner.integrations.mlflow import surroundings
+
+    return surroundings(callbacks)
 
 
 def _journal(plan: Plan, home: Home, after: Position | None = None) -> JournalWriter:

@@ -24,6 +24,7 @@ import orjson
 from tuner import failpoints
 from tuner.callbacks.callback import Callback
 from tuner.callbacks.logger import LoggerCallback
+from tuner.errors import DeliveryError
 from tuner.experiment.events import (
     CheckpointSaved,
     ExperimentEnded,
@@ -106,7 +107,8 @@ class Recorder:
             logger.warning("%s: the journal ends before its bookmark: recorded anew", self._path)
             self._bookmarks.reset()
             self._begin()
-        self._call("setup")
+        storage = self._upload_plan.storage if self._upload_plan else None
+        self._call("setup", experiment_path=self._path, storage=storage)
         with self._only(lambda each: isinstance(each, FileLogger)):
             self._start_unfinished()
             if self._uploader is not None:
@@ -297,6 +299,10 @@ class Recorder:
         if isinstance(failed, FileLogger) and isinstance(sys.exception(), OSError):
             self._may_bookmark = False
             then = f' until Tuner.restore("{self._path}").fit() completes its files'
+        error = sys.exception()
+        if isinstance(error, DeliveryError):
+            self._report(str(error))
+            return
         name = type(failed).__name__
         self._report(f"{name} raised and logs no more{then}:\n{traceback.format_exc()}")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import sys
 import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -57,6 +58,9 @@ class Session:
         next_checkpoint: Number of the next checkpoint.
         store: Where its checkpoints go.
         deliver: Sends a result and waits for the decision.
+
+    Attributes:
+        at_end: Called when the attempt has ended, with whether it failed.
     """
 
     def __init__(
@@ -79,6 +83,7 @@ class Session:
         self.store = store
         self._deliver = deliver
         self._lock = threading.Lock()
+        self.at_end: list[Callable[[bool], None]] = []
 
     def report(
         self,
@@ -147,7 +152,15 @@ _warned = False
 def set_session(session: Session | None) -> None:
     """Makes `session` the one that `report` and its kin speak to in this process."""
     global _session
-    _session = session
+    ended, _session = _session, session
+    if ended is not None and session is None:
+        for call in ended.at_end:
+            call(sys.exception() is not None)
+
+
+def get_session() -> Session | None:
+    """The session of the trial that runs in this process, None outside of one."""
+    return _session
 
 
 def report(

@@ -1,0 +1,329 @@
+"""An MLflow server as the sender sees it: which runs it has, and what it takes and refuses."""
+
+from __future__ import annotations
+
+import getpass
+import logging
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+from tuner.errors import TunerError
+from tuner.integrations.mlflow_runs import (
+    ARTIFACTS_TAG,
+    DELIVERED_TAG,
+    EXPERIMENT_TAG,
+    KEY_TAG,
+    Batch,
+    Found,
+    Run,
+)
+from tuner.integrations.mlflow_values import (
+    MAX_TAG,
+    OLDER_MAX_PARAMS,
+    PARENT_RUN_ID,
+    shortened,
+)
+
+logger = logging.getLogger(__name__)
+
+_PER_PAGE = 1000
+_RETRIED = frozenset({401, 403, 408, 429})  # somebody or time may mend it
+_SHOWN = 300  # characters of an error
+
+
+class Unavailable(TunerError):
+    """The server does not answer, or cannot answer now; trying again later may help."""
+
+
+class Refused(TunerError):
+    """The server will never take this."""
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where runs go.
+
+    Attributes:
+        tracking_uri: The server; None for what the environment says.
+        registry_uri: The model registry, None likewise.
+        experiment_name: The MLflow experiment; None for what the environment says.
+        tags: Tags of every run.
+        parent_run_id: The run below which they are, None without one.
+        experiment_id: Id of the MLflow experiment, before its name.
+        default_name: Name of the MLflow experiment where nothing else says it.
+        creates: Whether an MLflow experiment that does not exist is created.
+        artifact_location: Where that one keeps its artifacts, None for the server's choice.
+    """
+
+    tracking_uri: str | None = None
+    registry_uri: str | None = None
+    experiment_name: str | None = None
+    tags: dict[str, Any] = field(default_factory=dict)
+    parent_run_id: str | None = None
+    experiment_id: str | None = None
+    default_name: str = "Default"
+    creates: bool = True
+    artifact_location: str | None = None
+
+
+class Destination:
+    """Sends to one MLflow server; every method may raise `Unavailable`.
+
+    Args:
+        address: Where runs go.
+        known_experiments: Ids of MLflow experiments where runs of an earlier attempt may be.
+
+    Attributes:
+        uri: The server.
+        experiment_id: MLflow's id of the experiment.
+        refused: What the server will never take, in words.
+
+    Raises:
+        Refused: The experiment can be neither found nor created.
+    """
+
+    def __init__(self, address: Address, known_experiments: list[str]) -> None:
+        from mlflow.tracking import MlflowClient
+
+        logging.getLogger("mlflow").setLevel(logging.ERROR)
+        self.refused: list[str] = []
+        with _classified():
+            self._client = MlflowClient(address.tracking_uri, address.registry_uri)
+        self.uri = str(self._client.tracking_uri)
+        self._address = address
+        self.experiment_id = self._experiment_id()
+        self._known = [each for each in known_experiments if each != self.experiment_id]
+
+    def find(self, experiment: str) -> dict[str, Found]:
+        """The runs that one of our experiments has, by their keys."""
+        query = f"tags.{EXPERIMENT_TAG} = '{experiment}'"
+        ids = [self.experiment_id, *self._known]
+        found = {}
+        token = None
+        while True:
+            with _classified():
+                page = self._client.search_runs(ids, query, max_results=_PER_PAGE, page_token=token)
+            for run in page:
+                tags = run.data.tags
+                found[tags[KEY_TAG]] = Found(
+                    run_id=run.info.run_id,
+                    status=str(run.info.status),
+                    delivered=int(tags.get(DELIVERED_TAG, 0)),
+                    artifacts=int(tags.get(ARTIFACTS_TAG, 0)),
+                )
+            token = page.token
+            if not token:
+                return found
+
+    def create(self, name: str, tags: dict[str, str], start_time: float) -> str:
+        """Creates a run, with the tags of all runs and these; returns MLflow's id of it."""
+        tags = {
+            "mlflow.user": _user(),
+            **{str(key): str(value) for key, value in self._address.tags.items()},
+            **tags,
+        }
+        if self._address.parent_run_id is not None:
+            tags.setdefault(PARENT_RUN_ID, self._address.parent_run_id)
+        with _classified():
+            run = self._client.create_run(
+                self.experiment_id,
+                start_time=int(start_time * 1000),
+                tags={key: shortened(value, MAX_TAG) for key, value in tags.items()},
+                run_name=name,
+            )
+        return str(run.info.run_id)
+
+    def log(self, run_id: str, batch: Batch) -> None:
+        """Has a batch written; what the server refuses of it is noted, and the rest written.
+
+        Raises:
+            Refused: The run does not exist any more.
+        """
+        from mlflow.entities import Metric, Param, RunTag
+
+        points = [Metric(key, value, time, step) for _, key, value, time, step in batch.points]
+        params = [Param(key, value) for key, value in batch.params.items()]
+        tags = [RunTag(key, value) for key, value in batch.tags.items()]
+        try:
+            with _classified():
+                self._client.log_batch(run_id, metrics=points, params=params, tags=tags)
+        except Refused as error:
+            self._check_exists(run_id)
+            if len(batch) > 1:
+                for half in batch.halves():
+                    self.log(run_id, half)
+            elif not self._log_shortened(run_id, batch):
+                names = [*(key for _, key, *_ in batch.points), *batch.params, *batch.tags]
+                self.refused.append(f"{names[0]!r} of run {run_id}: {error}")
+
+    def params(self, run_id: str) -> dict[str, str]:
+        """The parameters that a run has."""
+        with _classified():
+            return dict(self._client.get_run(run_id).data.params)
+
+    def set_status(self, run_id: str, status: str, end_time: float) -> None:
+        """Sets the status of a run.
+
+        Raises:
+            Refused: The run does not exist any more.
+        """
+        with _classified():
+            if status == "RUNNING":
+                self._client.update_run(run_id, status=status)
+            else:
+                self._client.set_terminated(run_id, status, end_time=int(end_time * 1000))
+
+    def log_texts(self, run_id: str, texts: dict[str, str]) -> None:
+        """Has texts written as the artifact `params.json`."""
+        with _classified():
+            self._client.log_dict(run_id, texts, "params.json")
+
+    def log_files(self, run: Run, on_file: Callable[[int], None]) -> None:
+        """Sends the files in a trial's folder, and its checkpoints.
+
+        Args:
+            run: The trial's run.
+            on_file: Called before each file with its size.
+        """
+        assert run.run_id is not None
+        self._log_tree(run.run_id, run.trial.path, "", on_file)
+        for saved in run.trial.checkpoints:
+            if not os.path.isdir(os.path.join(run.trial.path, saved.name)):
+                checkpoint = run.trial.checkpoint_named(saved.name)
+                with _classified(), checkpoint.as_directory() as folder:
+                    self._log_tree(run.run_id, folder, saved.name, on_file)
+        self.log(run.run_id, Batch([], {}, {ARTIFACTS_TAG: str(run.wants_artifacts)}))
+
+    def _log_tree(self, run_id: str, root: str, below: str, on_file: Callable[[int], None]) -> None:
+        for folder, path in _files(root):
+            on_file(os.path.getsize(path))
+            target = "/".join(part for part in (below, folder) if part)
+            with _classified():
+                self._client.log_artifact(run_id, path, target or None)
+
+    def _log_shortened(self, run_id: str, batch: Batch) -> bool:
+        """Tries a parameter that is too long for an older server; whether it was taken."""
+        from mlflow.entities import Param
+
+        for name, text in batch.params.items():
+            for limit in OLDER_MAX_PARAMS:
+                with suppress(Refused), _classified():
+                    self._client.log_batch(run_id, params=[Param(name, shortened(text, limit))])
+                    return True
+        return False
+
+    def _check_exists(self, run_id: str) -> None:
+        with _classified():
+            run = self._client.get_run(run_id)
+        if run.info.lifecycle_stage != "active":
+            raise Refused(f"run {run_id} was deleted")
+
+    def _experiment_id(self) -> str:
+        """The parent's MLflow experiment, as only there runs nest; else the one that was named."""
+        address = self._address
+        parent = self._parent_experiment_id()
+        if parent is not None:
+            self._check_same(parent)
+            return parent
+        if address.experiment_id is not None:
+            with suppress(Refused):
+                self._name_of(address.experiment_id)
+                return address.experiment_id
+        if address.experiment_name is None and os.environ.get("MLFLOW_EXPERIMENT_ID"):
+            return os.environ["MLFLOW_EXPERIMENT_ID"]
+        in_environment = os.environ.get("MLFLOW_EXPERIMENT_NAME")
+        return self._named(address.experiment_name or in_environment or address.default_name)
+
+    def _check_same(self, experiment_id: str) -> None:
+        address, name = self._address, self._name_of(experiment_id)
+        if address.experiment_name not in (None, name):
+            logger.warning(
+                "MLflow nests runs in one experiment only: they go to %r, where their parent %s "
+                "is, not to experiment_name=%r",
+                name,
+                address.parent_run_id,
+                address.experiment_name,
+            )
+
+    def _named(self, name: str) -> str:
+        """The id of the MLflow experiment of this name, which is created if there is none."""
+        with _classified():
+            experiment = self._client.get_experiment_by_name(name)
+        if experiment is None:
+            return self._new_experiment(name)
+        if experiment.lifecycle_stage != "active":
+            raise Refused(f"the MLflow experiment {name!r} was deleted; restore it or name another")
+        return str(experiment.experiment_id)
+
+    def _new_experiment(self, name: str) -> str:
+        if not self._address.creates:
+            raise Refused(
+                f"MLflow at {self.uri} has no experiment {name!r}: create it, or give "
+                "create_experiment_if_not_exists=True"
+            )
+        try:
+            with _classified():
+                return str(self._client.create_experiment(name, self._address.artifact_location))
+        except Refused:
+            with _classified():  # somebody else may have created it just now
+                experiment = self._client.get_experiment_by_name(name)
+            if experiment is None:
+                raise
+            return str(experiment.experiment_id)
+
+    def _parent_experiment_id(self) -> str | None:
+        parent = self._address.parent_run_id
+        if parent is None:
+            return None
+        try:
+            with _classified():
+                return str(self._client.get_run(parent).info.experiment_id)
+        except Refused:
+            logger.warning("MLflow at %s has no run %s: no run is nested", self.uri, parent)
+            return None
+
+    def _name_of(self, experiment_id: str) -> str:
+        with _classified():
+            return str(self._client.get_experiment(experiment_id).name)
+
+
+@contextmanager
+def _classified() -> Iterator[None]:
+    """Turns what MLflow raises into `Unavailable` or `Refused`."""
+    try:
+        yield
+    except (Unavailable, Refused):
+        raise
+    except Exception as error:
+        text = shortened(" ".join(str(error).split()) or type(error).__name__, _SHOWN)
+        raise (Refused if _is_final(error) else Unavailable)(text) from error
+
+
+def _is_final(error: Exception) -> bool:
+    """Whether trying again cannot help."""
+    from mlflow.exceptions import MlflowException
+
+    if isinstance(error, MlflowException):
+        status: int = error.get_http_status_code()  # type: ignore[no-untyped-call]
+        return 400 <= status < 500 and status not in _RETRIED
+    return isinstance(error, ImportError | PermissionError | FileNotFoundError)
+
+
+def _files(root: str) -> Iterator[tuple[str, str]]:
+    """All files below a folder but hidden ones: the folder below `root` and the whole path."""
+    for folder, names, files in os.walk(root):
+        names[:] = sorted(name for name in names if not name.startswith("."))
+        relative = os.path.relpath(folder, root)
+        for name in sorted(files):
+            if not name.startswith("."):
+                yield "" if relative == "." else relative, os.path.join(folder, name)
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # no name for this user id
+        return "unknown"

@@ -1,0 +1,77 @@
+"""The recorder's side of the process that sends to MLflow."""
+
+from __future__ import annotations
+
+import pickle
+import socket
+import subprocess
+import tempfile
+import time
+from contextlib import suppress
+
+import orjson
+
+from tuner.integrations.mlflow_sender import Task, undelivered, wait_s
+from tuner.interpreter import python_command
+
+_MODULE = "tuner.integrations.mlflow_sender"
+_MARGIN_S = 5.0
+_LONGEST_END_S = 300.0
+
+
+class SenderProcess:
+    """Starts and ends the process; nothing but `finish` waits for it.
+
+    Args:
+        task: What it sends.
+    """
+
+    def __init__(self, task: Task) -> None:
+        self._task = task
+        self._control, remote = socket.socketpair()
+        with remote, tempfile.TemporaryFile() as stdin:
+            pickle.dump(task, stdin)
+            stdin.seek(0)
+            self._process = subprocess.Popen(
+                python_command(_MODULE, str(remote.fileno())),
+                stdin=stdin,
+                stdout=subprocess.DEVNULL,
+                pass_fds=[remote.fileno()],
+            )
+        self._control.settimeout(1.0)
+
+    def tell_complete(self, trial_ids: list[str]) -> None:
+        """Tells it of trials all of whose files are written."""
+        with suppress(OSError):
+            self._control.sendall(orjson.dumps(trial_ids) + b"\n")
+
+    def finish(self) -> list[str]:
+        """Lets it send what is left, as long as the server takes something now and then.
+
+        Returns:
+            What MLflow does not have, in words.
+        """
+        error = None
+        with self._control, suppress(OSError):
+            self._control.sendall(b"end\n")
+            last = time.monotonic() + _LONGEST_END_S
+            deadline = time.monotonic() + wait_s() + _MARGIN_S
+            buffer = b""
+            while True:
+                self._control.settimeout(max(min(deadline, last) - time.monotonic(), 0.001))
+                data = self._control.recv(65536)
+                if not data:
+                    break
+                *lines, buffer = (buffer + data).split(b"\n")
+                for line in lines:
+                    news = orjson.loads(line)
+                    if "messages" in news:
+                        self._process.wait(_MARGIN_S)
+                        messages: list[str] = news["messages"]
+                        return messages
+                    error = news["error"]
+                    if "patience_s" in news:
+                        deadline = time.monotonic() + news["patience_s"] + _MARGIN_S
+        self._process.kill()
+        self._process.wait()
+        return [undelivered(self._task, "everything", error)]

@@ -1,0 +1,387 @@
+"""The sender: follows the journal and tells MLflow, in a process of its own beside the recorder.
+
+Started by `SenderProcess` with the file descriptor FD of a socket: what to send comes pickled on the
+standard input, the end of the experiment comes as a line through the socket. The journal is the
+buffer: while the server does not answer, it is not read on.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import fcntl
+import logging
+import os
+import pickle
+import select
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from tuner.execution.process import die_with_parent
+from tuner.experiment.events import ExperimentStarted, Fact, TrialLaunched, TrialResult
+from tuner.experiment.journal_reader import JournalReader
+from tuner.experiment.trial_table import TrialTable
+from tuner.integrations.mlflow_destination import Address, Destination, Refused, Unavailable
+from tuner.integrations.mlflow_runs import Run, Runs, tags_of
+from tuner.integrations.mlflow_values import MAX_METRICS
+from tuner.layout import JOURNAL_FOLDER
+from tuner.storage.storage import Storage
+
+logger = logging.getLogger(__name__)
+
+WAIT_VARIABLE = "TUNER_MLFLOW_WAIT_S"
+DEFAULT_WAIT_S = 30.0
+
+_PERIOD_S = 1.0
+_LONGEST_PAUSE_S = 30.0
+_LONGEST_PAUSE_AT_END_S = 1.0
+_SMALLEST_BATCH = 50
+_MAX_WAITING = 100_000  # values of metrics that are read ahead
+_NAMED = 5
+_SLOWEST_UPLOAD = 1e6  # bytes per second
+_HTTP_DEFAULTS = {
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+}
+
+
+def wait_s() -> float:
+    """Seconds that the end of the experiment waits for a server that takes nothing."""
+    return float(os.environ.get(WAIT_VARIABLE, DEFAULT_WAIT_S))
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What is sent where.
+
+    Attributes:
+        path: The experiment's folder on this machine.
+        storage: The experiment's folder on remote storage, None without one.
+        address: Where it goes.
+        params_at_end: Whether parameters are sent when a trial ends.
+        save_artifacts: Whether files of trials are sent.
+        name: Of the files in the journal's folder that belong to this.
+    """
+
+    path: str
+    storage: Storage | None
+    address: Address
+    params_at_end: bool
+    save_artifacts: bool
+    name: str
+
+    @property
+    def shown_path(self) -> str:
+        """The experiment's folder as the user knows it."""
+        return self.path if self.storage is None else self.storage.url
+
+
+class Sender:
+    """Brings one experiment to MLflow.
+
+    Args:
+        task: What is sent where.
+        tell: Is told how it goes, while the experiment's end waits for it.
+    """
+
+    def __init__(self, task: Task, tell: Callable[[dict[str, Any]], None]) -> None:
+        self._task = task
+        self._tell = tell
+        self._memory = _Memory(task)
+        self._reader = JournalReader(task.path, unpickle=False)
+        self._unread: list[Fact] = []
+        self._experiment = ""
+        self._destination: Destination | None = None
+        self._runs: Runs | None = None
+        self._complete: set[str] = set()  # trials all of whose files are written
+        self._created: set[str] = set()  # runs whose creation may have come through or not
+        self._batch_size = MAX_METRICS
+        self._is_ending = False
+        self._has_read_all = False
+        self._last_time = 0.0
+        self._error: str | None = None
+        self._pause_s = 0.0
+        self._next_try = 0.0
+        self._last_success = 0.0
+        self._gone: list[str] = []
+
+    def note_complete(self, trial_ids: list[str]) -> None:
+        """Notes trials all of whose files are written, so that they can be sent."""
+        self._complete.update(trial_ids)
+
+    def step(self) -> None:
+        """Sends what is in the journal by now, unless the server had better be left alone."""
+        if time.monotonic() < self._next_try:
+            return
+        try:
+            if not self._connect():
+                self._has_read_all = self._is_ending
+                return
+            self._read()
+            self._deliver()
+            while self._is_ending and not self._has_read_all:
+                self._read()
+                self._deliver()
+        except Unavailable as error:
+            self._on_failure(str(error))
+
+    def finish(self) -> list[str]:
+        """Sends what is left, until the server has taken nothing for a while.
+
+        Returns:
+            What MLflow does not have, in words.
+        """
+        self._is_ending = True
+        self._next_try = 0.0
+        self._last_success = time.monotonic()
+        try:
+            while not self._is_done():
+                self.step()
+                if time.monotonic() - self._last_success > wait_s():
+                    break
+                time.sleep(max(0.0, self._next_try - time.monotonic()))
+        except Refused as error:
+            return [f"MLflow: {error}; nothing was sent"]
+        return self._messages()
+
+    def _connect(self) -> bool:
+        """Finds the server and what it has; whether there is anything to tell it."""
+        if self._runs is not None:
+            return True
+        self._unread = self._unread or self._reader.read()
+        if not self._unread:
+            return False
+        first = self._unread[0]
+        assert isinstance(first, ExperimentStarted)
+        self._experiment = f"{first.seed:x}-{first.time:.6f}"
+        address, experiments = self._memory.recall()
+        if self._destination is None:
+            self._destination = Destination(address, experiments)
+            self._memory.keep(address, self._destination.experiment_id)
+        found = self._destination.find(self._experiment)
+        self._runs = Runs(
+            TrialTable(self._task.path, storage=self._task.storage),
+            found,
+            params_at_end=self._task.params_at_end,
+            save_artifacts=self._task.save_artifacts,
+        )
+        self._on_success()
+        return True
+
+    def _read(self) -> None:
+        assert self._runs is not None
+        while self._runs.num_points < _MAX_WAITING:
+            facts, self._unread = self._unread or self._reader.read(), []
+            if not facts:
+                if self._is_ending and not self._has_read_all:
+                    self._has_read_all = True
+                    self._runs.end(self._last_time)
+                return
+            first = self._reader.position.seq - len(facts) + 1
+            for number, fact in enumerate(facts, first):
+                self._runs.take(fact, number)
+            self._last_time = facts[-1].time
+
+    def _deliver(self) -> None:
+        assert self._runs is not None
+        for run in [*self._runs.pending]:
+            try:
+                self._deliver_run(run)
+            except Refused as error:
+                self._gone.append(f"{run.trial}: {error}")
+                self._runs.drop(run)
+        for run in [*self._runs.pending]:  # files last, as they may take long
+            if run.wants_artifacts and (self._is_ending or run.trial.trial_id in self._complete):
+                self._deliver_files(run)
+
+    def _deliver_run(self, run: Run) -> None:
+        assert self._destination is not None and self._runs is not None
+        if run.run_id is None:
+            run.run_id = self._create(run)
+        if run.long_params:
+            self._destination.log_texts(run.run_id, run.long_params)
+            run.long_params = {}
+        while run.has_batch:
+            batch = run.batch(self._batch_size)
+            try:
+                self._destination.log(run.run_id, batch)
+            except Unavailable:
+                self._batch_size = max(self._batch_size // 2, _SMALLEST_BATCH)
+                raise
+            self._batch_size = min(self._batch_size * 2, MAX_METRICS)
+            run.sent(batch)
+            self._on_success()
+        if run.status != run.known_status:
+            self._destination.set_status(run.run_id, run.status, run.end_time)
+            run.known_status = run.status
+            self._on_success()
+        self._runs.settle(run)
+
+    def _create(self, run: Run) -> str:
+        assert self._destination is not None
+        if run.key in self._created:
+            found = self._destination.find(self._experiment).get(run.key)
+            if found is not None:
+                return found.run_id
+        self._created.add(run.key)
+        tags = tags_of(run, self._experiment)
+        run_id = self._destination.create(str(run.trial), tags, run.trial.start_time or 0.0)
+        self._created.discard(run.key)
+        self._on_success()
+        return run_id
+
+    def _deliver_files(self, run: Run) -> None:
+        assert self._destination is not None and self._runs is not None
+        try:
+            self._destination.log_files(run, self._on_file)
+        except Refused as error:
+            self._gone.append(f"files of {run.trial}: {error}")
+        run.wants_artifacts = 0
+        self._on_success()
+        self._runs.settle(run)
+
+    def _on_file(self, size: int) -> None:
+        self._last_success = time.monotonic()
+        self._report(patience_s=wait_s() + size / _SLOWEST_UPLOAD)
+
+    def _on_success(self) -> None:
+        if self._error is not None:
+            logger.warning("MLflow answers again: what has waited is sent now")
+        self._error = None
+        self._pause_s = 0.0
+        self._last_success = time.monotonic()
+        self._report(patience_s=wait_s())
+
+    def _on_failure(self, error: str) -> None:
+        if self._error is None:
+            where = self._destination.uri if self._destination else self._task.address.tracking_uri
+            logger.warning(
+                "MLflow%s does not answer, which does not hold up the trials; what is for it waits "
+                "in %s: %s",
+                f" at {where}" if where else "",
+                self._task.shown_path,
+                error,
+            )
+        self._error = error
+        self._report()
+        longest = _LONGEST_PAUSE_AT_END_S if self._is_ending else _LONGEST_PAUSE_S
+        self._pause_s = min(max(2 * self._pause_s, _PERIOD_S / 4), longest)
+        self._next_try = time.monotonic() + self._pause_s
+
+    def _report(self, **more: Any) -> None:
+        if self._is_ending:
+            self._tell({"error": self._error, **more})
+
+    def _is_done(self) -> bool:
+        return self._has_read_all and not (self._runs and self._runs.pending)
+
+    def _messages(self) -> list[str]:
+        refused = [*self._gone, *(self._destination.refused if self._destination else [])]
+        messages = [f"MLflow refused {each}" for each in refused[:_NAMED]]
+        if len(refused) > _NAMED:
+            messages.append(f"MLflow refused {len(refused) - _NAMED} more")
+        if not self._is_done():
+            messages.append(undelivered(self._task, self._missing(), self._error))
+        return messages
+
+    def _missing(self) -> str:
+        """What is in the journal and not at the server, in words."""
+        results = trials = 0
+        if self._runs is not None:
+            trials = len(self._runs.pending)
+            results = len({(run, point[0]) for run in self._runs.pending for point in run.points})
+        while facts := self._unread or self._reader.read():
+            self._unread = []
+            results += sum(isinstance(fact, TrialResult) for fact in facts)
+            trials += sum(isinstance(fact, TrialLaunched) for fact in facts)
+        return f"{results} results of {trials} trials"
+
+
+class _Memory:
+    """Keeps beside the journal where runs went, for a restore elsewhere."""
+
+    def __init__(self, task: Task) -> None:
+        self._task = task
+        self._path = os.path.join(task.path, JOURNAL_FOLDER, f"{task.name}.json")
+
+    def recall(self) -> tuple[Address, list[str]]:
+        """The address, with the parent that it had before if it has none now; experiments' ids."""
+        address = self._task.address
+        try:
+            with open(self._path, "rb") as file:
+                content = orjson.loads(file.read())
+        except (FileNotFoundError, ValueError):
+            return address, []
+        if address.parent_run_id is None:
+            address = dataclasses.replace(address, parent_run_id=content["parent_run_id"])
+        return address, content["experiments"]
+
+    def keep(self, address: Address, experiment_id: str) -> None:
+        """Notes the parent and one more experiment."""
+        _, before = self.recall()
+        experiments = list(dict.fromkeys([*before, experiment_id]))
+        content = {"parent_run_id": address.parent_run_id, "experiments": experiments}
+        with open(f"{self._path}.new", "wb") as file:
+            file.write(orjson.dumps(content))
+        os.replace(f"{self._path}.new", self._path)
+
+
+def undelivered(task: Task, what: str, error: str | None) -> str:
+    """The message that something could not be delivered."""
+    why = f" ({error})" if error else ""
+    return (
+        f"MLflow has not taken {what}{why}: "
+        f'Tuner.restore("{task.shown_path}").fit() delivers what is missing'
+    )
+
+
+def main() -> None:
+    """Sends until the recorder says that the experiment has ended, then what is left."""
+    die_with_parent(os.getppid(), signal.SIGKILL)
+    os.nice(10)
+    for name, value in _HTTP_DEFAULTS.items():
+        os.environ.setdefault(name, value)
+    os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] = "0"  # tried again here
+    control = socket.socket(fileno=int(sys.argv[1]))
+    task: Task = pickle.load(sys.stdin.buffer)
+
+    def tell(what: dict[str, Any]) -> None:
+        with suppress(OSError):
+            control.sendall(orjson.dumps(what) + b"\n")
+
+    import mlflow.tracking  # noqa: F401, while nothing is to be sent yet
+
+    with open(os.path.join(task.path, JOURNAL_FOLDER, f"{task.name}.lock"), "a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        tell({"messages": _run(Sender(task, tell), control)})
+
+
+def _run(sender: Sender, control: socket.socket) -> list[str]:
+    buffer = b""
+    due = 0.0
+    while True:
+        if time.monotonic() >= due:
+            try:
+                sender.step()
+            except Refused as error:
+                logger.warning("MLflow: %s", error)
+                return [f"MLflow: {error}; nothing was sent"]
+            due = time.monotonic() + _PERIOD_S
+        readable, _, _ = select.select([control], [], [], max(0.0, due - time.monotonic()))
+        if not readable:
+            continue
+        data = control.recv(65536)
+        if not data:  # the recorder is gone: another one, or a restore, goes on
+            sys.exit()
+        *lines, buffer = (buffer + data).split(b"\n")
+        for line in lines:
+            if line == b"end":
+                return sender.finish()
+            sender.note_complete(orjson.loads(line))
