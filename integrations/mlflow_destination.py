@@ -186,7 +186,7 @@ class Destination:
 
         Args:
             run: The trial's run.
-            on_file: Called before each file with its size.
+            on_file: Called before each file with its size in bytes.
         """
         assert run.run_id is not None
         self._log_tree(run.run_id, run.trial.path, "", on_file)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from itertools import islice
+from typing import Any
 
 from tuner.experiment.events import Fact, TrialChanged, TrialEnded, TrialLaunched, TrialRequeued
 from tuner.experiment.events import TrialResult as Result

@@ -1,7 +1,7 @@
 """The sender: follows the journal and tells MLflow, in a process of its own beside the recorder.
 
-Started by `SenderProcess` with the file descriptor FD of a socket: what to send comes pickled on the
-standard input, the end of the experiment comes as a line through the socket. The journal is the
+Started by `SenderProcess` with the file descriptor FD of a socket: what to send comes pickled on
+the standard input, the end of the experiment comes as a line through the socket. The journal is the
 buffer: while the server does not answer, it is not read on.
 """
 
@@ -28,9 +28,9 @@ from tuner.execution.process import die_with_parent
 from tuner.experiment.events import ExperimentStarted, Fact, TrialLaunched, TrialResult
 from tuner.experiment.journal_reader import JournalReader
 from tuner.experiment.trial_table import TrialTable
+from tuner.integrations.mlflow_delivery import Delivery
 from tuner.integrations.mlflow_destination import Address, Destination, Refused, Unavailable
-from tuner.integrations.mlflow_runs import Run, Runs, tags_of
-from tuner.integrations.mlflow_values import MAX_METRICS
+from tuner.integrations.mlflow_runs import Runs
 from tuner.layout import JOURNAL_FOLDER
 from tuner.storage.storage import Storage
 
@@ -40,9 +40,9 @@ WAIT_VARIABLE = "TUNER_MLFLOW_WAIT_S"
 DEFAULT_WAIT_S = 30.0
 
 _PERIOD_S = 1.0
+_SHORTEST_PAUSE_S = 0.25
 _LONGEST_PAUSE_S = 30.0
 _LONGEST_PAUSE_AT_END_S = 1.0
-_SMALLEST_BATCH = 50
 _MAX_WAITING = 100_000  # values of metrics that are read ahead
 _NAMED = 5
 _SLOWEST_UPLOAD = 1e6  # bytes per second
@@ -97,38 +97,38 @@ class Sender:
         self._memory = _Memory(task)
         self._reader = JournalReader(task.path, unpickle=False)
         self._unread: list[Fact] = []
-        self._experiment = ""
+        self._last_time = 0.0
         self._destination: Destination | None = None
-        self._runs: Runs | None = None
+        self._delivery: Delivery | None = None
         self._complete: set[str] = set()  # trials all of whose files are written
-        self._created: set[str] = set()  # runs whose creation may have come through or not
-        self._batch_size = MAX_METRICS
         self._is_ending = False
         self._has_read_all = False
-        self._last_time = 0.0
         self._error: str | None = None
         self._pause_s = 0.0
         self._next_try = 0.0
         self._last_success = 0.0
-        self._gone: list[str] = []
 
     def note_complete(self, trial_ids: list[str]) -> None:
         """Notes trials all of whose files are written, so that they can be sent."""
         self._complete.update(trial_ids)
 
     def step(self) -> None:
-        """Sends what is in the journal by now, unless the server had better be left alone."""
+        """Sends what is in the journal by now, unless the server had better be left alone.
+
+        Raises:
+            Refused: The server will never take anything.
+        """
         if time.monotonic() < self._next_try:
             return
         try:
-            if not self._connect():
-                self._has_read_all = self._is_ending
+            if self._delivery is None:
+                self._delivery = self._begin()
+            if self._delivery is None:
+                self._has_read_all = self._is_ending  # nothing was ever journaled
                 return
-            self._read()
-            self._deliver()
+            self._pass_on(self._delivery)
             while self._is_ending and not self._has_read_all:
-                self._read()
-                self._deliver()
+                self._pass_on(self._delivery)
         except Unavailable as error:
             self._on_failure(str(error))
 
@@ -141,123 +141,62 @@ class Sender:
         self._is_ending = True
         self._next_try = 0.0
         self._last_success = time.monotonic()
-        try:
-            while not self._is_done():
-                self.step()
-                if time.monotonic() - self._last_success > wait_s():
-                    break
-                time.sleep(max(0.0, self._next_try - time.monotonic()))
-        except Refused as error:
-            return [f"MLflow: {error}; nothing was sent"]
+        while not self._is_done():
+            self.step()
+            if time.monotonic() - self._last_success > wait_s():
+                break
+            time.sleep(max(0.0, self._next_try - time.monotonic()))
         return self._messages()
 
-    def _connect(self) -> bool:
-        """Finds the server and what it has; whether there is anything to tell it."""
-        if self._runs is not None:
-            return True
+    def _begin(self) -> Delivery | None:
+        """Finds the server and what it has; None as long as there is nothing to tell it."""
         self._unread = self._unread or self._reader.read()
         if not self._unread:
-            return False
+            return None
         first = self._unread[0]
         assert isinstance(first, ExperimentStarted)
-        self._experiment = f"{first.seed:x}-{first.time:.6f}"
-        address, experiments = self._memory.recall()
         if self._destination is None:
+            address, experiments = self._memory.recall()
             self._destination = Destination(address, experiments)
             self._memory.keep(address, self._destination.experiment_id)
-        found = self._destination.find(self._experiment)
-        self._runs = Runs(
+        experiment = f"{first.seed:x}-{first.time:.6f}"
+        runs = Runs(
             TrialTable(self._task.path, storage=self._task.storage),
-            found,
+            self._destination.find(experiment),
             params_at_end=self._task.params_at_end,
             save_artifacts=self._task.save_artifacts,
         )
         self._on_success()
-        return True
+        return Delivery(self._destination, runs, experiment, self._on_success)
 
-    def _read(self) -> None:
-        assert self._runs is not None
-        while self._runs.num_points < _MAX_WAITING:
+    def _pass_on(self, delivery: Delivery) -> None:
+        """Reads on, and sends what was read."""
+        self._read(delivery.runs)
+        delivery.send()
+        delivery.send_files(None if self._is_ending else self._complete)
+
+    def _read(self, runs: Runs) -> None:
+        while runs.num_points < _MAX_WAITING:
             facts, self._unread = self._unread or self._reader.read(), []
             if not facts:
                 if self._is_ending and not self._has_read_all:
                     self._has_read_all = True
-                    self._runs.end(self._last_time)
+                    runs.end(self._last_time)
                 return
             first = self._reader.position.seq - len(facts) + 1
             for number, fact in enumerate(facts, first):
-                self._runs.take(fact, number)
+                runs.take(fact, number)
             self._last_time = facts[-1].time
 
-    def _deliver(self) -> None:
-        assert self._runs is not None
-        for run in [*self._runs.pending]:
-            try:
-                self._deliver_run(run)
-            except Refused as error:
-                self._gone.append(f"{run.trial}: {error}")
-                self._runs.drop(run)
-        for run in [*self._runs.pending]:  # files last, as they may take long
-            if run.wants_artifacts and (self._is_ending or run.trial.trial_id in self._complete):
-                self._deliver_files(run)
-
-    def _deliver_run(self, run: Run) -> None:
-        assert self._destination is not None and self._runs is not None
-        if run.run_id is None:
-            run.run_id = self._create(run)
-        if run.long_params:
-            self._destination.log_texts(run.run_id, run.long_params)
-            run.long_params = {}
-        while run.has_batch:
-            batch = run.batch(self._batch_size)
-            try:
-                self._destination.log(run.run_id, batch)
-            except Unavailable:
-                self._batch_size = max(self._batch_size // 2, _SMALLEST_BATCH)
-                raise
-            self._batch_size = min(self._batch_size * 2, MAX_METRICS)
-            run.sent(batch)
-            self._on_success()
-        if run.status != run.known_status:
-            self._destination.set_status(run.run_id, run.status, run.end_time)
-            run.known_status = run.status
-            self._on_success()
-        self._runs.settle(run)
-
-    def _create(self, run: Run) -> str:
-        assert self._destination is not None
-        if run.key in self._created:
-            found = self._destination.find(self._experiment).get(run.key)
-            if found is not None:
-                return found.run_id
-        self._created.add(run.key)
-        tags = tags_of(run, self._experiment)
-        run_id = self._destination.create(str(run.trial), tags, run.trial.start_time or 0.0)
-        self._created.discard(run.key)
-        self._on_success()
-        return run_id
-
-    def _deliver_files(self, run: Run) -> None:
-        assert self._destination is not None and self._runs is not None
-        try:
-            self._destination.log_files(run, self._on_file)
-        except Refused as error:
-            self._gone.append(f"files of {run.trial}: {error}")
-        run.wants_artifacts = 0
-        self._on_success()
-        self._runs.settle(run)
-
-    def _on_file(self, size: int) -> None:
-        self._last_success = time.monotonic()
-        self._report(patience_s=wait_s() + size / _SLOWEST_UPLOAD)
-
-    def _on_success(self) -> None:
+    def _on_success(self, next_bytes: int = 0) -> None:
         if self._error is not None:
             logger.warning("MLflow answers again: what has waited is sent now")
         self._error = None
         self._pause_s = 0.0
         self._last_success = time.monotonic()
-        self._report(patience_s=wait_s())
+        if self._is_ending:
+            patience_s = wait_s() + next_bytes / _SLOWEST_UPLOAD
+            self._tell({"error": None, "patience_s": patience_s})
 
     def _on_failure(self, error: str) -> None:
         if self._error is None:
@@ -270,20 +209,17 @@ class Sender:
                 error,
             )
         self._error = error
-        self._report()
+        if self._is_ending:
+            self._tell({"error": error})
         longest = _LONGEST_PAUSE_AT_END_S if self._is_ending else _LONGEST_PAUSE_S
-        self._pause_s = min(max(2 * self._pause_s, _PERIOD_S / 4), longest)
+        self._pause_s = min(max(2 * self._pause_s, _SHORTEST_PAUSE_S), longest)
         self._next_try = time.monotonic() + self._pause_s
 
-    def _report(self, **more: Any) -> None:
-        if self._is_ending:
-            self._tell({"error": self._error, **more})
-
     def _is_done(self) -> bool:
-        return self._has_read_all and not (self._runs and self._runs.pending)
+        return self._has_read_all and not (self._delivery and self._delivery.runs.pending)
 
     def _messages(self) -> list[str]:
-        refused = [*self._gone, *(self._destination.refused if self._destination else [])]
+        refused = self._delivery.refused if self._delivery else []
         messages = [f"MLflow refused {each}" for each in refused[:_NAMED]]
         if len(refused) > _NAMED:
             messages.append(f"MLflow refused {len(refused) - _NAMED} more")
@@ -293,15 +229,14 @@ class Sender:
 
     def _missing(self) -> str:
         """What is in the journal and not at the server, in words."""
-        results = trials = 0
-        if self._runs is not None:
-            trials = len(self._runs.pending)
-            results = len({(run, point[0]) for run in self._runs.pending for point in run.points})
+        pending = self._delivery.runs.pending if self._delivery else {}
+        trials = {run.trial.trial_id for run in pending}
+        results = len({point[0] for run in pending for point in run.points})
         while facts := self._unread or self._reader.read():
             self._unread = []
             results += sum(isinstance(fact, TrialResult) for fact in facts)
-            trials += sum(isinstance(fact, TrialLaunched) for fact in facts)
-        return f"{results} results of {trials} trials"
+            trials.update(fact.trial_id for fact in facts if isinstance(fact, TrialLaunched))
+        return f"{results} results of {len(trials)} trials"
 
 
 class _Memory:
@@ -371,8 +306,8 @@ def _run(sender: Sender, control: socket.socket) -> list[str]:
             try:
                 sender.step()
             except Refused as error:
-                logger.warning("MLflow: %s", error)
-                return [f"MLflow: {error}; nothing was sent"]
+                logger.warning("%s", error)
+                return [str(error)]
             due = time.monotonic() + _PERIOD_S
         readable, _, _ = select.select([control], [], [], max(0.0, due - time.monotonic()))
         if not readable:
@@ -383,5 +318,8 @@ def _run(sender: Sender, control: socket.socket) -> list[str]:
         *lines, buffer = (buffer + data).split(b"\n")
         for line in lines:
             if line == b"end":
-                return sender.finish()
+                try:
+                    return sender.finish()
+                except Refused as error:
+                    return [str(error)]
             sender.note_complete(orjson.loads(line))

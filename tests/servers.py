@@ -121,6 +121,89 @@ def azure_proxy(azure_server: Bucket, monkeypatch: pytest.MonkeyPatch) -> Iterat
         yield proxy
 
 
+@dataclass
+class MlflowServer:
+    """An `mlflow server` on sqlite that can be killed and started again.
+
+    Attributes:
+        folder: Where database and artifacts are.
+        port: Where it listens on 127.0.0.1.
+    """
+
+    folder: Path
+    port: int
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def uri(self) -> str:
+        """What a user gives as `tracking_uri`."""
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def client(self) -> Any:
+        """A client of MLflow's own."""
+        from mlflow.tracking import MlflowClient
+
+        return MlflowClient(self.uri)
+
+    def start(self) -> None:
+        """Starts it and waits until it answers."""
+        command = [sys.executable, "-m", "mlflow", "server", "--workers", "1"]
+        command += ["--backend-store-uri", f"sqlite:///{self.folder}/mlflow.db"]
+        command += ["--artifacts-destination", str(self.folder / "artifacts")]
+        command += ["--host", "127.0.0.1", "--port", str(self.port)]
+        environ = {name: text for name, text in os.environ.items() if "MLFLOW" not in name}
+        with open(self.folder / "output", "wb") as output:
+            self.process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                cwd=self.folder,
+                env={**environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
+                start_new_session=True,
+            )
+        _wait_until_it_answers(self.process, self.port, self.folder / "output")
+
+    def kill(self) -> None:
+        """Kills it with its workers."""
+        if self.process is not None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+            self.process = None
+
+    def runs(self, experiment: str) -> list[Any]:
+        """All runs of an MLflow experiment, by their names."""
+        found = self.client.get_experiment_by_name(experiment)
+        runs = self.client.search_runs([found.experiment_id], max_results=1000) if found else []
+        return sorted(runs, key=lambda run: str(run.info.run_name))
+
+
+@pytest.fixture(scope="session")
+def mlflow_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MlflowServer]:
+    """A running MLflow server, which tests share: each needs experiments of its own."""
+    pytest.importorskip("mlflow")
+    server = MlflowServer(tmp_path_factory.mktemp("mlflow"), _free_port())
+    try:
+        server.start()
+        yield server
+    finally:
+        server.kill()
+
+
+@pytest.fixture
+def own_mlflow_server(mlflow_server: MlflowServer, tmp_path: Path) -> Iterator[MlflowServer]:
+    """An MLflow server that is not running yet, and that a test may kill."""
+    folder = tmp_path / "mlflow_server"
+    folder.mkdir()
+    shutil.copy(mlflow_server.folder / "mlflow.db", folder)  # making its tables takes seconds
+    server = MlflowServer(folder, _free_port())
+    try:
+        yield server
+    finally:
+        server.kill()
+
+
 @contextmanager
 def running_moto(folder: Path) -> Iterator[int]:
     """A `moto_server` that writes into a folder; the port that it listens on."""
