@@ -224,7 +224,7 @@ def test_batches_hold_everything_once_and_keep_the_limits(tmp_path: Path) -> Non
         # Whatever was sent of later facts, all of those up to the mark were.
         assert not [point for point in run.points if point[0] <= run.delivered]
     assert points == wanted
-    assert params == {name: "x" for name in config}
+    assert params == dict.fromkeys(config, "x")
     assert delivered == sorted(delivered)
     assert delivered[-1] == 1202
 

@@ -1,0 +1,198 @@
+"""Kills of the driver and of the server, and servers that are away, slow or silent."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import time
+import uuid
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fit_helpers import fit, marked_processes, start_script, wait_until
+from servers import MlflowServer
+
+import tuner as tune
+from tuner.integrations.mlflow import MLflowLoggerCallback
+
+pytest.importorskip("mlflow")
+
+SCRIPT = """
+import os, time
+from pathlib import Path
+import tuner as tune
+from tuner.integrations.mlflow import MLflowLoggerCallback
+
+def train(config):
+    checkpoint, start = tune.get_checkpoint(), 0
+    if checkpoint is not None:
+        with checkpoint.as_directory() as folder:
+            start = int(Path(folder, "i").read_text())
+    for i in range(start, 200):
+        if i == 120:
+            Path(os.environ["GATES"], f"reached{config['k']}").touch()
+            while not Path(os.environ["GATES"], "open").exists():
+                time.sleep(0.01)
+        Path("work").mkdir(exist_ok=True)
+        Path("work", "i").write_text(str(i + 1))
+        kept = tune.Checkpoint.from_directory("work") if i % 50 == 49 else None
+        tune.report({"value": i * config["k"]}, checkpoint=kept)
+
+if __name__ == "__main__":
+    callback = MLflowLoggerCallback(os.environ["SERVER"], experiment_name="exp")
+    tune.Tuner(
+        train,
+        param_space={"k": tune.grid_search([1, 2])},
+        run_config=tune.RunConfig(name="exp", verbose=0, callbacks=[callback]),
+    ).fit()
+"""
+
+
+@pytest.fixture
+def gates(tmp_path: Path) -> Path:
+    folder = tmp_path / "gates"
+    folder.mkdir()
+    return folder
+
+
+def values(server: MlflowServer) -> list[list[tuple[int, float]]]:
+    """Step and value of the metric `value` of each run, as they are in the database."""
+    found = []
+    for run in server.runs("exp"):
+        points = server.client.get_metric_history(run.info.run_id, "value")
+        found.append([(point.step, point.value) for point in points])
+    return found
+
+
+def wanted(num: int = 200) -> list[list[tuple[int, float]]]:
+    return [[(i + 1, i * k) for i in range(num)] for k in (1, 2)]
+
+
+def ten_results(config: dict[str, Any]) -> None:
+    for i in range(10):
+        tune.report({"value": i * config["k"]})
+
+
+def fit_ten(server: MlflowServer, folder: Path, **run: Any) -> tune.ResultGrid:
+    callback = MLflowLoggerCallback(server.uri, experiment_name="exp")
+    space = {"k": tune.grid_search([1, 2])}
+    return fit(
+        ten_results, folder, space=space, run={"name": "exp", "callbacks": [callback], **run}
+    )
+
+
+def start(server: MlflowServer, folder: Path, gates: Path) -> tuple[Any, str]:
+    mark = uuid.uuid4().hex
+    driver = start_script(SCRIPT, folder, mark, SERVER=server.uri, GATES=str(gates))
+    wait_until(lambda: len(list(gates.glob("reached*"))) == 2, 60)
+    return driver, mark
+
+
+@pytest.mark.parametrize("victim", ["driver", "everything"])
+def test_kill_and_restore(
+    own_mlflow_server: MlflowServer, tmp_path: Path, gates: Path, victim: str
+) -> None:
+    """Runs go on, and no point is missing or doubled, of any metric."""
+    server = own_mlflow_server
+    server.start()
+    driver, mark = start(server, tmp_path, gates)
+    wait_until(lambda: any(values(server)), 60)
+    if victim == "everything":
+        for pid in marked_processes(mark):
+            os.kill(pid, signal.SIGKILL)
+    else:
+        driver.kill()
+    driver.wait()
+    wait_until(lambda: not marked_processes(mark), 60)
+    before = server.runs("exp")
+    if victim == "driver":  # the recorder and the sender complete what was journaled
+        assert [run.info.status for run in before] == ["KILLED", "KILLED"]
+        assert values(server) == [points[:120] for points in wanted()]
+
+    (gates / "open").touch()
+    tune.Tuner.restore(str(tmp_path / "exp")).fit()
+    runs = server.runs("exp")
+    assert [run.info.run_id for run in runs] == [run.info.run_id for run in before]
+    assert [run.info.status for run in runs] == ["FINISHED", "FINISHED"]
+    assert values(server) == wanted()
+    for run in runs:
+        for key in run.data.metrics:
+            steps = [point.step for point in server.client.get_metric_history(run.info.run_id, key)]
+            assert steps == list(range(1, 201)), key
+
+
+def test_a_server_that_is_killed_and_started_again(
+    own_mlflow_server: MlflowServer, tmp_path: Path, gates: Path
+) -> None:
+    server = own_mlflow_server
+    server.start()
+    driver, _ = start(server, tmp_path, gates)
+    wait_until(lambda: values(server) == [points[:120] for points in wanted()], 60)
+    server.kill()
+    (gates / "open").touch()
+    journal = tmp_path / "exp" / "journal" / "00000001.jsonl"
+    wait_until(
+        lambda: b"experiment_ended" in journal.read_bytes(), 60
+    )  # it did not wait for MLflow
+    assert driver.poll() is None
+    server.start()
+    output, _ = driver.communicate(timeout=60)
+    assert driver.returncode == 0
+    assert values(server) == wanted()
+    assert output.count("does not answer") == 1
+    assert output.count("answers again") == 1
+
+
+def test_a_server_that_is_away_until_a_restore(
+    own_mlflow_server: MlflowServer,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    server = own_mlflow_server
+    monkeypatch.setenv("TUNER_MLFLOW_WAIT_S", "0.5")
+    grid = fit_ten(server, tmp_path)
+    assert [result.metrics["value"] for result in grid if result.metrics] == [9, 18]
+    said = capfd.readouterr().err
+    assert said.count("does not answer") == 1
+    assert "MLflow has not taken 20 results of 2 trials" in said
+    assert f'Tuner.restore("{tmp_path}/exp").fit() delivers' in said
+    assert "Traceback" not in said
+    assert (tmp_path / "exp" / "results.parquet").exists()
+
+    server.start()
+    tune.Tuner.restore(str(tmp_path / "exp")).fit()
+    assert values(server) == wanted(10)
+    assert [run.info.status for run in server.runs("exp")] == ["FINISHED", "FINISHED"]
+    assert "MLflow" not in capfd.readouterr().err
+
+
+def test_a_server_that_accepts_and_never_answers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("TUNER_MLFLOW_WAIT_S", "1")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "2")
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        server = MlflowServer(tmp_path, silent.getsockname()[1])
+        began = time.monotonic()
+        fit_ten(server, tmp_path)
+        assert time.monotonic() - began < 60
+    assert "MLflow has not taken 20 results of 2 trials" in capfd.readouterr().err
+    assert (tmp_path / "exp" / "results.parquet").exists()
+
+
+def test_a_run_that_was_deleted_does_not_stop_the_others(
+    own_mlflow_server: MlflowServer, tmp_path: Path, gates: Path
+) -> None:
+    server = own_mlflow_server
+    server.start()
+    driver, _ = start(server, tmp_path, gates)
+    wait_until(lambda: values(server) == [points[:120] for points in wanted()], 60)
+    server.client.delete_run(server.runs("exp")[0].info.run_id)
+    (gates / "open").touch()
+    output, _ = driver.communicate(timeout=60)
+    assert values(server) == wanted()[1:]
+    assert "MLflow refused train_" in output
+    assert "deleted" in output
