@@ -51,9 +51,11 @@ if __name__ == "__main__":
 
 
 @pytest.fixture
-def gates(tmp_path: Path) -> Path:
+def gates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where trials say that they have come half the way, and wait for a file `open`."""
     folder = tmp_path / "gates"
     folder.mkdir()
+    monkeypatch.setenv("GATES", str(folder))
     return folder
 
 
@@ -84,8 +86,9 @@ def fit_ten(server: MlflowServer, folder: Path, **run: Any) -> tune.ResultGrid:
 
 
 def start(server: MlflowServer, folder: Path, gates: Path) -> tuple[Any, str]:
+    """A driver whose trials have come half the way, and the mark of its processes."""
     mark = uuid.uuid4().hex
-    driver = start_script(SCRIPT, folder, mark, SERVER=server.uri, GATES=str(gates))
+    driver = start_script(SCRIPT, folder, mark, SERVER=server.uri)
     wait_until(lambda: len(list(gates.glob("reached*"))) == 2, 60)
     return driver, mark
 
