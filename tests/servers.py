@@ -33,6 +33,8 @@ AZURE_ACCOUNT = "devstoreaccount1"  # azurite knows this one, and its key is the
 AZURE_KEY = (
     "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
 )
+MLFLOW_SERVER = "TUNER_TEST_MLFLOW_SERVER"
+"""Port and folder of a running MLflow server, for tests where it cannot be started."""
 
 _administrators: dict[int, fsspec.AbstractFileSystem] = {}
 
@@ -183,6 +185,10 @@ class MlflowServer:
 def mlflow_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MlflowServer]:
     """A running MLflow server, which tests share: each needs experiments of its own."""
     pytest.importorskip("mlflow")
+    if MLFLOW_SERVER in os.environ:
+        port, _, shared = os.environ[MLFLOW_SERVER].partition(" ")
+        yield MlflowServer(Path(shared), int(port))
+        return
     server = MlflowServer(tmp_path_factory.mktemp("mlflow"), _free_port())
     try:
         server.start()

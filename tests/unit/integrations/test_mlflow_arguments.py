@@ -1,0 +1,97 @@
+"""The arguments of the MLflow integration, and what the driver tells its processes."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import pickle
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import pytest
+
+from tuner.errors import ConfigError, MissingDependencyError
+from tuner.integrations.mlflow import MLflowLoggerCallback, setup_mlflow, surroundings
+
+PARENT = "TUNER_MLFLOW_PARENT_RUN_ID"
+URI = "TUNER_MLFLOW_TRACKING_URI"
+
+
+@pytest.mark.parametrize("name", ["MLflowLoggerCallback", "setup_mlflow"])
+def test_parameters_are_those_of_ray(name: str) -> None:
+    theirs = getattr(pytest.importorskip("ray.air.integrations.mlflow"), name)
+    ours = {"MLflowLoggerCallback": MLflowLoggerCallback, "setup_mlflow": setup_mlflow}[name]
+
+    def shape(function: object) -> list[tuple[str, object, object]]:
+        parameters = inspect.signature(function).parameters.values()
+        return [(each.name, each.kind, each.default) for each in parameters]
+
+    assert shape(ours) == shape(theirs)
+
+
+def test_importing_it_does_not_import_mlflow() -> None:
+    code = (
+        "import sys, tuner, tuner.integrations.mlflow as m; m.MLflowLoggerCallback('http://x'); "
+        "sys.exit('mlflow' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_missing_mlflow_is_one_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "mlflow", None)
+    monkeypatch.delitem(sys.modules, "mlflow")
+    monkeypatch.setattr(sys, "path", [])
+    monkeypatch.setattr(sys, "path_importer_cache", {})
+    for use in (MLflowLoggerCallback, setup_mlflow):
+        with pytest.raises(MissingDependencyError, match=r'pip install "tuner\[mlflow\]"'):
+            use()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"tags": ["a"]}, r"tags=\['a'\] must be a dictionary"),
+        ({"experiment_name": 3}, "experiment_name=3 must be a string"),
+        ({"tracking_uri": 3}, "tracking_uri=3 must be a string"),
+    ],
+)
+def test_impossible_arguments_are_named(arguments: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        MLflowLoggerCallback(**arguments)
+
+
+def test_a_token_is_set_and_not_stored(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", "old")
+    callback = MLflowLoggerCallback("http://x", tracking_token="very secret")
+    assert os.environ["MLFLOW_TRACKING_TOKEN"] == "very secret"
+    assert b"very secret" not in pickle.dumps(callback)
+
+
+def test_processes_learn_of_the_server_and_the_parent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "mlflow", raising=False)
+    monkeypatch.setenv(URI, "http://before")
+    callback = MLflowLoggerCallback("http://x", tags={"mlflow.parentRunId": "p"})
+    with surroundings([callback]):
+        assert (os.environ[PARENT], os.environ[URI]) == ("p", "http://x")
+    assert PARENT not in os.environ
+    assert os.environ[URI] == "http://before"
+
+
+def test_the_parent_in_the_tags_comes_before_the_active_run(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    active = SimpleNamespace(info=SimpleNamespace(run_id="active"))
+    mlflow = SimpleNamespace(active_run=lambda: active, get_tracking_uri=lambda: "http://y")
+    monkeypatch.setitem(sys.modules, "mlflow", mlflow)
+    with surroundings([MLflowLoggerCallback()]):
+        assert (os.environ[PARENT], os.environ[URI]) == ("active", "http://y")
+    with surroundings([MLflowLoggerCallback(tags={"mlflow.parentRunId": "p"})]):
+        assert os.environ[PARENT] == "p"
+    with surroundings([]):
+        assert os.environ[PARENT] == "active"
+
+
+def test_it_says_that_it_needs_a_recorder() -> None:
+    with pytest.raises(ConfigError, match="recorder"):
+        MLflowLoggerCallback("http://x").setup()
