@@ -51,27 +51,28 @@ class SenderProcess:
         Returns:
             What MLflow does not have, in words.
         """
-        error = None
+        messages = None
         with self._control, suppress(OSError):
             self._control.sendall(b"end\n")
-            last = time.monotonic() + _LONGEST_END_S
-            deadline = time.monotonic() + wait_s() + _MARGIN_S
-            buffer = b""
-            while True:
-                self._control.settimeout(max(min(deadline, last) - time.monotonic(), 0.001))
-                data = self._control.recv(65536)
-                if not data:
-                    break
-                *lines, buffer = (buffer + data).split(b"\n")
-                for line in lines:
-                    news = orjson.loads(line)
-                    if "messages" in news:
-                        self._process.wait(_MARGIN_S)
-                        messages: list[str] = news["messages"]
-                        return messages
-                    error = news["error"]
-                    if "patience_s" in news:
-                        deadline = time.monotonic() + news["patience_s"] + _MARGIN_S
-        self._process.kill()
+            messages = self._wait()
+        self._process.kill()  # nothing is left to be done, and leaving Python takes a while
         self._process.wait()
-        return [undelivered(self._task, "everything", error)]
+        return [undelivered(self._task, "everything", None)] if messages is None else messages
+
+    def _wait(self) -> list[str] | None:
+        """What it says at its end, None if it dies or takes too long."""
+        last = time.monotonic() + _LONGEST_END_S
+        deadline = time.monotonic() + wait_s() + _MARGIN_S
+        buffer = b""
+        while True:
+            self._control.settimeout(max(min(deadline, last) - time.monotonic(), 0.001))
+            data = self._control.recv(65536)
+            if not data:
+                return None
+            *lines, buffer = (buffer + data).split(b"\n")
+            for line in lines:
+                news = orjson.loads(line)
+                if "messages" in news:
+                    messages: list[str] = news["messages"]
+                    return messages
+                deadline = time.monotonic() + news["patience_s"] + _MARGIN_S

@@ -196,7 +196,7 @@ class Sender:
         self._last_success = time.monotonic()
         if self._is_ending:
             patience_s = wait_s() + next_bytes / _SLOWEST_UPLOAD
-            self._tell({"error": None, "patience_s": patience_s})
+            self._tell({"patience_s": patience_s})
 
     def _on_failure(self, error: str) -> None:
         if self._error is None:
@@ -209,8 +209,6 @@ class Sender:
                 error,
             )
         self._error = error
-        if self._is_ending:
-            self._tell({"error": error})
         longest = _LONGEST_PAUSE_AT_END_S if self._is_ending else _LONGEST_PAUSE_S
         self._pause_s = min(max(2 * self._pause_s, _SHORTEST_PAUSE_S), longest)
         self._next_try = time.monotonic() + self._pause_s
@@ -280,7 +278,7 @@ def undelivered(task: Task, what: str, error: str | None) -> str:
 def main() -> None:
     """Sends until the recorder says that the experiment has ended, then what is left."""
     die_with_parent(os.getppid(), signal.SIGKILL)
-    os.nice(10)
+    os.nice(5)
     for name, value in _HTTP_DEFAULTS.items():
         os.environ.setdefault(name, value)
     os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] = "0"  # tried again here

@@ -10,7 +10,7 @@ from http.client import HTTPConnection, HTTPException
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Literal, Self
 
-Failure = Literal["503", "reset"]
+Failure = Literal["503", "reset", "lost"]
 
 
 class FlakyProxy:
@@ -54,7 +54,8 @@ class FlakyProxy:
     def fail_every(self, n: int, failure: Failure = "503") -> None:
         """From now on every `n`-th request fails: answered with HTTP 503, or the connection reset.
 
-        A failed request does not reach the server; its body was received.
+        Such a request does not reach the server; its body was received. With `"lost"` it reaches
+        the server, and its answer is lost.
         """
         with self._lock:
             self._every, self._failure = n, failure
@@ -183,7 +184,7 @@ class _Request(BaseHTTPRequestHandler):
         elif failure == "503":
             self._answer(503, [], b"")
         else:
-            self._hand_on(body)
+            self._hand_on(body, answers=failure is None)
 
     do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = _serve
 
@@ -204,7 +205,7 @@ class _Request(BaseHTTPRequestHandler):
             raise ConnectionError("the client went away in the middle of a request")
         return content
 
-    def _hand_on(self, body: bytes) -> None:
+    def _hand_on(self, body: bytes, *, answers: bool) -> None:
         headers = {
             name: value
             for name, value in self.headers.items()
@@ -215,7 +216,12 @@ class _Request(BaseHTTPRequestHandler):
             headers["Content-Length"] = str(len(body))
             target.request(self.command, self.path, body, headers)
             response = target.getresponse()
-            self._answer(response.status, response.getheaders(), response.read())
+            content = response.read()
+            if answers:
+                self._answer(response.status, response.getheaders(), content)
+            else:
+                self.close_connection = True
+                _reset_when_closed(self.connection)
         except HTTPException:
             self._answer(502, [], b"")
         finally:

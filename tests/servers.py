@@ -162,7 +162,11 @@ class MlflowServer:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 cwd=self.folder,
-                env={**environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
+                env={
+                    **environ,
+                    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # ten processes less
+                    "MLFLOW_TRUNCATE_LONG_VALUES": "false",  # as older servers
+                },
                 start_new_session=True,
             )
         _wait_until_it_answers(self.process, self.port, self.folder / "output")

@@ -45,7 +45,9 @@ def job_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_in_the_environment_of_an_azureml_job(job_python: Path, mlflow_server: MlflowServer) -> None:
+def test_in_the_environment_of_an_azureml_job(
+    job_python: Path, mlflow_server: MlflowServer
+) -> None:
     """About a minute to install what it needs, and another one to run."""
     plugin = subprocess.run([job_python, "-c", PLUGIN], capture_output=True, text=True)
     assert plugin.returncode == 0, plugin.stderr
@@ -55,9 +57,9 @@ def test_in_the_environment_of_an_azureml_job(job_python: Path, mlflow_server: M
         "PYTHONPATH": str(ROOT),
         MLFLOW_SERVER: f"{mlflow_server.port} {mlflow_server.folder}",
     }
+    tests = ROOT / "tests" / "integration" / "test_mlflow_runs.py"
     done = subprocess.run(
-        [job_python, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", CHOSEN]
-        + [str(ROOT / "tests" / "integration" / "test_mlflow_runs.py")],
+        [job_python, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", CHOSEN, tests],
         cwd=ROOT,
         env=environ,
         capture_output=True,

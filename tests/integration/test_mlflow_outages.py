@@ -12,10 +12,13 @@ from typing import Any
 
 import pytest
 from fit_helpers import fit, marked_processes, start_script, wait_until
+from flaky_proxy import FlakyProxy
 from servers import MlflowServer
 
 import tuner as tune
 from tuner.integrations.mlflow import MLflowLoggerCallback
+from tuner.integrations.mlflow_destination import Address, Destination
+from tuner.integrations.mlflow_runs import Batch
 
 pytest.importorskip("mlflow")
 
@@ -184,6 +187,37 @@ def test_a_server_that_accepts_and_never_answers(
         assert time.monotonic() - began < 60
     assert "MLflow has not taken 20 results of 2 trials" in capfd.readouterr().err
     assert (tmp_path / "exp" / "results.parquet").exists()
+
+
+def test_answers_that_are_lost(own_mlflow_server: MlflowServer, tmp_path: Path) -> None:
+    """What the server has taken without the sender knowing is not there twice."""
+    own_mlflow_server.start()
+    with FlakyProxy(own_mlflow_server.port) as proxy:
+        proxy.fail_every(2, "lost")
+        fit_ten(MlflowServer(tmp_path, proxy.port), tmp_path)
+        assert proxy.failures > 2
+    assert values(own_mlflow_server) == wanted(10)
+    assert [run.info.status for run in own_mlflow_server.runs("exp")] == ["FINISHED"] * 2
+
+
+def test_what_is_refused_is_named_and_the_rest_taken(
+    mlflow_server: MlflowServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRUNCATE_LONG_VALUES", "false")
+    name = f"refused-{uuid.uuid4().hex}"
+    destination = Destination(Address(mlflow_server.uri, experiment_name=name), [])
+    run_id = destination.create("one", {}, 1.0)
+    destination.log(run_id, Batch([], {"lr": "1"}, {}))
+    points = [(1, "loss", float(step), 1000, step) for step in range(20)]
+    params = {"a": "1", "lr": "2", "z": "long" * 3000}
+    destination.log(run_id, Batch(points, params, {"tag": "x"}))
+    (run,) = mlflow_server.runs(name)
+    assert run.data.params == {"lr": "1", "a": "1", "z": ("long" * 3000)[:499] + "…"}
+    assert run.data.tags["tag"] == "x"
+    history = mlflow_server.client.get_metric_history(run_id, "loss")
+    assert [point.step for point in history] == list(range(20))
+    (refused,) = destination.refused
+    assert refused.startswith(f"'lr' of run {run_id}")
 
 
 def test_a_run_that_was_deleted_does_not_stop_the_others(

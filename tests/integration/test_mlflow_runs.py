@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from fit_helpers import fit
-from servers import MlflowServer
+from servers import Bucket, MlflowServer
 
 import tuner as tune
 from tuner.integrations.mlflow import MLflowLoggerCallback, setup_mlflow
@@ -255,6 +255,24 @@ def test_files_and_checkpoints_are_sent_when_asked(
         assert {name: path.read_bytes() for name, path in theirs.items()} == ours
         assert theirs[Path("checkpoint_000001/weights.bin")].read_bytes() == b"\1"
         assert Path("result.json") in theirs
+
+
+def test_checkpoints_come_from_remote_storage(
+    mlflow_server: MlflowServer, name: str, s3_server: Bucket, staging: Path
+) -> None:
+    def train(config: dict[str, Any]) -> None:
+        Path("work").mkdir()
+        Path("work", "weights.bin").write_bytes(b"7")
+        tune.report({"loss": 1}, checkpoint=tune.Checkpoint.from_directory("work"))
+
+    callback = MLflowLoggerCallback(mlflow_server.uri, experiment_name=name, save_artifact=True)
+    run_config = tune.RunConfig(
+        name="exp", storage_path=s3_server.url, verbose=0, callbacks=[callback]
+    )
+    tune.Tuner(train, run_config=run_config).fit()
+    (run,) = mlflow_server.runs(name)
+    files = mlflow_server.client.list_artifacts(run.info.run_id, "checkpoint_000000")
+    assert [file.path for file in files] == ["checkpoint_000000/weights.bin"]
 
 
 def test_how_trials_ended(mlflow_server: MlflowServer, name: str, tmp_path: Path) -> None:
