@@ -56,7 +56,7 @@ def start_run(address: Address, config: dict[str, Any], run_name: str | None) ->
 
         def end(failed: bool) -> None:
             status = "FAILED" if failed else "FINISHED"
-            _end(mlflow, run_id, "RUNNING" if session.decision == _PAUSE else status)
+            _end(mlflow, active, "RUNNING" if session.decision == _PAUSE else status)
 
         session.at_end.append(end)
     return mlflow
@@ -94,15 +94,15 @@ def _log_params(destination: Destination, run_id: str, params: dict[str, str]) -
         destination.log(run_id, Batch([], cut, {}))
 
 
-def _end(mlflow: ModuleType, run_id: str, status: str) -> None:
-    """Ends the run, and those that were begun in it, whatever the server does."""
+def _end(mlflow: ModuleType, before: Any, status: str) -> None:
+    """Ends all runs that were begun after the one that was active before the trial's."""
     try:
-        while (active := mlflow.active_run()) is not None:
-            mlflow.end_run(status)
-            if active.info.run_id == run_id:
+        while (run := mlflow.active_run()) is not None:
+            if before is not None and run.info.run_id == before.info.run_id:
                 return
+            mlflow.end_run(status)
     except Exception as error:
-        logger.warning("MLflow was not told that the run %s is %s: %s", run_id, status, error)
+        logger.warning("MLflow was not told that the trial's run is %s: %s", status, error)
 
 
 def _default_uri(mlflow: ModuleType) -> str:

@@ -122,8 +122,9 @@ def test_runs_nest_below_the_run_that_a_tag_names(
     assert client.get_experiment_by_name("another") is None
 
 
+@pytest.mark.parametrize("executor", ["local", "inline"])
 def test_runs_nest_below_the_active_run(
-    mlflow_server: MlflowServer, name: str, tmp_path: Path
+    mlflow_server: MlflowServer, name: str, tmp_path: Path, executor: str
 ) -> None:
     """Those of the callback and those that trials start themselves, which are their siblings."""
 
@@ -131,6 +132,8 @@ def test_runs_nest_below_the_active_run(
         inner = setup_mlflow(config, run_name=f"own {config['i']}")
         inner.log_metric("mine", config["i"], step=1)
         tune.report({"loss": 1})
+        if config["i"] == 2:
+            inner.end_run()
 
     mlflow.set_tracking_uri(mlflow_server.uri)
     mlflow.set_experiment(name)
@@ -139,7 +142,7 @@ def test_runs_nest_below_the_active_run(
             train,
             tmp_path,
             space={"i": tune.grid_search([1, 2])},
-            run={"callbacks": [MLflowLoggerCallback()], "name": "x"},
+            run={"callbacks": [MLflowLoggerCallback()], "name": "x", "executor": executor},
         )
         assert mlflow.active_run().info.run_id == parent.info.run_id
     assert "TUNER_MLFLOW_PARENT_RUN_ID" not in os.environ

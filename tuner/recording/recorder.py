@@ -109,11 +109,11 @@ class Recorder:
             self._begin()
         storage = self._upload_plan.storage if self._upload_plan else None
         self._call("setup", experiment_path=self._path, storage=storage)
-        with self._only(lambda each: isinstance(each, FileLogger)):
+        with self._only(_writes_files):
             self._start_unfinished()
             if self._uploader is not None:
                 self._take(self._uploader.num_facts, self._record)
-        with self._only(lambda each: not isinstance(each, FileLogger)):
+        with self._only(lambda each: not _writes_files(each)):
             self._start_unfinished()
         if self._uploader is not None:
             self._uploader.start()
@@ -142,7 +142,8 @@ class Recorder:
             pass
         self.prepare_end()
         self._record(list(self._reader.read_all()))
-        self._call("close")
+        with self._only(_writes_files):
+            self._call("close")
         self._files.close()
         if self._may_bookmark:
             self._bookmarks.save(self._facts)
@@ -150,6 +151,8 @@ class Recorder:
             self._results.write()
         except Exception:
             self._report(f"{RESULTS_FILE} was not written:\n{traceback.format_exc()}")
+        with self._only(lambda each: not _writes_files(each)):
+            self._call("close")  # these may take long
         if self._uploader is not None and self._upload_plan is not None:
             self.messages += self._uploader.finish(self._upload_plan.config.sync_timeout)
 
@@ -323,6 +326,10 @@ def _uploader(path: str, plan: UploadPlan) -> Uploader:
     from tuner.storage.uploader import Uploader
 
     return Uploader(path, plan)
+
+
+def _writes_files(each: LoggerCallback) -> bool:
+    return isinstance(each, FileLogger)
 
 
 def _needs_no_arrow(each: LoggerCallback) -> bool:
