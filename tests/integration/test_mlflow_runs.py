@@ -324,6 +324,52 @@ def test_a_retried_trial_goes_on_in_the_run_that_it_had_started(
     assert len(history(mlflow_server, run, "attempt")) == 2
 
 
+def test_a_paused_trial_goes_on_in_the_run_that_it_had_started(
+    mlflow_server: MlflowServer, name: str, tmp_path: Path
+) -> None:
+    uri = mlflow_server.uri
+
+    def train(config: dict[str, Any]) -> None:
+        inner = setup_mlflow(
+            config, uri, experiment_name=name, create_experiment_if_not_exists=True
+        )
+        checkpoint, start = tune.get_checkpoint(), 0
+        if checkpoint is not None:
+            with checkpoint.as_directory() as folder:
+                start = int(Path(folder, "i").read_text())
+        for i in range(start, 6):
+            inner.log_metric("mine", i, step=i)
+            Path("work").mkdir(exist_ok=True)
+            Path("work", "i").write_text(str(i + 1))
+            kept = tune.Checkpoint.from_directory("work")
+            tune.report({"score": config["lr"] * i}, checkpoint=kept)
+
+    scheduler = PopulationBasedTraining(
+        time_attr="training_iteration",
+        perturbation_interval=2,
+        hyperparam_mutations={"lr": [0.5, 4]},
+        quantile_fraction=0.5,
+        synch=True,
+    )
+    grid = fit(
+        train,
+        tmp_path,
+        space={"lr": tune.grid_search([1, 2])},
+        metric="score",
+        mode="max",
+        scheduler=scheduler,
+        seed=1,
+    )
+    runs = mlflow_server.runs(name)
+    assert [run.info.status for run in runs] == ["FINISHED"] * 2
+    assert [run.data.params["lr"] for run in runs] == ["1", "2"]
+    assert {step for run in runs for step, _ in history(mlflow_server, run, "mine")} == {*range(6)}
+    for run, result in zip(runs, grid, strict=True):
+        if str(result.config["lr"]) != run.data.params["lr"]:
+            assert run.data.tags["config/lr"] == str(result.config["lr"])
+    assert any("config/lr" in run.data.tags for run in runs)
+
+
 def test_setup_names_an_experiment_that_does_not_exist(
     mlflow_server: MlflowServer, name: str
 ) -> None:
