@@ -22,6 +22,8 @@ from uuid import UUID
 
 import orjson
 
+from tuner import pickling
+
 _TAG = "$"
 _TAG_BYTES = b'"$"'
 _REPR_BYTES = b'"$":"repr"'
@@ -290,10 +292,8 @@ def _listed(value: Any) -> Any:
 
 
 def _pickled(value: Any, *, exact: bool) -> dict[str, Any]:
-    import cloudpickle
-
     try:
-        content = base64.b64encode(cloudpickle.dumps(value)).decode()
+        content = base64.b64encode(pickling.dumps(value)).decode()
     except Exception:
         if exact:
             raise

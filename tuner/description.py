@@ -7,6 +7,7 @@ import logging
 import pickle
 from typing import Any
 
+from tuner import pickling
 from tuner.config import RunConfig, TuneConfig
 from tuner.errors import ConfigError, TrainableError
 from tuner.experiment.snapshots import random_state
@@ -65,10 +66,8 @@ def pickled(
 
 
 def _pickled_trainable(trainable: Any) -> bytes | None:
-    import cloudpickle
-
     try:
-        content: bytes = cloudpickle.dumps(trainable)
+        content: bytes = pickling.dumps(trainable)
     except Exception as error:
         raise TrainableError(
             f"Tuner: the trainable cannot be pickled ({type(error).__name__}: {error}); create "
@@ -78,10 +77,8 @@ def _pickled_trainable(trainable: Any) -> bytes | None:
 
 
 def _pickled_space(param_space: dict[str, Any]) -> bytes:
-    import cloudpickle
-
     try:
-        content: bytes = cloudpickle.dumps(param_space)
+        content: bytes = pickling.dumps(param_space)
     except Exception as error:
         culprit = next((key for key, value in param_space.items() if not _can_pickle(value)), None)
         value = "" if culprit is None else f"[{culprit!r}]={param_space[culprit]!r:.80}"
@@ -93,10 +90,8 @@ def _pickled_space(param_space: dict[str, Any]) -> bytes:
 
 def _pickled_config(config: Any) -> bytes | dict[str, bytes | None]:
     """The config, or each of its fields where one cannot be pickled, which is None then."""
-    import cloudpickle
-
     try:
-        content: bytes = cloudpickle.dumps(config)
+        content: bytes = pickling.dumps(config)
     except Exception:
         return {
             field.name: _pickled_field(config, field.name) for field in dataclasses.fields(config)
@@ -105,10 +100,8 @@ def _pickled_config(config: Any) -> bytes | dict[str, bytes | None]:
 
 
 def _pickled_field(config: Any, name: str) -> bytes | None:
-    import cloudpickle
-
     try:
-        content: bytes = cloudpickle.dumps(getattr(config, name))
+        content: bytes = pickling.dumps(getattr(config, name))
     except Exception as error:
         consequence = "goes on without it" if name in DISPENSABLE else "is not possible"
         logger.warning(
@@ -123,10 +116,8 @@ def _pickled_field(config: Any, name: str) -> bytes | None:
 
 
 def _can_pickle(value: object) -> bool:
-    import cloudpickle
-
     try:
-        cloudpickle.dumps(value)
+        pickling.dumps(value)
     except Exception:
         return False
     return True

@@ -16,6 +16,7 @@ import tempfile
 from collections.abc import Sequence
 from typing import Any
 
+from tuner import pickling
 from tuner.errors import TrainableError
 
 _ALIGNMENT = 64
@@ -28,11 +29,9 @@ def pickle_trainable(trainable: Any, name: str) -> list[Any]:
     Raises:
         TrainableError: it cannot be pickled.
     """
-    import cloudpickle
-
     buffers: list[pickle.PickleBuffer] = []
     try:
-        content = cloudpickle.dumps(trainable, protocol=5, buffer_callback=buffers.append)
+        content = pickling.dumps(trainable, protocol=5, buffer_callback=buffers.append)
     except Exception as error:
         raise TrainableError(
             f"the trainable {name!r} cannot be pickled ({type(error).__name__}: {error}); create "

@@ -5,6 +5,8 @@ from __future__ import annotations
 import pickle
 from typing import Any
 
+from tuner import pickling
+
 
 class Parameters:
     """Keyword arguments of which every trial gets its own copy.
@@ -31,10 +33,8 @@ class Parameters:
     def __reduce__(self) -> tuple[Any, ...]:
         if self._buffers is not None:
             return _restored, (self._buffers,)
-        import cloudpickle
-
         buffers: list[pickle.PickleBuffer] = []
-        content = cloudpickle.dumps(self.values, protocol=5, buffer_callback=buffers.append)
+        content = pickling.dumps(self.values, protocol=5, buffer_callback=buffers.append)
         return _restored, ([pickle.PickleBuffer(content), *buffers],)
 
 
