@@ -18,6 +18,8 @@ from tuner.execution import machine, threads
 from tuner.execution.protocol import MAX_DATAGRAM, WATCHER_KILL
 from tuner.interpreter import python_command
 
+_TRAVELLING = ("TUNE_", "TUNER_", "MLFLOW_")  # prefixes of environment variables
+
 
 @dataclass(frozen=True, slots=True)
 class WorkerExit:
@@ -39,17 +41,20 @@ class WorkerSetup:
     Attributes:
         argv: Its arguments.
         chosen: Thread-count variables that the user has set.
+        environ: Environment variables that concern trials wherever they run.
         modules: Names of modules that workers will need beside the trainable's.
     """
 
     argv: list[str]
     chosen: dict[str, str]
+    environ: dict[str, str]
     modules: tuple[str, ...] = ()
 
     @classmethod
     def of_this_process(cls, modules: tuple[str, ...] = ()) -> WorkerSetup:
         """That of the script that runs in this process."""
-        return cls(sys.argv, threads.chosen_variables(), modules)
+        environ = {k: v for k, v in os.environ.items() if k.startswith(_TRAVELLING)}
+        return cls(sys.argv, threads.chosen_variables(), environ, modules)
 
     def settings(self) -> dict[str, Any]:
         """The keyword arguments of `worker.serve` that are the same for all workers here."""

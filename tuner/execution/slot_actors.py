@@ -58,7 +58,7 @@ class ForkingSlot:
             TrainableError: The trainable cannot be loaded here.
         """
         os.environ["RAY_ENABLE_AUTO_CONNECT"] = "0"  # in a worker, a Ray of its own would start
-        _extend_path(order)
+        _prepare(order)
         payload = node_payload(order.secret, lambda: _fetched(content))
         scratch = _scratch(order)
         with selectors.DefaultSelector() as selector:
@@ -82,7 +82,7 @@ class RunningSlot:
         Raises:
             TrainableError: The trainable cannot be loaded here.
         """
-        _extend_path(order)
+        _prepare(order)
         try:
             trainable = _fetched(content)
         except Exception as error:
@@ -104,9 +104,11 @@ class RunningSlot:
                 control.sendall(exited_frame(WorkerExit(worker_id, 0)))
 
 
-def _extend_path(order: SlotOrder) -> None:
-    """Lets imports find what the user's script finds, as far as it is here as well."""
+def _prepare(order: SlotOrder) -> None:
+    """Takes over the script's import path and variables, as far as they are not set here."""
     sys.path += [entry for entry in order.import_path if entry not in sys.path]
+    for name, value in order.setup.environ.items():
+        os.environ.setdefault(name, value)
 
 
 def _fetched(content: list[Any]) -> Any:
