@@ -12,6 +12,7 @@ import types
 from collections.abc import Iterable
 from typing import Any
 
+from tuner.trainable.parameters import Parameters
 from tuner.trainable.wrappers import WrappedFunction
 
 _MOST_VALUES = 1000  # of a list or a dictionary; more of them are data
@@ -50,13 +51,17 @@ class _Search:
         if isinstance(value, types.ModuleType):
             return _is_ray(value.__name__)
         if isinstance(value, WrappedFunction):
-            return self._any([value.function, *value.parameters.values.values()])
+            return self._any([value.function, value.parameters])
+        if isinstance(value, Parameters):
+            return self.finds(value.values)
         if isinstance(value, functools.partial):
             return self._any([value.func, *value.args, *value.keywords.values()])
         if isinstance(value, types.MethodType):
             return self._any([value.__func__, value.__self__])
         if isinstance(value, staticmethod | classmethod):
             return self.finds(value.__func__)
+        if isinstance(value, property):
+            return self._any([value.fget, value.fset])
         if inspect.isfunction(value):
             return self._finds_in_function(value)
         if inspect.isclass(value):
@@ -65,7 +70,7 @@ class _Search:
             return self._any(value.values())
         if isinstance(value, list | tuple | set):
             return self._any(value)
-        return _is_ray(type(value).__module__)
+        return self._finds_in_object(value)
 
     def _any(self, values: Iterable[Any]) -> bool:
         return any(self.finds(value) for value in itertools.islice(values, _MOST_VALUES))
@@ -79,8 +84,9 @@ class _Search:
         if any(map(_is_ray, names)):
             return True
         variables = [function.__globals__[name] for name in names if name in function.__globals__]
-        closure = inspect.getclosurevars(function).nonlocals.values()
-        return self._any([*variables, *closure, *(function.__defaults__ or ())])
+        variables += inspect.getclosurevars(function).nonlocals.values()
+        defaults = [*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()]
+        return self._any([*variables, *defaults, *_members_of_modules(variables, names)])
 
     def _finds_in_class(self, value: type) -> bool:
         if getattr(value, "uses_ray", False) is True:
@@ -91,6 +97,22 @@ class _Search:
             if not _is_of_library(each.__module__) and self._any(vars(each).values()):
                 return True
         return False
+
+    def _finds_in_object(self, value: Any) -> bool:
+        module = type(value).__module__
+        if _is_ray(module):
+            return True
+        return not _is_of_library(module) and self._any([type(value), getattr(value, "__dict__", 0)])
+
+
+def _members_of_modules(variables: Iterable[Any], names: set[str]) -> list[Any]:
+    """What code may refer to by these names through modules of the user."""
+    modules = [
+        value
+        for value in variables
+        if isinstance(value, types.ModuleType) and not _is_of_library(value.__name__)
+    ]
+    return [vars(module)[name] for module in modules for name in names if name in vars(module)]
 
 
 def _names(code: types.CodeType) -> set[str]:
