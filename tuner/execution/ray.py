@@ -324,6 +324,10 @@ class RayExecutor(ProcessExecutor):
             return
         if error is None:  # it has told how its worker ended
             slot.lost_at = slot.lost_at or time.monotonic()
+        elif slot.control is not None and ray_cluster.is_unavailable(error):
+            slot.lost_at = slot.lost_at or time.monotonic()
+            on_end = partial(self._on_actor_end, slot, start)
+            ray_cluster.ask_for_end(slot.actor, lambda error: self._post(partial(on_end, error)))
         elif slot.control is not None:
             self._lose(slot, str(error), now, stimuli)
         else:

@@ -192,6 +192,19 @@ class Placement:
         remove_placement_group(self.group)
 
 
+def is_unavailable(error: BaseException) -> bool:
+    """Whether an actor could not be reached, and Ray does not know yet what became of it."""
+    from ray.exceptions import ActorUnavailableError
+
+    return isinstance(error, ActorUnavailableError)
+
+
+def ask_for_end(actor: Any, on_end: Callable[[BaseException | None], None]) -> None:
+    """Has Ray tell when it knows what became of an actor; `on_end` is called in some thread."""
+    asked = actor.__ray_ready__.remote()
+    asked.future().add_done_callback(lambda future: on_end(future.exception()))
+
+
 def kill(actor: Any) -> None:
     """Kills an actor at once."""
     import ray
