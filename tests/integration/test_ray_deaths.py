@@ -44,7 +44,7 @@ def worker(pid: int) -> psutil.Process:
 def fork_server(pid: int) -> psutil.Process:
     server = psutil.Process(pid).parent()
     assert server is not None
-    assert "tuner.execution.forkserver" in server.cmdline()
+    assert "tuner.execution.forkserver" in " ".join(server.cmdline())
     return server
 
 
