@@ -216,6 +216,7 @@ class RayExecutor(ProcessExecutor):
         slot = self._slot_of.pop(worker.worker_id)
         slot.worker = slot.ended = None
         slot.is_told_to_kill = False
+        slot.cut_at = 0.0
         slot.since = time.monotonic()
         if self._runs_in_actor(slot.needs):
             slot.dismiss_actor()  # the next trial gets a fresh process
@@ -229,9 +230,13 @@ class RayExecutor(ProcessExecutor):
     def _conclude_exit(self, worker: Worker, now: float, stimuli: list[Stimulus]) -> None:
         """Tells of a process that is gone, once everything has come that it had sent."""
         slot = self._slot_of.get(worker.worker_id)
-        if slot is not None and slot.ended is not None and not worker.line.is_open:
+        if slot is None or worker.line.is_open:
+            return
+        if slot.ended is not None:
             ended, slot.ended = slot.ended, None
             self._on_exit(ended, now, stimuli)
+        elif worker.outcome is None:
+            slot.cut_at = slot.cut_at or time.monotonic()
 
     # Slots
 
@@ -386,6 +391,10 @@ class RayExecutor(ProcessExecutor):
             elif slot.worker is None or slot.worker in self._idle:
                 if now - slot.since > self._options["idle_timeout_s"]:
                     self._drop(slot) if slot.worker is None else self._dismiss(slot.worker)
+            elif slot.cut_at:
+                if now - slot.cut_at > _REASON_WITHIN_S:
+                    why = "the connection to its worker broke, which was killed"
+                    self._lose(slot, why, time.time(), stimuli)
             elif slot.ended is None:
                 slot.since = now
             elif now - slot.since > _REASON_WITHIN_S:

@@ -28,6 +28,7 @@ class Slot:
         worker: The worker that it runs, None if it is free.
         ended: What became of that worker's process, once that is known.
         lost_at: Monotonic time at which the connection broke, 0 if it holds.
+        cut_at: The same for the connection to the worker; 0 if this has told its end before.
         start_number: How many actors it has had.
         is_told_to_kill: Whether the actor was asked to kill its worker.
         is_warned: Whether the user was told that it waits.
@@ -44,6 +45,7 @@ class Slot:
     worker: Worker | None = None
     ended: WorkerExit | None = None
     lost_at: float = 0.0
+    cut_at: float = 0.0
     start_number: int = 0
     is_told_to_kill: bool = False
     is_warned: bool = False
