@@ -6,12 +6,14 @@ import ctypes
 import os
 import signal
 import socket
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
-from fit_helpers import wait_until
+from fit_helpers import fit, wait_until
 from ray_clusters import RayCluster
 from ray_helpers import (
     PATIENCE_S,
@@ -20,6 +22,7 @@ from ray_helpers import (
     fit_meanwhile,
     num_halfway,
     saved_steps,
+    wait_for,
     wait_until_gone,
 )
 
@@ -27,6 +30,7 @@ import tuner as tune
 
 STEPS = 6
 _SYS_PIDFD_GETFD = 438
+_MIB = 1024 * 1024
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -72,6 +76,7 @@ def test_a_killed_process_is_a_failure_of_its_trial(
     gate = tmp_path / "gate"
     running = fit_meanwhile(
         saved_steps,
+    wait_for,
         tmp_path,
         space={"gate": str(gate), "steps": STEPS},
         num_samples=2,
@@ -123,6 +128,7 @@ def test_a_trial_whose_connection_breaks_is_tried_again(
     gate = tmp_path / "gate"
     running = fit_meanwhile(
         saved_steps,
+    wait_for,
         tmp_path,
         space={"gate": str(gate), "steps": STEPS},
         run={"failure_config": tune.FailureConfig(max_failures=max_failures)},
@@ -136,3 +142,34 @@ def test_a_trial_whose_connection_breaks_is_tried_again(
     assert_complete(result, STEPS)
     assert [start for _, _, _, start in attempts(gate)] == [0, 3]
     wait_until_gone(*(pid for _, pid, _, _ in attempts(gate)))
+
+
+def fill_memory(config: dict[str, Any]) -> None:
+    """At the first attempt, takes more and more memory until it is killed."""
+    if tune.get_checkpoint() is None:
+        with tempfile.TemporaryDirectory() as folder:
+            kept = tune.Checkpoint.from_directory(folder)
+            tune.report({"i": 0}, checkpoint=kept)
+        taken = []
+        for _ in range(config["most"] // _MIB // 16):
+            taken.append(b"x" * 16 * _MIB)
+        wait_for(Path(config["never"]))
+    tune.report({"i": 1})
+
+
+def test_a_trial_that_ray_kills_for_want_of_memory_is_a_failure(
+    cluster: RayCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    memory = psutil.virtual_memory()
+    threshold = (memory.total - memory.available + 1024 * _MIB) / memory.total
+    monkeypatch.setenv("RAY_memory_usage_threshold", f"{threshold:.3f}")
+    monkeypatch.setenv("RAY_memory_monitor_refresh_ms", "100")
+    cluster.add_node(resources={"tight": 1})
+    (result,) = fit(
+        tune.with_resources(fill_memory, {"tight": 1}),
+        tmp_path,
+        space={"most": 3072 * _MIB, "never": str(tmp_path / "never")},
+        run={"failure_config": tune.FailureConfig(max_failures=3)},
+    )
+    assert_complete(result, 2)
+    assert "low on memory" in Path(result.path, "error.txt").read_text()

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
-from collections.abc import Callable
+import signal
+import threading
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,7 +44,17 @@ def connect(address: str | None) -> None:
             f"the Ray executor needs ray ({error}); install it with: pip install 'tuner[ray]'"
         ) from error
     if not ray.is_initialized():
-        ray.init(address=address, log_to_driver=True)
+        with _own_signals_kept():
+            ray.init(address=address, log_to_driver=True)
+
+
+@contextlib.contextmanager
+def _own_signals_kept() -> Iterator[None]:
+    """Undoes that Ray takes SIGTERM as its own when it connects, and ends the process at it."""
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, before)
 
 
 def is_client() -> bool:

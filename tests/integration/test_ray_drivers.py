@@ -1,0 +1,111 @@
+"""Drivers of experiments on a Ray cluster that are killed or interrupted: nothing is left there."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from fit_helpers import start_script, wait_until
+from ray_clusters import RayCluster
+from ray_helpers import PATIENCE_S, assert_complete, attempts, num_halfway, wait_until_gone
+
+import tuner as tune
+
+STEPS = 6
+SCRIPT = """
+import os
+from ray_helpers import saved_steps
+import tuner as tune
+
+folder = os.getcwd()
+if tune.Tuner.can_restore(f"{folder}/run"):
+    tune.Tuner.restore(f"{folder}/run").fit()
+else:
+    gates = tune.grid_search([f"{folder}/{name}" for name in "abc"])
+    tune.Tuner(
+        saved_steps,
+        param_space={"gate": gates, "steps": %d},
+        run_config=tune.RunConfig(name="run"),
+    ).fit()
+""" % STEPS
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[RayCluster]:
+    with RayCluster(num_cpus=1) as cluster:
+        yield cluster
+
+
+@contextlib.contextmanager
+def driver(cluster: RayCluster, folder: Path) -> Iterator[subprocess.Popen[str]]:
+    """A script that begins the experiment, or goes on with it; it is found to be on Ray."""
+    path = os.pathsep.join([os.environ.get("PYTHONPATH", ""), *map(str, _TESTS)])
+    process = start_script(
+        SCRIPT,
+        folder,
+        "driver",
+        RAY_ADDRESS=cluster.address,
+        PYTHONPATH=path,
+        TUNER_STOP_GRACE_S="1",
+    )
+    try:
+        yield process
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        print(process.communicate()[0])
+
+
+_TESTS = [Path(__file__).parent, Path(__file__).parent.parent]
+
+
+def is_stopping(folder: Path) -> bool:
+    journals = (folder / "run" / "journal").glob("*.jsonl")
+    return any("experiment_stopping" in path.read_text() for path in journals)
+
+
+@pytest.mark.parametrize(
+    ("signum", "times"),
+    [(signal.SIGKILL, 1), (signal.SIGTERM, 1), (signal.SIGINT, 1), (signal.SIGINT, 2)],
+)
+def test_nothing_is_left_and_a_restore_goes_on(
+    signum: signal.Signals, times: int, cluster: RayCluster, tmp_path: Path
+) -> None:
+    done, halfway, later = (tmp_path / name for name in "abc")
+    done.touch()
+    with driver(cluster, tmp_path) as process:
+        wait_until(lambda: num_halfway(halfway) == 1, PATIENCE_S)
+        os.killpg(process.pid, signum)
+        if times == 2:
+            wait_until(lambda: is_stopping(tmp_path))
+            os.killpg(process.pid, signum)
+        printed, _ = process.communicate(timeout=PATIENCE_S)
+    ((_, pid, _, _),) = attempts(halfway)
+    wait_until_gone(pid)
+    wait_until(lambda: not cluster.actors_alive(), PATIENCE_S)
+    wait_until(lambda: not cluster.placements(), PATIENCE_S)
+    wait_until(lambda: not slot_processes(cluster), PATIENCE_S)
+    if signum != signal.SIGKILL and times == 1:
+        assert process.returncode == 0, printed
+        assert f'Tuner.restore("{tmp_path}/run").fit() goes on from here' in printed
+    halfway.touch()
+    later.touch()
+    with driver(cluster, tmp_path) as process:
+        printed, _ = process.communicate(timeout=PATIENCE_S)
+        assert process.returncode == 0, printed
+    for result in tune.Tuner.restore(str(tmp_path / "run")).get_results():
+        assert_complete(result, STEPS)
+    starts = [[start for _, _, _, start in attempts(gate)] for gate in (done, halfway, later)]
+    assert starts == [[0], [0, 3], [0]]
+
+
+def slot_processes(cluster: RayCluster) -> list[str]:
+    """Actors of slots, fork servers and workers that live."""
+    commands = [json.dumps(p.cmdline()) for p in cluster.head.processes() if p.is_running()]
+    return [c for c in commands if "Slot" in c or "tuner.execution" in c]
