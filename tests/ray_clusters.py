@@ -117,7 +117,7 @@ class RayCluster:
         """The classes of the actors that live."""
         from ray._private.state import actors
 
-        return [a["ActorClassName"] for a in actors().values() if a["State"] not in ("DEAD",)]
+        return [a["ActorClassName"] for a in actors().values() if a["State"] != "DEAD"]
 
     def placements(self) -> list[dict[str, Any]]:
         """What is reserved, or asked for."""

@@ -101,5 +101,3 @@ def is_gone(pid: int) -> bool:
 def wait_until_gone(*pids: int) -> None:
     """Waits until processes have ended."""
     wait_until(lambda: all(map(is_gone, pids)), PATIENCE_S)
-
-

@@ -76,7 +76,7 @@ def test_a_killed_process_is_a_failure_of_its_trial(
     gate = tmp_path / "gate"
     running = fit_meanwhile(
         saved_steps,
-    wait_for,
+        wait_for,
         tmp_path,
         space={"gate": str(gate), "steps": STEPS},
         num_samples=2,
@@ -128,7 +128,7 @@ def test_a_trial_whose_connection_breaks_is_tried_again(
     gate = tmp_path / "gate"
     running = fit_meanwhile(
         saved_steps,
-    wait_for,
+        wait_for,
         tmp_path,
         space={"gate": str(gate), "steps": STEPS},
         run={"failure_config": tune.FailureConfig(max_failures=max_failures)},
@@ -150,10 +150,9 @@ def fill_memory(config: dict[str, Any]) -> None:
         with tempfile.TemporaryDirectory() as folder:
             kept = tune.Checkpoint.from_directory(folder)
             tune.report({"i": 0}, checkpoint=kept)
-        taken = []
-        for _ in range(config["most"] // _MIB // 16):
-            taken.append(b"x" * 16 * _MIB)
+        taken = [b"x" * 16 * _MIB for _ in range(config["most"] // _MIB // 16)]
         wait_for(Path(config["never"]))
+        taken.clear()
     tune.report({"i": 1})
 
 

@@ -18,22 +18,23 @@ from ray_helpers import PATIENCE_S, assert_complete, attempts, num_halfway, wait
 import tuner as tune
 
 STEPS = 6
-SCRIPT = """
+SCRIPT = f"""
 import os
 from ray_helpers import saved_steps
 import tuner as tune
 
 folder = os.getcwd()
-if tune.Tuner.can_restore(f"{folder}/run"):
-    tune.Tuner.restore(f"{folder}/run").fit()
+if tune.Tuner.can_restore(folder + "/run"):
+    tune.Tuner.restore(folder + "/run").fit()
 else:
-    gates = tune.grid_search([f"{folder}/{name}" for name in "abc"])
+    gates = tune.grid_search([folder + "/" + name for name in "abc"])
     tune.Tuner(
         saved_steps,
-        param_space={"gate": gates, "steps": %d},
+        param_space=dict(gate=gates, steps={STEPS}),
         run_config=tune.RunConfig(name="run"),
     ).fit()
-""" % STEPS
+"""
+_TESTS = [Path(__file__).parent, Path(__file__).parent.parent]
 
 
 @pytest.fixture(scope="module")
@@ -60,9 +61,6 @@ def driver(cluster: RayCluster, folder: Path) -> Iterator[subprocess.Popen[str]]
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         print(process.communicate()[0])
-
-
-_TESTS = [Path(__file__).parent, Path(__file__).parent.parent]
 
 
 def is_stopping(folder: Path) -> bool:
