@@ -6,6 +6,7 @@ import contextlib
 import logging
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -17,15 +18,15 @@ from tuner.errors import MissingDependencyError
 logger = logging.getLogger(__name__)
 
 ADDRESS_VARIABLE = "RAY_ADDRESS"
+_AUTO_VARIABLE = "RAY_ENABLE_AUTO_CONNECT"
+_NOT_HERE = "a trial that calls Ray needs RunConfig(executor=RayExecutor(uses_ray=True))"
 _NOT_FOR_TRIALS = ("node:", "object_store_memory", "accelerator_type:", "memory")
 _OF_PLACEMENTS = "_group_"  # what Ray calls what it has reserved
 
 
 def is_wanted() -> bool:
     """Whether this process is connected to Ray, or was told where to connect."""
-    import sys
-
-    if os.environ.get(ADDRESS_VARIABLE):
+    if os.environ.get(ADDRESS_VARIABLE, _NOT_HERE) != _NOT_HERE:
         return True
     ray = sys.modules.get("ray")
     return ray is not None and bool(getattr(ray, "is_initialized", bool)())
@@ -55,6 +56,22 @@ def _own_signals_kept() -> Iterator[None]:
     yield
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, before)
+
+
+def refuse() -> None:
+    """Has Ray refuse to be used in processes that this one starts; it would start a cluster there.
+
+    An address that is none makes `ray.init` fail, and tells why.
+    """
+    os.environ[_AUTO_VARIABLE] = "0"
+    os.environ[ADDRESS_VARIABLE] = _NOT_HERE
+
+
+def explain_refusal(error: BaseException) -> None:
+    """Adds to an error of a trial what to do, if it comes from Ray after `refuse`."""
+    is_of_ray = type(error).__module__.startswith("ray.") and "has not been started" in str(error)
+    if is_of_ray and os.environ.get(ADDRESS_VARIABLE) == _NOT_HERE:
+        error.add_note(_NOT_HERE)
 
 
 def is_client() -> bool:

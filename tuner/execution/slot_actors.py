@@ -23,6 +23,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
+from tuner.execution import ray_cluster
 from tuner.execution.handshake import connect
 from tuner.execution.launchers import (
     ForkIsUnsafe,
@@ -57,7 +58,7 @@ class ForkingSlot:
         Raises:
             TrainableError: The trainable cannot be loaded here.
         """
-        os.environ["RAY_ENABLE_AUTO_CONNECT"] = "0"  # in a worker, a Ray of its own would start
+        ray_cluster.refuse()
         _prepare(order)
         payload = node_payload(order.secret, lambda: _fetched(content))
         scratch = _scratch(order)

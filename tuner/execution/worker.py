@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from tuner.execution import threads
+from tuner.execution import ray_cluster, threads
 from tuner.execution.attempt import (
     AttemptRunner,
     encode_result,
@@ -145,6 +145,7 @@ def _run(
     except TrialStopped:
         completed = False
     except BaseException as error:
+        ray_cluster.explain_refusal(error)
         return frame(ERROR, error_body(format_error(error), pickled_error(error)))
     return frame(DONE, b"" if completed else INTERRUPTED)
 
