@@ -407,7 +407,7 @@ class RayExecutor(ProcessExecutor):
         wanted = {needs(assignment) for assignment in self._held}
         for slot in [*self._slots.values()]:
             if slot.needs not in wanted and slot is not waiting:
-                if slot.is_ready or slot.is_empty:
+                if slot.is_idle:
                     self._drop(slot)
                 elif slot.worker in self._idle:
                     self._dismiss(slot.worker)

@@ -61,6 +61,11 @@ class Slot:
         return self.actor is None
 
     @property
+    def is_idle(self) -> bool:
+        """Whether it only holds resources."""
+        return self.is_ready or self.is_empty
+
+    @property
     def is_waiting(self) -> bool:
         """Whether its actor is not up yet."""
         return self.actor is not None and self.control is None
