@@ -133,6 +133,7 @@ class RayExecutor(ProcessExecutor):
         self._slot_of: dict[int, Slot] = {}  # by worker id
         self._failed_starts: collections.Counter[Needs] = collections.Counter()
         self._asked: set[str] = set()
+        self._last_asked: dict[str, float] = {}
         self._total: dict[str, float] = {}
         self._look_at = 0.0
         self._next_slot_id = 0
@@ -189,6 +190,7 @@ class RayExecutor(ProcessExecutor):
     def _note_asked(self, assignment: Assignment) -> None:
         asked = sum_bundles(assignment.bundles)
         self._asked |= asked.keys()
+        self._last_asked = asked
         if any(amount > self._total.get(name, 0.0) for name, amount in asked.items()):
             self._look_at = 0.0  # others have to know at once that this does not take from them
 
@@ -422,7 +424,8 @@ class RayExecutor(ProcessExecutor):
         if not slot.placement.is_infeasible():
             if not slot.is_warned and not slot.placement.is_placed():
                 logger.warning("a trial waits for %s, which others use", slot.needs)
-                slot.is_warned = True
+                for each in self._slots.values():
+                    each.is_warned = each.is_warned or each.needs == slot.needs
             return
         if limit is not None and waited >= limit:
             self._drop(slot)
@@ -441,6 +444,11 @@ class RayExecutor(ProcessExecutor):
                 for name, amount in sum_bundles(slot.needs.bundles).items():
                     if amount > there.get(name, 0.0):
                         total[name] = total.get(name, 0.0) + amount
+        if ray_cluster.has_autoscaler():  # it adds what is asked for beyond what there is
+            ahead = max(1, sum(slot.worker is not None for slot in self._slots.values()))
+            for name, amount in self._last_asked.items():
+                more = there.get(name, 0.0) + ahead * amount
+                total[name] = max(more, total.get(name, 0.0))
         if total != self._total:
             self._total = total
             stimuli.append(CapacityChanged(time.time(), total, can_grow=True))

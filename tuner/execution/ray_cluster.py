@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import os
 import signal
@@ -21,6 +22,7 @@ ADDRESS_VARIABLE = "RAY_ADDRESS"
 _AUTO_VARIABLE = "RAY_ENABLE_AUTO_CONNECT"
 _NOT_HERE = "a trial that calls Ray needs RunConfig(executor=RayExecutor(uses_ray=True))"
 _NOT_FOR_TRIALS = ("node:", "object_store_memory", "accelerator_type:", "memory")
+_AUTOSCALER_STATUS = "__autoscaling_status"
 _OF_PLACEMENTS = "_group_"  # what Ray calls what it has reserved
 
 
@@ -141,6 +143,17 @@ def _most_by_autoscaler() -> dict[str, float]:
     except AttributeError:  # no public function tells, and this one may go
         return {}
     return {name: float(amount) for name, amount in (most or {}).items() if amount}
+
+
+def has_autoscaler() -> bool:
+    """Whether nodes are added to the cluster when more is asked for than there is."""
+    from ray.autoscaler.v2.utils import is_autoscaler_v2
+    from ray.experimental.internal_kv import _internal_kv_get
+
+    status = json.loads(_internal_kv_get(_AUTOSCALER_STATUS) or "{}")
+    kinds = status.get("autoscaler_report", {}).get("node_type_mapping") or {}
+    # One that only looks on names each node as a type of its own.
+    return is_autoscaler_v2() or any(kind != f"node_{node}" for node, kind in kinds.items())
 
 
 @dataclass(frozen=True, slots=True)
