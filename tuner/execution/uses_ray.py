@@ -29,10 +29,10 @@ def uses_ray(trainable: Any) -> bool:
     names the `ray` package, or if it carries something of it, such as an `ObjectRef`.
 
     Example:
-        >>> def train(config):
-        ...     import ray
-        ...     return {"sum": sum(ray.get(config["parts"]))}
-        >>> uses_ray(train), uses_ray(lambda config: {"x": config["x"]})
+        >>> from tuner import Trainable
+        >>> class Distributed(Trainable):
+        ...     uses_ray = True
+        >>> uses_ray(Distributed), uses_ray(lambda config: {"x": config["x"]})
         (True, False)
     """
     return _Search().finds(trainable)
