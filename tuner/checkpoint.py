@@ -208,6 +208,16 @@ class Checkpoint:
         )
 
 
+def as_checkpoint(value: object) -> Checkpoint | None:
+    """The checkpoint that this is, also if it is one of `ray.train`; None if it is none."""
+    if isinstance(value, Checkpoint):
+        return value
+    path, filesystem = getattr(value, "path", None), getattr(value, "filesystem", None)
+    if not isinstance(path, str) or filesystem is None or not hasattr(value, "as_directory"):
+        return None
+    return Checkpoint(path, filesystem)
+
+
 def _same_filesystem(one: AbstractFileSystem | None, other: AbstractFileSystem | None) -> bool:
     if one is other:
         return True

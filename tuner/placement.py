@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from tuner.bundles import Bundle, sum_bundles
+from tuner.bundles import Bundle, normalized_bundle, sum_bundles
 from tuner.errors import ConfigError
+from tuner.scaling import SCALING_FIELDS, check_num_workers, scaled
 
 
 class PlacementGroupFactory:
@@ -34,7 +34,7 @@ class PlacementGroupFactory:
             raise ConfigError(
                 f"PlacementGroupFactory: strategy={strategy!r} must be one of {known}"
             )
-        self._bundles = [_normalized(bundle) for bundle in bundles]
+        self._bundles = [normalized_bundle(bundle) for bundle in bundles]
         self._strategy = strategy
 
     @property
@@ -74,7 +74,10 @@ class PlacementGroupFactory:
         return f"PlacementGroupFactory({self._bundles}, strategy={self._strategy!r})"
 
 
-Resources = Mapping[str, float] | PlacementGroupFactory
+Resources = Any
+"""A dictionary of amounts, a `PlacementGroupFactory`, a `ScalingConfig` or a dictionary of its
+fields."""
+
 ResourceRequest = Resources | Callable[[dict[str, Any]], Resources]
 
 
@@ -82,30 +85,30 @@ def as_placement(resources: Any) -> PlacementGroupFactory:
     """Resources in any form that a user may give, as bundles.
 
     Raises:
-        ConfigError: they are neither a dictionary of amounts nor a `PlacementGroupFactory`.
+        ConfigError: they are in none of these forms, or an amount cannot work.
+
+    Example:
+        >>> as_placement({"num_workers": 2, "resources_per_worker": {"CPU": 4}})
+        PlacementGroupFactory([{}, {'CPU': 4.0}, {'CPU': 4.0}], strategy='PACK')
     """
     if isinstance(resources, PlacementGroupFactory):
         return resources
     if isinstance(resources, Mapping):
+        if not resources.keys().isdisjoint(SCALING_FIELDS):
+            return PlacementGroupFactory(*scaled(resources))
         return PlacementGroupFactory([resources])
+    if hasattr(resources, "as_placement_group_factory"):  # a ScalingConfig of Ray
+        check_num_workers(resources.num_workers)
+        return as_placement(resources.as_placement_group_factory())
+    if hasattr(resources, "head_bundle_is_empty"):  # a PlacementGroupFactory of Ray
+        head = [{}] if resources.head_bundle_is_empty else []
+        return PlacementGroupFactory(head + resources.bundles, resources.strategy)
     raise ConfigError(
-        f"resources={resources!r} must be a dictionary such as {{'cpu': 2, 'gpu': 0.5}} or a "
-        "PlacementGroupFactory"
+        f"resources={resources!r} must be a dictionary such as {{'cpu': 2, 'gpu': 0.5}}, a "
+        "PlacementGroupFactory or a ScalingConfig"
     )
 
 
-def _normalized(bundle: Any) -> Bundle:
-    if not isinstance(bundle, Mapping):
-        raise ConfigError(f"resources: bundle {bundle!r} must be a dictionary of amounts")
-    normalized: Bundle = {}
-    for name, amount in bundle.items():
-        if not isinstance(name, str):
-            raise ConfigError(f"resources: the name {name!r} must be a string")
-        if isinstance(amount, bool) or not isinstance(amount, (int, float)):
-            raise ConfigError(f"resources: {name}={amount!r} must be a number")
-        if not (math.isfinite(amount) and amount >= 0):
-            raise ConfigError(f"resources: {name}={amount!r} must be finite and not negative")
-        if amount:
-            upper = name.upper()
-            normalized[upper if upper in ("CPU", "GPU") else name] = float(amount)
-    return normalized
+def depends_on_config(resources: ResourceRequest) -> bool:
+    """Whether this is a function from a trial's configuration to its resources."""
+    return callable(resources) and not hasattr(resources, "bundles")

@@ -23,6 +23,7 @@ _AUTO_VARIABLE = "RAY_ENABLE_AUTO_CONNECT"
 _NOT_HERE = "a trial that calls Ray needs RunConfig(executor=RayExecutor(uses_ray=True))"
 _NOT_FOR_TRIALS = ("node:", "object_store_memory", "accelerator_type:", "memory")
 _AUTOSCALER_STATUS = "__autoscaling_status"
+_NEXT_TO_NOTHING = {"memory": 1}  # a byte, as Ray places nothing that asks for nothing
 _OF_PLACEMENTS = "_group_"  # what Ray calls what it has reserved
 
 
@@ -173,7 +174,8 @@ class Placement:
         """Asks for bundles; they are given when the cluster has them."""
         from ray.util import placement_group
 
-        return cls(bundles, placement_group([b for b in bundles if b], strategy=strategy))
+        asked = [bundle for bundle in bundles if bundle] or [_NEXT_TO_NOTHING]
+        return cls(bundles, placement_group(asked, strategy=strategy))
 
     def is_infeasible(self) -> bool:
         """Whether no nodes that are there could ever give it."""

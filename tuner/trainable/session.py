@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager
 from numbers import Real
 from typing import Any, Protocol
 
-from tuner.checkpoint import Checkpoint
+from tuner.checkpoint import Checkpoint, as_checkpoint
 from tuner.errors import ReportError
 from tuner.trainable.autofill import Autofill
 from tuner.trainable.context import TuneContext
@@ -98,9 +98,10 @@ class Session:
                 f"report(metrics={metrics!r:.100}): metrics must be a dictionary of values, "
                 'such as {"loss": 0.1}'
             )
-        if checkpoint is not None and not isinstance(checkpoint, Checkpoint):
+        given, checkpoint = checkpoint, as_checkpoint(checkpoint)
+        if given is not None and checkpoint is None:
             raise ReportError(
-                f"report(checkpoint={checkpoint!r:.100}) must be a tuner.Checkpoint, such as "
+                f"report(checkpoint={given!r:.100}) must be a tuner.Checkpoint, such as "
                 "Checkpoint.from_directory(path)"
             )
         if elapsed_s is not None and not _is_duration(elapsed_s):
@@ -178,8 +179,8 @@ def report(
     Args:
         metrics: Names and values. Numbers, strings, None, lists and nested dictionaries of them,
             numpy and torch values.
-        checkpoint: A directory from which the trial can resume. It is copied: the directory may
-            be deleted as soon as the call returns.
+        checkpoint: A directory from which the trial can resume; one of `ray.train` will do. It is
+            copied: the directory may be deleted as soon as the call returns.
         elapsed_s: Seconds that this result took, in place of the time since the last one. A
             simulation needs it, as there no time passes by itself.
 

@@ -8,7 +8,12 @@ from collections.abc import Callable
 from typing import Any
 
 from tuner.errors import TrainableError
-from tuner.placement import PlacementGroupFactory, ResourceRequest, as_placement
+from tuner.placement import (
+    PlacementGroupFactory,
+    ResourceRequest,
+    as_placement,
+    depends_on_config,
+)
 from tuner.trainable.converters import converted
 from tuner.trainable.parameters import Parameters
 from tuner.trainable.trainable import Trainable, is_trainable_class
@@ -87,7 +92,9 @@ def with_resources(trainable: TrainableLike, resources: ResourceRequest) -> Trai
     Args:
         trainable: A function or `Trainable` class.
         resources: Amounts such as `{"cpu": 2, "gpu": 0.5, "license": 1}`, a
-            `PlacementGroupFactory`, or a function from the configuration to either.
+            `PlacementGroupFactory`, a `ScalingConfig` of `ray.train` or a dictionary of its fields,
+            such as `{"num_workers": 2, "resources_per_worker": {"CPU": 4}}`, or a function from the
+            configuration to one of these.
 
     Raises:
         ConfigError: an amount is negative or no number.
@@ -101,16 +108,17 @@ def with_resources(trainable: TrainableLike, resources: ResourceRequest) -> Trai
     """
     trainable = converted(trainable)
     _require_trainable(trainable, "with_resources")
-    if not callable(resources):
-        as_placement(resources)
+    vary = depends_on_config(resources)
+    if not vary:
+        resources = as_placement(resources)
     if is_trainable_class(trainable):
 
         def request(cls: type[Trainable], config: dict[str, Any]) -> PlacementGroupFactory:
-            return as_placement(resources(config) if callable(resources) else resources)
+            return as_placement(resources(config) if vary else resources)
 
         members = {
             "default_resource_request": classmethod(request),
-            "_resources_vary": callable(resources),
+            "_resources_vary": vary,
         }
         return _subclass(trainable, members)
     if isinstance(trainable, WrappedFunction):
