@@ -101,7 +101,7 @@ def as_placement(resources: Any) -> PlacementGroupFactory:
         check_num_workers(resources.num_workers)
         return as_placement(resources.as_placement_group_factory())
     if hasattr(resources, "head_bundle_is_empty"):  # a PlacementGroupFactory of Ray
-        head = [{}] if resources.head_bundle_is_empty else []
+        head: list[Bundle] = [{}] if resources.head_bundle_is_empty else []
         return PlacementGroupFactory(head + resources.bundles, resources.strategy)
     raise ConfigError(
         f"resources={resources!r} must be a dictionary such as {{'cpu': 2, 'gpu': 0.5}}, a "

@@ -54,8 +54,8 @@ def check_num_workers(num_workers: Any) -> None:
     """
     if isinstance(num_workers, tuple):
         raise ConfigError(
-            f"resources: num_workers={num_workers!r}: a trial has as many workers from its start to "
-            "its end; give one number"
+            f"resources: num_workers={num_workers!r}: a trial has as many workers from start to "
+            "end; give one number"
         )
     if isinstance(num_workers, bool) or not isinstance(num_workers, int) or num_workers < 0:
         raise ConfigError(f"resources: num_workers={num_workers!r} must be an integer >= 0")

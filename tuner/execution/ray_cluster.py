@@ -23,7 +23,7 @@ _AUTO_VARIABLE = "RAY_ENABLE_AUTO_CONNECT"
 _NOT_HERE = "a trial that calls Ray needs RunConfig(executor=RayExecutor(uses_ray=True))"
 _NOT_FOR_TRIALS = ("node:", "object_store_memory", "accelerator_type:", "memory")
 _AUTOSCALER_STATUS = "__autoscaling_status"
-_NEXT_TO_NOTHING = {"memory": 1}  # a byte, as Ray places nothing that asks for nothing
+_NEXT_TO_NOTHING = {"memory": 1.0}  # a byte, as Ray places nothing that asks for nothing
 _OF_PLACEMENTS = "_group_"  # what Ray calls what it has reserved
 
 
