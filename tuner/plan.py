@@ -212,7 +212,7 @@ def _fresh_seed() -> int:
 def _executor(given: Any, trainable: Any) -> TrialExecutor:
     """The executor that `RunConfig(executor=…)` means."""
     if given == "auto":
-        needs_ray = is_trainable_class(trainable) and trainable.uses_ray
+        needs_ray = getattr(trainable, "uses_ray", False) is True
         given = "ray" if needs_ray or ray_cluster.is_wanted() else "local"
     if given == "ray":
         from tuner.execution.ray import RayExecutor

@@ -33,8 +33,8 @@ class Tuner:
     """Tunes the hyperparameters of a trainable.
 
     Args:
-        trainable: A function of the configuration, a `Trainable` class, a registered name, or an
-            algorithm of RLlib, by name or as its class.
+        trainable: A function of the configuration, a `Trainable` class, a registered name, an
+            algorithm of RLlib, by name or as its class, or a trainer of `ray.train`.
         param_space: The search space: constants, domains such as `tuner.uniform(0, 1)`,
             `grid_search`, `sample_from`, in dictionaries and lists nested as you like. For RLlib
             also an `AlgorithmConfig`.
@@ -69,7 +69,7 @@ class Tuner:
         _check_type("run_config", run_config, RunConfig)
         self._name = trainable if isinstance(trainable, str) else None
         self._trainable = get_trainable(trainable)
-        if is_trainable_class(self._trainable):
+        if hasattr(self._trainable, "as_param_space"):
             param_space = self._trainable.as_param_space(param_space)
         if not isinstance(param_space, dict | None):
             raise ConfigError(f"Tuner: param_space={param_space!r:.100} must be a dictionary")

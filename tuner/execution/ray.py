@@ -267,7 +267,9 @@ class RayExecutor(ProcessExecutor):
 
     def _new_slot(self, wanted: Needs) -> Slot:
         slot_id = self._next_slot_id = self._next_slot_id + 1
-        placement = Placement.ask(wanted.bundles, wanted.strategy)
+        # Trainers of ray.train ask for the bundles of their trial by themselves.
+        reserves_itself = getattr(self._job.trainable, "reserves_itself", False)
+        placement = Placement.ask([{}] if reserves_itself else wanted.bundles, wanted.strategy)
         self._slots[slot_id] = slot = Slot(slot_id, wanted, placement, time.monotonic())
         return slot
 

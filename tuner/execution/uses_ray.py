@@ -76,7 +76,7 @@ class _Search:
         return any(self.finds(value) for value in itertools.islice(values, _MOST_VALUES))
 
     def _finds_in_function(self, function: types.FunctionType) -> bool:
-        if _is_ray(function.__module__):
+        if getattr(function, "uses_ray", False) is True or _is_ray(function.__module__):
             return True
         if _is_of_library(function.__module__):
             return False

@@ -1,8 +1,9 @@
 """What other libraries train, as trainables of this one: who converts it.
 
 A library is known by where its classes come from. Its integration is imported when such a class, or
-a name of one, is given; it has `as_trainable(object)`, `trainable_named(name)`, which is None for a
-name that is not its own, and the set `NAMES`.
+an object of one, is given; it has `as_trainable(object)`. One whose library has names for what it
+trains has `trainable_named(name)` as well, which is None for a name that is not its own, and the set
+`NAMES`.
 """
 
 from __future__ import annotations
@@ -15,8 +16,12 @@ from tuner.trainable.trainable import is_trainable_class
 
 _INTEGRATIONS = {
     "ray.rllib": "tuner.integrations.rllib",
+    "ray.train": "tuner.integrations.ray_train",
 }
 """By package: the integration for its classes and their objects."""
+
+_NAMING = ("tuner.integrations.rllib",)
+"""The integrations whose libraries have names for what they train."""
 
 
 def converted(trainable: Any) -> Any:
@@ -32,7 +37,7 @@ def converted(trainable: Any) -> Any:
 
 def trainable_named(name: str) -> Any:
     """The trainable that a library has under a name, None if none has."""
-    for integration in _INTEGRATIONS.values():
+    for integration in _NAMING:
         found = importlib.import_module(integration).trainable_named(name)
         if found is not None:
             return found
@@ -41,5 +46,5 @@ def trainable_named(name: str) -> Any:
 
 def names() -> set[str]:
     """The names that libraries have trainables for."""
-    modules = (importlib.import_module(integration) for integration in _INTEGRATIONS.values())
+    modules = (importlib.import_module(integration) for integration in _NAMING)
     return {name for module in modules for name in module.NAMES}

@@ -34,7 +34,7 @@ def register_trainable(name: str, trainable: TrainableLike, warn: bool = True) -
 
 
 def get_trainable(trainable: Any) -> TrainableLike:
-    """The trainable that a name stands for, or that is made of a class of another library.
+    """The trainable that a name stands for, or that is made of what another library trains.
 
     Functions and `Trainable` classes are returned as they are.
 

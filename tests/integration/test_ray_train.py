@@ -1,0 +1,150 @@
+"""Scripts that mix in `ray.train`: its checkpoints and functions, and its trainers."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import ray
+import ray.train
+from fit_helpers import fit, run_script, wait_until
+from ray.train.torch import TorchTrainer
+
+import tuner as tune
+from tuner.errors import ConfigError, TrainableError
+from tuner.execution.uses_ray import uses_ray
+from tuner.trainable.registry import get_trainable
+from tuner.trainable.wrappers import resources_for
+
+
+@pytest.fixture
+def two_cpus() -> Iterator[None]:
+    ray.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False)
+    yield
+    ray.shutdown()
+
+
+def test_checkpoints_of_ray_train_are_reported_and_resumed_from(tmp_path: Path) -> None:
+    def train(config: dict[str, Any]) -> None:
+        last = tune.get_checkpoint()
+        if last is not None:
+            tune.report({"resumed": Path(last.to_directory(), "step").read_text()})
+            return
+        with tempfile.TemporaryDirectory() as folder:
+            Path(folder, "step").write_text("3")
+            tune.report({}, checkpoint=ray.train.Checkpoint.from_directory(folder))
+        raise RuntimeError("once")
+
+    once = tune.FailureConfig(max_failures=1)
+    (result,) = fit(train, tmp_path, run={"failure_config": once, "executor": "local"})
+    assert result.metrics["resumed"] == "3"
+    assert isinstance(result.checkpoint, tune.Checkpoint)
+
+
+@pytest.mark.parametrize("name", ["report", "get_checkpoint", "get_context"])
+def test_functions_of_ray_train_name_what_to_call_instead(tmp_path: Path, name: str) -> None:
+    def train(config: dict[str, Any]) -> None:
+        getattr(ray.train, name)(*[{"loss": 1}] if name == "report" else [])
+
+    (result,) = fit(train, tmp_path, run={"executor": "inline"})
+    assert "call tuner.report, tuner.get_checkpoint and tuner.get_context" in str(result.error)
+    assert isinstance(result.error, RuntimeError)
+
+
+def training() -> Callable[[dict[str, Any]], None]:
+    """A function that travels by value, as that of a script does."""
+
+    def train_together(config: dict[str, Any]) -> None:
+        """Fails once, then trains for ever."""
+        import torch
+
+        context = ray.train.get_context()
+        checkpoint = ray.train.get_checkpoint()
+        step = 0
+        if checkpoint is not None:
+            with checkpoint.as_directory() as folder:
+                step = int(Path(folder, "step").read_text())
+        resumed_at = step
+        while True:
+            step += 1
+            ranks = torch.tensor([context.get_world_rank() + 1.0])
+            torch.distributed.all_reduce(ranks)
+            if step == 3 and not resumed_at:
+                raise ValueError("both workers fail once")
+            with tempfile.TemporaryDirectory() as folder:
+                Path(folder, "step").write_text(str(step))
+                made = ray.train.Checkpoint.from_directory(folder)
+                metrics = {"step": step, "sum_of_ranks": ranks.item(), "resumed_at": resumed_at}
+                ray.train.report(
+                    {**metrics, "rank": context.get_world_rank(), **config, "pid": os.getpid()},
+                    checkpoint=made if context.get_world_rank() == 0 else None,
+                )
+
+    return train_together
+
+
+@pytest.mark.slow
+def test_workers_of_a_trainer_train_one_trial_together(two_cpus: None, tmp_path: Path) -> None:
+    trainer = TorchTrainer(
+        training(),
+        train_loop_config={"lr": 1.0, "momentum": 0.9},
+        scaling_config=ray.train.ScalingConfig(num_workers=2),
+    )
+    (result,) = fit(
+        trainer,
+        tmp_path,
+        space={"train_loop_config": {"lr": tune.grid_search([0.5])}},
+        run={"stop": {"step": 4}, "failure_config": tune.FailureConfig(max_failures=1)},
+    )
+    assert result.error is None
+    frame = result.metrics_dataframe
+    assert frame["step"].tolist() == [1, 2, 3, 4]
+    assert frame["resumed_at"].tolist() == [0, 0, 2, 2]
+    assert set(frame["sum_of_ranks"]) == {3.0}
+    assert set(frame["rank"]) == {0}
+    assert (result.metrics["lr"], result.metrics["momentum"]) == (0.5, 0.9)
+    assert result.checkpoint is not None
+    assert Path(result.checkpoint.path, "step").read_text() == "4"
+    wait_until(lambda: ray.available_resources().get("CPU") == 2.0)
+    assert not Path(f"/proc/{result.metrics['pid']}").exists(), "no worker trains on"
+
+
+def trainer_of(num_workers: int) -> TorchTrainer:
+    scaling = ray.train.ScalingConfig(num_workers=num_workers)
+    return TorchTrainer(training(), scaling_config=scaling)
+
+
+def test_a_trial_asks_for_what_its_workers_take() -> None:
+    trainable = get_trainable(trainer_of(2))
+    assert resources_for(trainable, {}).bundles == [{}, {"CPU": 1}, {"CPU": 1}]
+    config = {"scaling_config": {"num_workers": 1, "resources_per_worker": {"CPU": 3}}}
+    assert resources_for(trainable, config).bundles == [{}, {"CPU": 3}]
+    assert uses_ray(trainable)
+
+
+def test_what_cannot_be_tuned_of_ray_train_is_refused() -> None:
+    with pytest.raises(TrainableError, match="give a trainer such as TorchTrainer"):
+        tune.Tuner(TorchTrainer)
+    with pytest.raises(TrainableError, match=r"num_workers=0 trains without ray.train"):
+        tune.Tuner(trainer_of(0))
+    with pytest.raises(ConfigError, match=r"has 'lr', which.*'train_loop_config'"):
+        tune.Tuner(trainer_of(2), param_space={"lr": tune.uniform(0, 1)})
+
+
+def test_trainers_of_the_older_version_are_refused(tmp_path: Path) -> None:
+    script = """
+from ray.train import ScalingConfig
+from ray.train.torch import TorchTrainer
+import tuner as tune
+
+try:
+    tune.Tuner(TorchTrainer(print, scaling_config=ScalingConfig(num_workers=1)))
+except tune.TunerError as error:
+    print(error)
+"""
+    output = run_script(script, tmp_path, environ={**os.environ, "RAY_TRAIN_V2_ENABLED": "0"})
+    assert "of its version 2 (RAY_TRAIN_V2_ENABLED=1)" in output
