@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas
 import pytest
+import ray
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 TIMEOUT_S = 120
@@ -35,20 +36,24 @@ class Run:
 
 
 @pytest.fixture
-def run_example(tmp_path):
-    def run(name):
-        results = tmp_path / "results"
+def run_example(tmp_path_factory):
+    def run(name, *arguments, on_ray=False, env=None):
+        folder = tmp_path_factory.mktemp("example")
+        results = folder / "results"
         done = subprocess.run(
-            [sys.executable, EXAMPLES / name, "--smoke-test"],
-            cwd=tmp_path,
-            env={**os.environ, "TUNER_RESULTS_DIR": str(results)},
+            [sys.executable, EXAMPLES / name, "--smoke-test", *arguments],
+            cwd=folder,
+            env={**os.environ, "TUNER_RESULTS_DIR": str(results), **(env or {})},
             capture_output=True,
             text=True,
             timeout=TIMEOUT_S,
         )
         assert done.returncode == 0, done.stdout + done.stderr
-        assert done.stderr == ""
-        assert [path.name for path in tmp_path.iterdir()] == ["results"]
+        if on_ray:
+            assert re.search("Connected to Ray|Connecting to existing|Started a local", done.stderr)
+        else:
+            assert done.stderr == ""
+        assert [path.name for path in folder.iterdir()] == ["results"]
         (folder,) = results.iterdir()
         assert str(folder) in done.stdout
         return Run(done.stdout, folder)
@@ -80,6 +85,23 @@ def test_pbt_ppo(tmp_path):
         query = "SELECT value FROM tags WHERE key = 'mlflow.parentRunId'"
         parents = {parent for (parent,) in database.execute(query)}
     assert parents == set(re.findall(r"MLflow: run (\w+)", run.output))
+
+
+@pytest.fixture
+def one_cpu():
+    """This process and those that it starts may use one CPU only."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(before)})
+    yield
+    os.sched_setaffinity(0, before)
+
+
+@pytest.fixture(scope="module")
+def ray_of_one_cpu():
+    """The address of a Ray cluster that has one slot."""
+    ray.init("local", num_cpus=1, include_dashboard=False, log_to_driver=False)
+    yield ray.get_runtime_context().gcs_address
+    ray.shutdown()
 
 
 def load_module(name):
@@ -291,3 +313,56 @@ def test_pbt_replay(run_example):
         assert frame["lr_now"].iloc[int(iteration)] == pytest.approx(float(rate), rel=1e-3)
         assert frame["lr_now"].iloc[int(iteration) - 1] != frame["lr_now"].iloc[int(iteration)]
     assert run.number("Loss of the replay:") == pytest.approx(frame["loss"].iloc[-1], abs=1e-6)
+
+
+OF_TIME_AND_PLACE = re.compile("time|date|pid|hostname|node_ip|trial_id")
+
+
+def results_of(run):
+    """What trials reported, by the number of the trial, without what differs in every run."""
+    results = {}
+    for folder, frame in run.trials.items():
+        same = [name for name in frame if not OF_TIME_AND_PLACE.search(name)]
+        number = int(re.search(r"_[0-9a-f]{5}_(\d{5})_", folder.name)[1])
+        config = json.loads((folder / "params.json").read_text())
+        results[number] = (config, frame[same].dropna(axis=1).to_dict("records"))
+    return results
+
+
+def test_local_to_ray(run_example, one_cpu, ray_of_one_cpu):
+    local = run_example("local_to_ray.py")
+    assert len(local.trials) == 4
+    best = max(frame["accuracy"].iloc[-1] for frame in local.trials.values())
+    assert local.number("Accuracy of its checkpoint:") == pytest.approx(best, abs=5e-5)
+    assert best > 0.85
+    on_ray = run_example("local_to_ray.py", "--address", ray_of_one_cpu, on_ray=True)
+    assert results_of(on_ray) == results_of(local)
+
+
+def test_quickstart_gives_the_same_on_ray(run_example, one_cpu, ray_of_one_cpu):
+    local = run_example("quickstart.py")
+    on_ray = run_example("quickstart.py", on_ray=True, env={"RAY_ADDRESS": ray_of_one_cpu})
+    assert results_of(on_ray) == results_of(local)
+    assert on_ray.number("never seen before:") == local.number("never seen before:")
+
+
+def test_distributed_trainable(run_example):
+    run = run_example("distributed_trainable.py", on_ray=True)
+    assert len(run.trials) == 2
+    example = load_module("distributed_trainable")
+    parts = [example.load_part(rank, 2) for rank in range(2)]
+    images, labels = (np.concatenate(halves) for halves in zip(*parts, strict=True))
+    for folder, frame in run.trials.items():
+        rate = json.loads((folder / "params.json").read_text())["lr"]
+        weights = np.zeros((64, 10))
+        for _ in range(20):  # the same on all the data at once
+            error = example.predict(weights, images) - labels
+            weights = weights - rate * images.T @ error / len(images)
+        stored = np.load(folder / "checkpoint_000001" / "weights.npy")
+        np.testing.assert_allclose(stored, weights, rtol=1e-6, atol=1e-9)
+        x, y = example.load_part(None, 2)
+        loss = -np.mean(np.log(example.predict(weights, x)[y > 0]))
+        assert frame["loss"].tolist()[-1] == pytest.approx(loss)
+    best = max(frame["accuracy"].iloc[-1] for frame in run.trials.values())
+    assert run.number("accuracy:") == pytest.approx(best, abs=5e-5)
+    assert best > 0.85
