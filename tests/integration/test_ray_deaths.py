@@ -67,8 +67,10 @@ VICTIMS: dict[str, tuple[bool, Callable[[int], psutil.Process], str]] = {
 }
 
 
-@pytest.mark.parametrize("max_failures", [1, 0])
-@pytest.mark.parametrize("name", VICTIMS)
+@pytest.mark.parametrize(
+    ("name", "max_failures"),
+    [*((name, 1) for name in VICTIMS), ("worker", 0), ("actor that runs the trial", 0)],
+)
 def test_a_killed_process_is_a_failure_of_its_trial(
     name: str, max_failures: int, tmp_path: Path
 ) -> None:
@@ -76,7 +78,6 @@ def test_a_killed_process_is_a_failure_of_its_trial(
     gate = tmp_path / "gate"
     running = fit_meanwhile(
         saved_steps,
-        wait_for,
         tmp_path,
         space={"gate": str(gate), "steps": STEPS},
         num_samples=2,
@@ -128,7 +129,6 @@ def test_a_trial_whose_connection_breaks_is_tried_again(
     gate = tmp_path / "gate"
     running = fit_meanwhile(
         saved_steps,
-        wait_for,
         tmp_path,
         space={"gate": str(gate), "steps": STEPS},
         run={"failure_config": tune.FailureConfig(max_failures=max_failures)},
