@@ -88,6 +88,7 @@ class RayCluster:
             self._folder = tempfile.mkdtemp(prefix="ray")  # sockets need a short path
             stack.callback(shutil.rmtree, self._folder, ignore_errors=True)
             stack.enter_context(_environment("RAY_TMPDIR", self._folder))
+            stack.enter_context(_environment("TUNER_SCRATCH_DIR", f"{self._folder}/scratch"))
             self._cluster = Cluster()
             stack.callback(self._cluster.shutdown)
             self.head = RayNode(self._cluster, _system_config=_SYSTEM, **self._head)

@@ -200,3 +200,17 @@ def test_ray_in_the_depths_of_a_library_is_an_error_that_says_what_to_do(
         assert "RunConfig(executor=RayExecutor(uses_ray=True))" in str(result.error)
     assert len(before) == 1
     assert clusters() == before, "a trial has started a cluster"
+
+
+def test_what_killed_slots_leave_behind_is_removed(
+    cluster: RayCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scratch = tmp_path / "scratch"
+    (scratch / "tuner_slot_1_killed" / "checkpoint").mkdir(parents=True)
+    executor = tune.RayExecutor(runtime_env={"env_vars": {"TUNER_SCRATCH_DIR": str(scratch)}})
+    (result,) = fit(
+        lambda config: {"there": os.listdir(scratch)}, tmp_path, run={"executor": executor}
+    )
+    assert len(result.metrics["there"]) == 1
+    assert "tuner_slot_1_killed" not in result.metrics["there"]
+    assert os.listdir(scratch) == []

@@ -10,13 +10,11 @@ import contextlib
 import json
 import os
 import queue
-import secrets
 import selectors
 import shutil
 import signal
 import socket
 import sys
-import tempfile
 import threading
 import traceback
 from collections.abc import Iterator
@@ -37,11 +35,11 @@ from tuner.execution.loading import share_main
 from tuner.execution.node_payload import node_payload
 from tuner.execution.process import kill_children
 from tuner.execution.protocol import FrameReader
+from tuner.execution.scratch import scratch_folder, worker_folder
 from tuner.execution.slot_protocol import KILL, LAUNCH, Role, SlotOrder, exited_frame, hello
 from tuner.execution.worker import serve
 from tuner.storage.file_server import FileServer
 
-SCRATCH_VARIABLE = "TUNER_SCRATCH_DIR"
 _RECV_BYTES = 64 * 1024
 
 
@@ -61,13 +59,11 @@ class ForkingSlot:
         ray_cluster.refuse()
         _prepare(order)
         payload = node_payload(order.secret, lambda: _fetched(content))
-        scratch = _scratch(order)
-        with selectors.DefaultSelector() as selector:
-            with _launcher(payload, selector, order) as launcher:
+        with selectors.DefaultSelector() as selector, _scratch(order) as scratch:
+            with _launcher(payload, selector, order, sends_files=scratch is not None) as launcher:
                 with _control(order, scratch) as control:
                     selector.register(control, selectors.EVENT_READ)
                     _relay(order, control, selector, launcher, scratch)
-        shutil.rmtree(scratch, ignore_errors=True)
 
 
 class RunningSlot:
@@ -90,8 +86,9 @@ class RunningSlot:
             raise cannot_be_loaded(traceback.format_exc()) from error
         share_main(trainable)
         sys.argv = order.setup.argv
-        scratch = _scratch(order)
-        with _control(order, scratch) as control:
+        with contextlib.ExitStack() as folder:
+            scratch = folder.enter_context(_scratch(order))
+            control = folder.enter_context(_control(order, scratch))
             launches: queue.SimpleQueue[int | None] = queue.SimpleQueue()
             threading.Thread(target=_listen, args=[control, launches], daemon=True).start()
             worker_id = launches.get()
@@ -100,7 +97,8 @@ class RunningSlot:
             line, output = _connect_worker(order, worker_id)
             with line, output, _output_sent_to(output):
                 serve(line, trainable, **order.setup.settings())
-            shutil.rmtree(scratch, ignore_errors=True)
+            if scratch is not None:
+                shutil.rmtree(scratch, ignore_errors=True)  # it is killed after what it says now
             with contextlib.suppress(OSError):
                 control.sendall(exited_frame(WorkerExit(worker_id, 0)))
 
@@ -118,17 +116,12 @@ def _fetched(content: list[Any]) -> Any:
     return ray.get(content[0])
 
 
-def worker_scratch(scratch: str, worker_id: int) -> str:
-    """The folder of a worker in that of its slot."""
-    return os.path.join(scratch, str(worker_id))
-
-
 def _relay(
     order: SlotOrder,
     control: socket.socket,
     selector: selectors.BaseSelector,
     launcher: Launcher,
-    scratch: str,
+    scratch: str | None,
 ) -> None:
     reader = FrameReader()
     while True:
@@ -144,7 +137,8 @@ def _relay(
                 elif kind == KILL:
                     launcher.kill(request["worker"], request["signal"])
         for ended in launcher.exits(ready):
-            shutil.rmtree(worker_scratch(scratch, ended.worker_id), ignore_errors=True)
+            if scratch is not None:
+                shutil.rmtree(worker_folder(scratch, ended.worker_id), ignore_errors=True)
             control.sendall(exited_frame(ended))
 
 
@@ -164,7 +158,7 @@ def _connect_worker(order: SlotOrder, worker_id: int) -> tuple[socket.socket, so
     return connected("line"), connected("output")
 
 
-def _control(order: SlotOrder, scratch: str) -> socket.socket:
+def _control(order: SlotOrder, scratch: str | None) -> socket.socket:
     """Connects to the controller, which from then on counts on this slot."""
     import ray
 
@@ -172,11 +166,17 @@ def _control(order: SlotOrder, scratch: str) -> socket.socket:
         "control",
         order.slot_id,
         node_id=ray.get_runtime_context().get_node_id(),
-        sees_folder=_sees_folder(order),
         scratch=scratch,
         directory=None if os.path.isdir(order.directory) else os.getcwd(),
     )
     return connect(order.address, order.secret, greeting)
+
+
+def _scratch(order: SlotOrder) -> contextlib.AbstractContextManager[str | None]:
+    """Where trials work, None if they see their own folders."""
+    if _sees_folder(order):
+        return contextlib.nullcontext()
+    return scratch_folder(order.slot_id)
 
 
 def _sees_folder(order: SlotOrder) -> bool:
@@ -189,12 +189,6 @@ def _sees_folder(order: SlotOrder) -> bool:
             return file.read() == content
     except OSError:
         return False
-
-
-def _scratch(order: SlotOrder) -> str:
-    """Where trials work on this node that do not see their own folders; it does not exist yet."""
-    root = os.environ.get(SCRATCH_VARIABLE) or tempfile.gettempdir()
-    return os.path.join(root, f"tuner_{secrets.token_hex(4)}_slot_{order.slot_id}")
 
 
 @contextlib.contextmanager
@@ -217,11 +211,11 @@ def _output_sent_to(sock: socket.socket) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _launcher(
-    payload: int, selector: selectors.BaseSelector, order: SlotOrder
+    payload: int, selector: selectors.BaseSelector, order: SlotOrder, *, sends_files: bool
 ) -> Iterator[Launcher]:
     """What starts workers, once it has loaded the trainable; kills them in the end."""
     setup = order.setup
-    if not _sees_folder(order):
+    if sends_files:
         setup = replace(setup, modules=(*setup.modules, *FileServer.modules))
     launcher: Launcher = ForkLauncher(payload, selector, setup)
     try:

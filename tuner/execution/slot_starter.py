@@ -18,8 +18,9 @@ from tuner.execution.handshake import Listener, new_secret
 from tuner.execution.launchers import WorkerSetup
 from tuner.execution.payload import pickle_trainable
 from tuner.execution.protocol import Assignment
+from tuner.execution.scratch import worker_folder
 from tuner.execution.slot import Slot
-from tuner.execution.slot_actors import ForkingSlot, RunningSlot, worker_scratch
+from tuner.execution.slot_actors import ForkingSlot, RunningSlot
 from tuner.execution.slot_protocol import SlotOrder
 from tuner.storage.file_server import FileServer
 from tuner.storage.storage import Storage
@@ -101,10 +102,10 @@ class SlotStarter:
         greeting = slot.greeting
         if greeting["directory"] is not None:  # the driver's own is not there
             assignment = replace(assignment, driver_directory=greeting["directory"])
-        if greeting["sees_folder"]:
+        if greeting["scratch"] is None:  # it sees the experiment's folder
             return assignment
-        scratch = worker_scratch(greeting["scratch"], worker_id)
-        path = os.path.join(scratch, os.path.basename(assignment.path))
+        folder = worker_folder(greeting["scratch"], worker_id)
+        path = os.path.join(folder, os.path.basename(assignment.path))
         checkpoint = assignment.checkpoint
         if checkpoint is not None and checkpoint.is_local:
             checkpoint = Checkpoint(checkpoint.path, self._files.filesystem)
