@@ -82,11 +82,13 @@ class RayCluster:
     def __init__(self, **head: Any) -> None:
         self._head = {"num_cpus": 0, **head}
         self.nodes: list[RayNode] = []
+        self._processes: list[psutil.Process] = []
 
     def __enter__(self) -> RayCluster:
         with contextlib.ExitStack() as stack:
             self._folder = tempfile.mkdtemp(prefix="ray")  # sockets need a short path
             stack.callback(shutil.rmtree, self._folder, ignore_errors=True)
+            stack.callback(lambda: psutil.wait_procs(self._processes, timeout=10))
             stack.enter_context(_environment("RAY_TMPDIR", self._folder))
             stack.enter_context(_environment("TUNER_SCRATCH_DIR", f"{self._folder}/scratch"))
             self._cluster = Cluster()
@@ -102,6 +104,7 @@ class RayCluster:
         for node in self.nodes:
             if not node.is_gone:
                 node.signal(signal.SIGCONT)
+        self._processes = [each for node in [self.head, *self.nodes] for each in node.processes()]
         self._stack.close()
 
     def connect(self, **options: Any) -> None:
