@@ -24,6 +24,8 @@ def explore(config):
     # Enough timesteps for an update.
     config["train_batch_size"] = max(config["train_batch_size"], 2 * config["sgd_minibatch_size"])
     config["num_sgd_iter"] = max(config["num_sgd_iter"], 1)
+    # Beyond 1, estimates of the advantage diverge.
+    config["lambda"] = min(config["lambda"], 1.0)
     return config
 
 

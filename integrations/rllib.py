@@ -147,6 +147,8 @@ class RLlibTrainable(Trainable):
         values = translated(config, vars(settings), cls.algorithm.__name__)
         model = values.pop("_model_config", {})
         agents = {name: values.pop(name) for name in _MULTI_AGENT if name in values}
+        if "sample_timeout_s" not in values:
+            settings.sample_timeout_s = None  # what a slow env runner has sampled is not discarded
         settings.update_from_dict(values)
         settings.multi_agent(**agents)
         settings.rl_module(model_config=model)

@@ -73,11 +73,12 @@ def _old_names(metrics: dict[str, Any]) -> dict[str, Any]:
     old = _of_episodes(metrics)
     sampled = {**metrics, **metrics.get("env_runners", {})}  # a count of 0 is in the first alone
     for name, today in _STEPS.items():
-        if today in sampled:
+        if _is_count(sampled.get(today)):
             old[name] = int(sampled[today])
     for name, today in _AGENTS.items():
-        if isinstance(sampled.get(today), dict):
-            old[name] = int(sum(sampled[today].values()))
+        counts = sampled.get(today)
+        if isinstance(counts, dict) and all(map(_is_count, counts.values())):
+            old[name] = int(sum(counts.values()))
     faults = metrics.get("fault_tolerance", {})
     for name in ("num_healthy_workers", "num_remote_worker_restarts"):
         if name in faults:
@@ -101,9 +102,14 @@ def _of_episodes(metrics: dict[str, Any]) -> dict[str, Any]:
     for name, today in _EPISODES.items():
         if not name.startswith("episodes_"):
             old[name] = sampled.get(today, math.nan)
-        elif today in sampled:
+        elif _is_count(sampled.get(today)):
             old[name] = int(sampled[today])
     return old
+
+
+def _is_count(value: Any) -> bool:
+    """Whether it is a number: RLlib counts NaN where an iteration has sampled nothing."""
+    return value is not None and math.isfinite(value)
 
 
 def _plain(value: Any) -> Any:

@@ -181,7 +181,7 @@ def encode_result(result: dict[str, Any]) -> bytes:
 
 
 def format_error(error: BaseException) -> str:
-    """The traceback of an error of the user's code, without the frames of this library."""
+    """The traceback of an error of the user's code, without frames of this library above it."""
     message = str(error)
     for cause, advice in _ADVICE.items():
         if cause in message:
@@ -190,7 +190,8 @@ def format_error(error: BaseException) -> str:
     frames = error.__traceback__
     while frames is not None and frames.tb_frame.f_code.co_filename.startswith(library):
         frames = frames.tb_next
-    return "".join(traceback.format_exception(type(error), error, frames)).rstrip()
+    shown = frames or error.__traceback__  # an error of the library's own is shown whole
+    return "".join(traceback.format_exception(type(error), error, shown)).rstrip()
 
 
 def pickled_error(error: BaseException) -> bytes | None:

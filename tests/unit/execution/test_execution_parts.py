@@ -135,6 +135,16 @@ def test_errors_are_shown_from_the_code_of_the_user() -> None:
     assert "ValueError: cause" in text
 
 
+def test_an_error_of_the_librarys_own_is_shown_whole() -> None:
+    try:
+        FrameReader().feed("no bytes")  # type: ignore[arg-type]
+    except TypeError as error:
+        error.__traceback__ = error.__traceback__.tb_next if error.__traceback__ else None
+        text = format_error(error)
+    assert "protocol.py" in text
+    assert text.startswith("Traceback")
+
+
 def test_staged_checkpoints_are_hidden_and_belong_to_an_attempt() -> None:
     assert staged_path("/e/t", "checkpoint_000001", 2) == "/e/t/.checkpoint_000001.attempt2"
 

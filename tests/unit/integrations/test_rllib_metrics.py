@@ -75,6 +75,21 @@ def test_before_the_first_episode_has_ended_means_are_nan():
     assert "episodes_total" not in metrics
 
 
+def test_an_iteration_that_has_sampled_nothing_counts_nothing():
+    nan = math.nan
+    sampled = {
+        "num_env_steps_sampled": nan,
+        "num_episodes": nan,
+        "num_agent_steps_sampled": {"default_agent": nan},
+        "num_env_steps_sampled_lifetime": 200.0,
+    }
+    metrics = with_old_names({"env_runners": sampled})
+    assert metrics["timesteps_total"] == 200
+    assert {"timesteps_this_iter", "episodes_this_iter", "num_agent_steps_sampled"}.isdisjoint(
+        metrics
+    )
+
+
 def test_before_the_first_step_there_are_none():
     """An asynchronous algorithm has nothing to say of its env runners at first."""
     assert with_old_names({"num_env_steps_sampled_lifetime": 0})["timesteps_total"] == 0

@@ -135,6 +135,12 @@ def test_resources_of_the_users_win():
     assert resources_for(trainable, {"num_workers": 4}).required_resources == {"CPU": 3.0}
 
 
+def test_env_runners_are_waited_for_unless_told_otherwise():
+    ppo = get_trainable("PPO")
+    assert ppo.settings_for({}).sample_timeout_s is None
+    assert ppo.settings_for({"sample_timeout_s": 5.0}).sample_timeout_s == 5.0
+
+
 def test_values_that_rllib_refuses_are_left_to_the_trial():
     config = {"sgd_minibatch_size": 500, "train_batch_size": 100}
     assert resources_for(get_trainable("PPO"), config).bundles == [{"CPU": 1.0}]
