@@ -24,17 +24,7 @@ logger = logging.getLogger(__name__)
 
 PAUSE = "PAUSE"
 _LARGEST_ERROR = 64 * 1024  # bytes
-_ADVICE = {
-    "cannot be used outside of a Ray Train training function": (
-        "In a trial, call tuner.report, tuner.get_checkpoint and tuner.get_context in place "
-        "of those of ray.train, which are for the workers of a trainer."
-    ),
-    "Ray has not been started yet": (
-        "A trial that calls Ray needs a process that Ray knows: give "
-        "RunConfig(executor=RayExecutor(uses_ray=True))."
-    ),
-}
-"""What to do, by a part of the error's message."""
+_MISUSE_OF_RAY_TRAIN = "cannot be used outside of a Ray Train training function"
 
 _named_metrics: set[Any] = set()  # that cannot be stored, in this process
 
@@ -182,10 +172,11 @@ def encode_result(result: dict[str, Any]) -> bytes:
 
 def format_error(error: BaseException) -> str:
     """The traceback of an error of the user's code, without frames of this library above it."""
-    message = str(error)
-    for cause, advice in _ADVICE.items():
-        if cause in message:
-            error.add_note(advice)
+    if _MISUSE_OF_RAY_TRAIN in str(error):
+        error.add_note(
+            "In a trial, call tuner.report, tuner.get_checkpoint and tuner.get_context in place of "
+            "those of ray.train, which are for the workers of a trainer."
+        )
     library = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     frames = error.__traceback__
     while frames is not None and frames.tb_frame.f_code.co_filename.startswith(library):

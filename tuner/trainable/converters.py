@@ -2,7 +2,8 @@
 
 A library is known by where its classes come from. Its integration is imported when such a class, or
 an object of one, is given; it has `as_trainable(object)`. One whose library has names for what it
-trains has `trainable_named(name)` as well, which is None for other names, and the set `NAMES`.
+trains also has `trainable_named(name)`, which is None for a name that is not its own, and the set
+`NAMES`.
 """
 
 from __future__ import annotations
