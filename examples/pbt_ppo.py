@@ -33,6 +33,9 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--num-tune-samples", type=int, default=4, help="trials of the population")
     parser.add_argument("--env-name", default="CartPole-v1", help="an environment of gymnasium")
+    parser.add_argument(
+        "--perturbation-interval", type=float, default=120, help="seconds of training"
+    )
     parser.add_argument("--smoke-test", action="store_true", help="few and small iterations")
     parser.add_argument(
         "--test-local", action="store_true", help="on this machine, MLflow in a file"
@@ -54,7 +57,7 @@ def main():
         "train_batch_size": tune.choice([10000, 20000, 40000]),
     }
     stopping_criteria = {"training_iteration": 100, "episode_reward_mean": 300}
-    perturbation_interval = 120
+    perturbation_interval = args.perturbation_interval
     if args.smoke_test:
         hyperparam_mutations["num_sgd_iter"] = lambda: random.randint(1, 4)
         hyperparam_mutations["sgd_minibatch_size"] = lambda: random.randint(64, 256)
