@@ -122,7 +122,9 @@ def test_kill_and_restore(
     (gates / "open").touch()
     tune.Tuner.restore(str(tmp_path / "exp")).fit()
     runs = server.runs("exp")
-    assert [run.info.run_id for run in runs] == [run.info.run_id for run in before]
+    # The kill may have come before the second run was begun.
+    assert {run.info.run_id for run in before} <= {run.info.run_id for run in runs}
+    assert len(runs) == 2
     assert [run.info.status for run in runs] == ["FINISHED", "FINISHED"]
     assert values(server) == wanted()
     for run in runs:
