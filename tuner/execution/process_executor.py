@@ -8,6 +8,7 @@ import math
 import os
 import selectors
 import signal
+import socket
 import time
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -104,7 +105,7 @@ class ProcessExecutor:
     max_running: int | None = None
     clock: Clock = WallClock()
     logs_by_default = True
-    _wake_write = -1  # nothing runs
+    _waker: socket.socket | None = None  # nothing runs
 
     def start(self, job: Job) -> None:
         """Gets ready to start workers; they follow when they are needed."""
@@ -118,14 +119,15 @@ class ProcessExecutor:
         self._waiting: list[Stimulus] = []
         self._next_id = 0
         self._selector = selectors.DefaultSelector()
-        self._wake_read, self._wake_write = os.pipe()
-        os.set_blocking(self._wake_write, False)
-        self._selector.register(self._wake_read, selectors.EVENT_READ)
+        self._woken, self._waker = socket.socketpair()
+        self._woken.setblocking(False)
+        self._waker.setblocking(False)
+        self._selector.register(self._woken, selectors.EVENT_READ)
         try:
             self._open()
         except BaseException:
             self._selector.close()
-            self._close_pipe()
+            self._close_waker()
             raise
 
     def launch(self, assignment: Assignment) -> None:
@@ -183,8 +185,8 @@ class ProcessExecutor:
             else:
                 key.data(now, stimuli)
         if ready:
-            if self._wake_read in ready:
-                os.read(self._wake_read, 4096)
+            if self._woken.fileno() in ready:
+                self._woken.recv(4096)
             self._on_ready(ready, time.time(), stimuli)
         if self._ending:
             self._signal_overdue()
@@ -192,16 +194,16 @@ class ProcessExecutor:
 
     def wake(self) -> None:
         """Makes `wait` return."""
-        if self._wake_write < 0:
-            return
-        with contextlib.suppress(BlockingIOError):
-            os.write(self._wake_write, b"x")
+        waker = self._waker
+        if waker is not None:
+            with contextlib.suppress(BlockingIOError, BrokenPipeError):
+                waker.send(b"x")
 
     def shutdown(self) -> None:
         """Lets idle workers leave and kills those that are busy."""
         self._held.clear()
         with contextlib.ExitStack() as last:  # from the last line to the first, whatever fails
-            last.callback(self._close_pipe)
+            last.callback(self._close_waker)
             last.callback(self._selector.close)
             last.callback(self._forget_all)
             last.callback(self._close)
@@ -415,10 +417,9 @@ class ProcessExecutor:
         for worker in list(self._workers.values()):
             self._forget(worker)
 
-    def _close_pipe(self) -> None:
-        wake_write, self._wake_write = self._wake_write, -1
-        os.close(self._wake_read)
-        os.close(wake_write)
+    def _close_waker(self) -> None:
+        self._waker = None  # another thread may be about to use it: it is closed by the last one
+        self._woken.close()
 
 
 def needs(assignment: Assignment) -> Needs:
