@@ -16,7 +16,7 @@ from ray_clusters import RayCluster, RayNode, raylet_here
 from ray_helpers import PATIENCE_S, fit_meanwhile, wait_for
 
 import tuner as tune
-from tuner.execution import ray as ray_executor
+from tuner.execution import patience
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +37,7 @@ def small(cluster: RayCluster, large: RayNode) -> RayNode:
 
 @pytest.fixture
 def early_warnings(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ray_executor, "_WARN_AFTER_S", 1.0)
+    monkeypatch.setattr(patience, "_WARN_OF_OTHERS_AFTER_S", 1.0)
 
 
 def hold(config: dict[str, Any]) -> dict[str, Any]:
@@ -145,10 +145,22 @@ def test_who_asks_for_more_than_any_node_has_fails_and_the_others_go_on(
         run={"executor": tune.RayExecutor(infeasible_timeout_s=3)},
     )
     assert [result.status for result in grid] == ["ERROR"] + ["TERMINATED"] * 3
-    said = "no node of the cluster can give {CPU: 3}"
-    assert f"{said} (there are {{CPU: 1, license: 1}}, {{CPU: 2, GPU: 2}}" in caplog.text
-    assert "it waits for the cluster to grow, for 3 s" in caplog.text
+    said = "a trial asks for {CPU: 3}, more than the nodes have"
+    assert f"{said} ({{CPU: 1, license: 1}}, {{CPU: 2, GPU: 2}}" in caplog.text
+    assert "it waits 3 s at most for more nodes" in caplog.text
     assert f"ResourceError: {said}" in str(grid[0].error)
+
+
+def test_bundles_that_no_nodes_have_together_are_not_waited_for_without_end(
+    tmp_path: Path,
+) -> None:
+    (result,) = fit(
+        tune.with_resources(wait_if_told, tune.PlacementGroupFactory([{"CPU": 1}] * 9)),
+        tmp_path,
+        space={"gate": None},
+        run={"executor": tune.RayExecutor(infeasible_timeout_s=1)},
+    )
+    assert "more than the nodes have" in str(result.error)
 
 
 def test_who_asks_for_more_than_any_node_has_starts_when_one_comes(
@@ -159,7 +171,7 @@ def test_who_asks_for_more_than_any_node_has_starts_when_one_comes(
         tmp_path,
         space={"cpus": 3, "gate": None},
     )
-    wait_until(lambda: "it waits for the cluster to grow" in caplog.text, PATIENCE_S)
+    wait_until(lambda: "at most for more nodes" in caplog.text, PATIENCE_S)
     coming = cluster.add_node(num_cpus=3)
     (result,) = running.result(PATIENCE_S)
     coming.remove()

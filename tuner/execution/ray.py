@@ -9,19 +9,23 @@ from __future__ import annotations
 import collections
 import contextlib
 import logging
+import math
 import queue
 import signal
 import socket
 import time
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
 from tuner.bundles import sum_bundles
 from tuner.errors import ConfigError, ResourceError, TrainableError, TunerError
 from tuner.execution import ray_cluster
+from tuner.execution.cluster_survey import Survey
 from tuner.execution.executor import Job
 from tuner.execution.launchers import WorkerExit
+from tuner.execution.patience import Patience
 from tuner.execution.process_executor import Needs, ProcessExecutor, Worker, needs
 from tuner.execution.protocol import Assignment
 from tuner.execution.ray_cluster import Placement
@@ -36,7 +40,6 @@ from tuner.validation import check_number
 logger = logging.getLogger(__name__)
 
 _LOOK_EVERY_S = 1.0
-_WARN_AFTER_S = 10.0
 _REASON_WITHIN_S = 5.0  # Ray tells a little later why an actor is gone than its connection breaks
 _MOST_FAILED_STARTS = 3
 
@@ -58,8 +61,9 @@ class RayExecutor(ProcessExecutor):
         shared_storage: Whether all nodes see the experiment's folder; by default each looks. Files
             of trials on nodes that do not see it are sent to this machine.
         idle_timeout_s: Seconds after which resources that no trial wants are given back.
-        infeasible_timeout_s: Seconds after which trials fail that ask for more than any node has;
-            so long a cluster has to grow. None for ever.
+        infeasible_timeout_s: Seconds after which trials fail that ask for more than the nodes have;
+            so long a cluster has to grow. By default 900 with an autoscaler, 60 without one;
+            `math.inf` for ever.
 
     Raises:
         ConfigError: A number of seconds is negative.
@@ -77,11 +81,11 @@ class RayExecutor(ProcessExecutor):
         uses_ray: bool | None = None,
         shared_storage: bool | None = None,
         idle_timeout_s: float = 60.0,
-        infeasible_timeout_s: float | None = 900.0,
+        infeasible_timeout_s: float | None = None,
     ) -> None:
         check_number("RayExecutor", "idle_timeout_s", idle_timeout_s, "use seconds >= 0", least=0)
-        if infeasible_timeout_s is not None:
-            fix = "use seconds >= 0, or None for no limit"
+        if infeasible_timeout_s not in (None, math.inf):
+            fix = "use seconds >= 0"
             check_number("RayExecutor", "infeasible_timeout_s", infeasible_timeout_s, fix, least=0)
         if runtime_env is not None and not isinstance(runtime_env, dict):
             raise ConfigError(f"RayExecutor: runtime_env={runtime_env!r} must be a dictionary")
@@ -135,6 +139,9 @@ class RayExecutor(ProcessExecutor):
         self._asked: set[str] = set()
         self._last_asked: dict[str, float] = {}
         self._total: dict[str, float] = {}
+        self._patience = Patience(self._options["infeasible_timeout_s"])
+        self._is_surveying = False
+        self._surveyor = ThreadPoolExecutor(1, thread_name_prefix="survey")
         self._look_at = 0.0
         self._next_slot_id = 0
         self._news: queue.SimpleQueue[News] = queue.SimpleQueue()
@@ -142,6 +149,8 @@ class RayExecutor(ProcessExecutor):
         self._starter = SlotStarter(
             self._job, options["runtime_env"], options["shared_storage"], self._on_connection
         )
+        self._survey = ray_cluster.survey(set(), {})
+        self._tell_capacity(self._survey, self._waiting)
         try:
             self._starter.prepare(runs_in_actor=bool(self._runs_in_actors))
         except BaseException:
@@ -155,6 +164,7 @@ class RayExecutor(ProcessExecutor):
             for slot in slots:
                 last.callback(slot.placement.remove)
             last.callback(self._starter.close)
+            last.callback(self._surveyor.shutdown, wait=False, cancel_futures=True)
             for slot in slots:
                 if slot.control is not None:
                     slot.control.close()
@@ -249,6 +259,10 @@ class RayExecutor(ProcessExecutor):
         """Asks for as many slots as assignments are held for the want of one."""
         held = collections.Counter(needs(assignment) for assignment in self._held)
         for wanted, count in held.items():
+            refusal = self._patience.refuses(wanted, self._survey)
+            if refusal is not None:
+                self._fail_held(wanted, refusal)
+                continue
             mine = [slot for slot in self._slots.values() if slot.needs == wanted]
             empty = [slot for slot in mine if slot.is_empty][:count]
             waiting = [slot for slot in mine if slot.is_waiting]
@@ -296,7 +310,8 @@ class RayExecutor(ProcessExecutor):
             control = WorkerLine(self._selector, partial(self._on_control, slot))
             control.connect(sock)
             slot.control, slot.greeting, slot.since = control, hello, time.monotonic()
-            slot.lost_at, slot.is_warned = 0.0, False
+            slot.lost_at = 0.0
+            self._patience.forget(slot.needs)
             del self._failed_starts[slot.needs]
             self._launch_held()
         elif worker is not None and worker.worker_id == hello.get("worker"):
@@ -356,7 +371,7 @@ class RayExecutor(ProcessExecutor):
             logger.warning("a slot for trials could not be started, another one is: %s", error)
             return
         del self._failed_starts[slot.needs]
-        self._fail_held(slot.needs, f"no slot for it could be started: {error}", stimuli)
+        self._fail_held(slot.needs, f"no slot for it could be started: {error}")
 
     def _lose(self, slot: Slot, why: str, now: float, stimuli: list[Stimulus]) -> None:
         """A slot is gone; the trial there is tried again elsewhere."""
@@ -374,11 +389,12 @@ class RayExecutor(ProcessExecutor):
         slot.dismiss_actor()
         slot.placement.remove()
 
-    def _fail_held(self, wanted: Needs, error: str, stimuli: list[Stimulus]) -> None:
+    def _fail_held(self, wanted: Needs, error: str) -> None:
         for assignment in [each for each in self._held if needs(each) == wanted]:
             self._held.remove(assignment)
             text = f"{ResourceError.__name__}: {error}"
-            stimuli.append(Failed(time.time(), assignment.trial_id, assignment.attempt, text))
+            failed = Failed(time.time(), assignment.trial_id, assignment.attempt, text)
+            self._waiting.append(failed)
 
     # What is looked after now and then
 
@@ -388,7 +404,8 @@ class RayExecutor(ProcessExecutor):
         self._starter.revive()
         for slot in [*self._slots.values()]:
             if slot.is_waiting:
-                self._look_at_waiting(slot, now, stimuli)
+                if now - slot.since > _LOOK_EVERY_S:
+                    self._make_room(slot)
             elif slot.lost_at:
                 if now - slot.lost_at > _REASON_WITHIN_S:
                     self._lose(slot, "", time.time(), stimuli)
@@ -404,7 +421,7 @@ class RayExecutor(ProcessExecutor):
             elif now - slot.since > _REASON_WITHIN_S:
                 slot.worker.line.close()
                 self._conclude_exit(slot.worker, time.time(), stimuli)
-        self._tell_capacity(stimuli)
+        self._ask_for_survey()
 
     def _make_room(self, waiting: Slot) -> None:
         """Gives up what no trial wants for now, in favour of a slot that waits."""
@@ -416,46 +433,42 @@ class RayExecutor(ProcessExecutor):
                 elif slot.worker in self._idle:
                     self._dismiss(slot.worker)
 
-    def _look_at_waiting(self, slot: Slot, now: float, stimuli: list[Stimulus]) -> None:
-        waited = now - slot.since
-        if waited > _LOOK_EVERY_S:
-            self._make_room(slot)
-        limit = self._options["infeasible_timeout_s"]
-        if waited < _WARN_AFTER_S and (limit is None or waited < limit):
+    def _ask_for_survey(self) -> None:
+        """Has a thread ask Ray, whose answer trials are not to wait for."""
+        if self._is_surveying:
             return
-        if not slot.placement.is_infeasible():
-            if not slot.is_warned and not slot.placement.is_placed():
-                logger.warning("a trial waits for %s, which others use", slot.needs)
-                for each in self._slots.values():
-                    each.is_warned = each.is_warned or each.needs == slot.needs
-            return
-        if limit is not None and waited >= limit:
-            self._drop(slot)
-            self._fail_held(slot.needs, f"{_infeasible(slot)} for {waited:.0f} s", stimuli)
-        elif not slot.is_warned:
-            until = "" if limit is None else f", for {limit:.0f} s"
-            logger.warning("%s: it waits for the cluster to grow%s", _infeasible(slot), until)
-            slot.is_warned = True
+        self._is_surveying = True
+        waiting = {slot.slot_id: slot.placement for slot in self._slots.values() if slot.is_waiting}
+        answer = self._surveyor.submit(ray_cluster.survey, {*self._asked}, waiting)
+        answer.add_done_callback(lambda answer: self._post(partial(self._take_in_survey, answer)))
 
-    def _tell_capacity(self, stimuli: list[Stimulus]) -> None:
+    def _take_in_survey(self, answer: Future[Survey], now: float, stimuli: list[Stimulus]) -> None:
+        self._is_surveying = False
+        if answer.exception() is not None:
+            logger.warning("Ray did not tell what the cluster has: %s", answer.exception())
+            return
+        self._survey = survey = answer.result()
+        for slot in [*self._slots.values()]:
+            if slot.is_waiting and slot.slot_id not in survey.placed:
+                refusal = self._patience.look(slot.needs, time.monotonic() - slot.since, survey)
+                if refusal is not None:
+                    self._drop(slot)
+                    self._fail_held(slot.needs, refusal)
+        self._tell_capacity(survey, stimuli)
+
+    def _tell_capacity(self, survey: Survey, stimuli: list[Stimulus]) -> None:
         """Tells what there is, and beyond it what waits for the cluster to grow."""
-        total = ray_cluster.resources(self._asked)
-        there = dict(total)
+        total = dict(survey.total)
         for slot in self._slots.values():
             if slot.is_waiting:
                 for name, amount in sum_bundles(slot.needs.bundles).items():
-                    if amount > there.get(name, 0.0):
+                    if amount > survey.total.get(name, 0.0):
                         total[name] = total.get(name, 0.0) + amount
-        if ray_cluster.has_autoscaler():  # it adds what is asked for beyond what there is
+        if survey.has_autoscaler:  # it adds what is asked for beyond what there is
             ahead = max(1, sum(slot.worker is not None for slot in self._slots.values()))
             for name, amount in self._last_asked.items():
-                more = there.get(name, 0.0) + ahead * amount
+                more = survey.total.get(name, 0.0) + ahead * amount
                 total[name] = max(more, total.get(name, 0.0))
         if total != self._total:
             self._total = total
             stimuli.append(CapacityChanged(time.time(), total, can_grow=True))
-
-
-def _infeasible(slot: Slot) -> str:
-    nodes = ray_cluster.largest_nodes()
-    return f"no node of the cluster can give {slot.needs} (there are {nodes})"

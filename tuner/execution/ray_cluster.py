@@ -13,8 +13,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from tuner.bundles import Bundles
+from tuner.bundles import Bundles, sum_bundles
 from tuner.errors import MissingDependencyError
+from tuner.execution.cluster_survey import Survey
 
 logger = logging.getLogger(__name__)
 
@@ -91,21 +92,30 @@ def node_ip() -> str:
     return str(ray.util.get_node_ip_address())
 
 
-def resources(asked: set[str]) -> dict[str, float]:
-    """What all nodes together have for trials, and what an autoscaler would add to that.
+def survey(asked: set[str], placements: dict[int, Placement]) -> Survey:
+    """What the cluster has; Ray may take its time to tell.
 
     Args:
-        asked: Names that trials have asked for.
+        asked: Names of resources that trials have asked for.
+        placements: What is waited for, by the number of its slot.
     """
     import ray
 
-    found = {**ray.cluster_resources()}
+    nodes = [
+        {name: amount for name, amount in node["Resources"].items() if _is_for_trials(name, asked)}
+        for node in ray.nodes()
+        if node["Alive"]
+    ]
+    total = dict(sum_bundles(nodes))
     for name, amount in _most_by_autoscaler().items():
-        found[name] = max(amount, found.get(name, 0.0))
-    wanted = {
-        name: amount for name, amount in found.items() if name in asked or _is_for_trials(name)
-    }
-    return {"CPU": 0.0, "GPU": 0.0, **wanted}
+        if _is_for_trials(name, asked):
+            total[name] = max(amount, total.get(name, 0.0))
+    return Survey(
+        total={"CPU": 0.0, "GPU": 0.0, **total},
+        nodes=nodes,
+        has_autoscaler=_has_autoscaler(),
+        placed=frozenset(number for number, each in placements.items() if each.is_placed()),
+    )
 
 
 def is_alive(node_id: str) -> bool:
@@ -115,24 +125,10 @@ def is_alive(node_id: str) -> bool:
     return any(node["NodeID"] == node_id and node["Alive"] for node in ray.nodes())
 
 
-def largest_nodes() -> str:
-    """What the nodes have, in words."""
-    import ray
-
-    sizes = []
-    for node in ray.nodes():
-        if node["Alive"]:
-            amounts = {
-                name: amount
-                for name, amount in sorted(node["Resources"].items())
-                if _is_for_trials(name)
-            }
-            sizes.append(str({name: f"{amount:g}" for name, amount in amounts.items()}))
-    return ", ".join(sorted(set(sizes))).replace("'", "")
-
-
-def _is_for_trials(name: str) -> bool:
-    return not name.startswith(_NOT_FOR_TRIALS) and _OF_PLACEMENTS not in name
+def _is_for_trials(name: str, asked: set[str]) -> bool:
+    if _OF_PLACEMENTS in name:
+        return False
+    return name in asked or not name.startswith(_NOT_FOR_TRIALS)
 
 
 def _most_by_autoscaler() -> dict[str, float]:
@@ -146,7 +142,7 @@ def _most_by_autoscaler() -> dict[str, float]:
     return {name: float(amount) for name, amount in (most or {}).items() if amount}
 
 
-def has_autoscaler() -> bool:
+def _has_autoscaler() -> bool:
     """Whether nodes are added to the cluster when more is asked for than there is."""
     from ray.autoscaler.v2.utils import is_autoscaler_v2
     from ray.experimental.internal_kv import _internal_kv_get
@@ -176,13 +172,6 @@ class Placement:
 
         asked = [bundle for bundle in bundles if bundle] or [_NEXT_TO_NOTHING]
         return cls(bundles, placement_group(asked, strategy=strategy))
-
-    def is_infeasible(self) -> bool:
-        """Whether no nodes that are there could ever give it."""
-        from ray.util import placement_group_table
-
-        stats = placement_group_table(self.group).get("stats", {})
-        return bool(stats.get("scheduling_state") == "INFEASIBLE")
 
     def is_placed(self) -> bool:
         """Whether it is reserved."""

@@ -31,7 +31,6 @@ class Slot:
         cut_at: The same for the connection to the worker; 0 if this has told its end before.
         start_number: How many actors it has had.
         is_told_to_kill: Whether the actor was asked to kill its worker.
-        is_warned: Whether the user was told that it waits.
     """
 
     slot_id: int
@@ -48,7 +47,6 @@ class Slot:
     cut_at: float = 0.0
     start_number: int = 0
     is_told_to_kill: bool = False
-    is_warned: bool = False
 
     @property
     def is_ready(self) -> bool:

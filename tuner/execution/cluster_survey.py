@@ -1,0 +1,60 @@
+"""What a Ray cluster has, as of a moment, and what could be placed on it if it were empty."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tuner.bundles import Bundle, Bundles, sum_bundles
+
+_EPSILON = 1e-6
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What a cluster has.
+
+    Attributes:
+        total: What all nodes together have for trials.
+        nodes: What each of them has.
+        has_autoscaler: Whether there will be more nodes if more is asked for.
+        placed: Numbers of the slots, of those asked about, whose resources are reserved.
+    """
+
+    total: dict[str, float]
+    nodes: list[Bundle]
+    has_autoscaler: bool
+    placed: frozenset[int]
+
+    def can_place(self, bundles: Bundles, strategy: str) -> bool:
+        """Whether these nodes could give such bundles if nothing else ran there.
+
+        Bundles are put where there is room, large ones first, as Ray does.
+
+        Example:
+            >>> two = Survey({"CPU": 4.0}, [{"CPU": 2.0}, {"CPU": 2.0}], False, frozenset())
+            >>> two.can_place([{"CPU": 2.0}] * 2, "PACK"), two.can_place([{"CPU": 3.0}], "PACK")
+            (True, False)
+            >>> two.can_place([{"CPU": 1.0}] * 3, "STRICT_SPREAD")
+            False
+        """
+        if strategy == "STRICT_PACK":
+            bundles = [dict(sum_bundles(bundles))]
+        rooms = [dict(node) for node in self.nodes]
+        for bundle in sorted(bundles, key=lambda each: sum(each.values()), reverse=True):
+            room = next((room for room in rooms if _fits(bundle, room)), None)
+            if room is None:
+                return False
+            for name, amount in bundle.items():
+                room[name] -= amount
+            if strategy == "STRICT_SPREAD":
+                rooms.remove(room)
+        return True
+
+    def nodes_in_words(self) -> str:
+        """What the nodes have, each kind once."""
+        kinds = {str({name: f"{node[name]:g}" for name in sorted(node)}) for node in self.nodes}
+        return ", ".join(sorted(kinds)).replace("'", "")
+
+
+def _fits(bundle: Bundle, room: Bundle) -> bool:
+    return all(amount <= room.get(name, 0.0) + _EPSILON for name, amount in bundle.items())
