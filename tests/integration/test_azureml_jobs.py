@@ -73,11 +73,11 @@ def test_what_a_job_uploads_is_the_library_and_the_examples(job: Any) -> None:
     assert sum(os.path.getsize(path) for path, _ in files) < 5e6
 
 
-def test_one_node_needs_no_launcher() -> None:
+def test_one_node_is_a_cluster_too() -> None:
     job = load_job(AZUREML / "job.yml")
     assert job.resources.instance_count == 1
     assert job.distribution is None
-    assert "launch.py" not in job.command
+    assert scripts_of(job) == ["examples/azureml/launch.py", "examples/pbt_ppo.py"]
 
 
 def test_several_nodes_run_the_launcher_once_each() -> None:
@@ -85,9 +85,12 @@ def test_several_nodes_run_the_launcher_once_each() -> None:
     assert job.resources.instance_count > 1
     assert job.distribution.type.lower() == "pytorch"
     assert job.distribution.process_count_per_instance == 1
-    launcher, script = (word for word in shlex.split(job.command) if word.endswith(".py"))
-    assert launcher == "examples/azureml/launch.py"
-    assert script == "examples/pbt_ppo.py"
+    assert scripts_of(job) == ["examples/azureml/launch.py", "examples/pbt_ppo.py"]
+
+
+def scripts_of(job: Any) -> list[str]:
+    """The scripts that a job's command names, in order."""
+    return [word for word in shlex.split(job.command) if word.endswith(".py")]
 
 
 def commands_of_the_readme() -> list[list[str]]:

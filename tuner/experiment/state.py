@@ -219,13 +219,16 @@ class ExperimentState(RecordedExperiment):
         """Says so, once, when a pause costs a trial results that it will have to repeat."""
         if trial.is_saved or self._has_warned or self.decisions.is_held(trial):
             return
-        self._has_warned = True
         saved = trial.resume_point
+        lost = trial.num_results - (saved.num_results if saved else 0)
+        if lost == 0:
+            return
+        self._has_warned = True
         logger.warning(
             "%s pauses %d results after its last checkpoint, and will repeat them: report a "
             "checkpoint with each result at which %s may pause a trial",
             trial,
-            trial.num_results - (saved.num_results if saved else 0),
+            lost,
             type(self.scheduler).__name__,
         )
 
