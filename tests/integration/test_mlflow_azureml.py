@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import tomllib
@@ -13,7 +14,8 @@ import pytest
 from servers import MLFLOW_SERVER, MlflowServer
 
 ROOT = Path(__file__).parents[2]
-JOB = ["mlflow-skinny<=3.15", "azureml-mlflow==1.62.*"]
+CONDA = ROOT / "examples" / "azureml" / "environment" / "conda.yml"
+NEEDED = r"^ *- ((?:azure-common|azureml-mlflow|mlflow-skinny)==[\w.]+)"  # of what the job has
 TOOLS = ["hypothesis", "pytest", "pytest-timeout"]
 PLUGIN = """
 from importlib.metadata import entry_points
@@ -25,6 +27,13 @@ print(mlflow.version.VERSION)
 CHOSEN = "becomes_a_run or nest or goes_on or files or outside"
 
 
+def job_pins() -> list[str]:
+    """What the job's environment installs for the callback: MLflow, and what connects it."""
+    pins = re.findall(NEEDED, CONDA.read_text(), re.MULTILINE)
+    assert len(pins) == 3, pins
+    return pins
+
+
 @pytest.fixture(scope="module")
 def job_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The interpreter of an environment with what the job and this library need, not more."""
@@ -34,7 +43,7 @@ def job_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     command = [folder / "bin" / "python", "-m", "pip", "install", "--quiet"]
     environ = {name: text for name, text in os.environ.items() if name != "PYTHONPATH"}
     done = subprocess.run(
-        [*command, *JOB, *TOOLS, *project["dependencies"]],
+        [*command, *job_pins(), *TOOLS, *project["dependencies"]],
         capture_output=True,
         text=True,
         env=environ,
@@ -51,7 +60,7 @@ def test_in_the_environment_of_an_azureml_job(
     """About a minute to install what it needs, and another one to run."""
     plugin = subprocess.run([job_python, "-c", PLUGIN], capture_output=True, text=True)
     assert plugin.returncode == 0, plugin.stderr
-    assert tuple(map(int, plugin.stdout.split(".")[:2])) <= (3, 15)
+    assert f"mlflow-skinny=={plugin.stdout.strip()}" in job_pins()
     environ = {
         **os.environ,
         "PYTHONPATH": str(ROOT),
