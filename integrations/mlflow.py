@@ -11,7 +11,7 @@ import importlib.util
 import logging
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -23,6 +23,7 @@ from tuner.validation import shorten
 
 if TYPE_CHECKING:
     from tuner.callbacks.callback import Callback
+    from tuner.experiment.retention import Retention
     from tuner.experiment.trial import Trial
     from tuner.integrations.mlflow_process import SenderProcess
     from tuner.storage.storage import Storage
@@ -123,6 +124,8 @@ class MLflowLoggerCallback(LoggerCallback):
         *,
         experiment_path: str | None = None,
         storage: Storage | None = None,
+        retention: Retention | None = None,
+        on_progress: Callable[[], None] = lambda: None,
         **info: Any,
     ) -> None:
         from tuner.integrations.mlflow_destination import Address
@@ -139,11 +142,13 @@ class MLflowLoggerCallback(LoggerCallback):
             parent_run_id=self.tags.get(PARENT_RUN_ID) or _parent_of_process(),
             default_name=os.path.basename(experiment_path),
         )
+        self._on_progress = on_progress
         key = f"{self.tracking_uri}\n{self.experiment_name}".encode()
         self._sender = SenderProcess(
             Task(
                 path=experiment_path,
                 storage=storage,
+                retention=retention,
                 address=address,
                 params_at_end=self.log_params_on_trial_end,
                 save_artifacts=self.should_save_artifact,
@@ -164,7 +169,7 @@ class MLflowLoggerCallback(LoggerCallback):
     def close(self) -> None:
         if self._sender is None:
             return
-        messages = self._sender.finish()
+        messages = self._sender.finish(self._on_progress)
         self._sender = None
         if messages:
             raise DeliveryError("\n".join(messages))

@@ -18,8 +18,8 @@ class Delivery:
         destination: The server.
         runs: What it is to be given.
         experiment: What the runs are found by.
-        on_success: Called when the server has taken something, with the number of bytes of which
-            the next answer may need.
+        on_success: Called when the server has taken something.
+        on_file: Called before a file is sent, with its size in bytes.
 
     Attributes:
         runs: What it is to be given.
@@ -30,12 +30,14 @@ class Delivery:
         destination: Destination,
         runs: Runs,
         experiment: str,
-        on_success: Callable[[int], None],
+        on_success: Callable[[], None],
+        on_file: Callable[[int], None],
     ) -> None:
         self.runs = runs
         self._destination = destination
         self._experiment = experiment
         self._on_success = on_success
+        self._on_file = on_file
         self._batch_size = MAX_METRICS
         self._attempted: set[str] = set()  # runs whose creation may have come through or not
         self._refused: list[str] = []
@@ -59,11 +61,12 @@ class Delivery:
         for run in [*self.runs.pending]:
             if run.wants_artifacts and (trial_ids is None or run.trial.trial_id in trial_ids):
                 try:
-                    self._destination.log_files(run, self._on_success)
+                    self._destination.log_files(run, self._on_file, self._on_success)
                 except Refused as error:
                     self._refused.append(f"files of {run.trial}: {error}")
                 run.wants_artifacts = 0
-                self._on_success(0)
+                run.settled_files.clear()
+                self._on_success()
                 self.runs.settle(run)
 
     def _send_run(self, run: Run) -> None:
@@ -73,7 +76,7 @@ class Delivery:
         if run.status != run.known_status:
             self._destination.set_status(run_id, run.status, run.end_time)
             run.known_status = run.status
-            self._on_success(0)
+            self._on_success()
         if run.long_params:
             self._send_long_params(run, run_id)
         self.runs.settle(run)
@@ -84,7 +87,7 @@ class Delivery:
         except Refused as error:
             self._refused.append(f"params.json of {run.trial}: {error}")
         run.long_params = {}
-        self._on_success(0)
+        self._on_success()
 
     def _send_batch(self, run: Run, run_id: str) -> None:
         batch = run.batch(self._batch_size)
@@ -95,7 +98,7 @@ class Delivery:
             raise
         self._batch_size = min(self._batch_size * 2, MAX_METRICS)
         run.sent(batch)
-        self._on_success(0)
+        self._on_success()
 
     def _create(self, run: Run) -> str:
         if run.key in self._attempted:
@@ -106,5 +109,5 @@ class Delivery:
         tags = tags_of(run, self._experiment)
         run_id = self._destination.create(str(run.trial), tags, run.trial.start_time or 0.0)
         self._attempted.discard(run.key)
-        self._on_success(0)
+        self._on_success()
         return run_id

@@ -6,11 +6,12 @@ import getpass
 import logging
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 from tuner.errors import TunerError
+from tuner.filesystems import is_directory, join
 from tuner.integrations.mlflow_runs import (
     ARTIFACTS_TAG,
     DELIVERED_TAG,
@@ -26,6 +27,7 @@ from tuner.integrations.mlflow_values import (
     PARENT_RUN_ID,
     shortened,
 )
+from tuner.storage.storage import Storage
 
 logger = logging.getLogger(__name__)
 
@@ -181,28 +183,64 @@ class Destination:
         with _classified():
             self._client.log_dict(run_id, texts, "params.json")
 
-    def log_files(self, run: Run, on_file: Callable[[int], None]) -> None:
-        """Sends the files in a trial's folder, and its checkpoints.
+    def log_files(
+        self, run: Run, on_file: Callable[[int], None], on_success: Callable[[], None]
+    ) -> None:
+        """Sends the files in a trial's folder, and its checkpoints, that are not settled yet.
+
+        What the server refuses, and what cannot be read, is noted; what was removed is left out.
 
         Args:
             run: The trial's run.
             on_file: Called before each file with its size in bytes.
+            on_success: Called after each file.
+
+        Raises:
+            Refused: The run does not exist any more.
         """
         assert run.run_id is not None
-        self._log_tree(run.run_id, run.trial.path, "", on_file)
-        for saved in run.trial.checkpoints:
-            if not os.path.isdir(os.path.join(run.trial.path, saved.name)):
-                checkpoint = run.trial.checkpoint_named(saved.name)
-                with _classified(), checkpoint.as_directory() as folder:
-                    self._log_tree(run.run_id, folder, saved.name, on_file)
+        trial = run.trial
+
+        def send(root: str, below: str) -> None:
+            for path, name in _files(root, below):
+                if name not in run.settled_files:
+                    self._log_file(run, path, name, on_file)
+                    run.settled_files.add(name)
+                    on_success()
+
+        send(trial.path, "")
+        if trial.storage is not None and trial.storage.is_shared:
+            folder = trial.storage.child(trial.dirname)
+            for saved in trial.checkpoints:
+                if not os.path.isdir(os.path.join(trial.path, saved.name)):
+                    self._with_remote(run, folder, saved.name, send)
         self.log(run.run_id, Batch([], {}, {ARTIFACTS_TAG: str(run.wants_artifacts)}))
 
-    def _log_tree(self, run_id: str, root: str, below: str, on_file: Callable[[int], None]) -> None:
-        for folder, path in _files(root):
-            on_file(os.path.getsize(path))
-            target = "/".join(part for part in (below, folder) if part)
+    def _with_remote(
+        self, run: Run, parent: Storage, name: str, send: Callable[[str, str], None]
+    ) -> None:
+        """Sends a checkpoint that is on remote storage, unless it was removed there too."""
+        with ExitStack() as stack:
+            try:
+                with _classified():
+                    if not is_directory(parent.fs, join(parent.path, name)):
+                        return
+                    folder = stack.enter_context(parent.checkpoint(name).as_directory())
+            except Refused as error:
+                self.refused.append(f"{name} of {run.trial}: {error}")
+                return
+            send(folder, name)
+
+    def _log_file(self, run: Run, path: str, name: str, on_file: Callable[[int], None]) -> None:
+        assert run.run_id is not None
+        try:
             with _classified():
-                self._client.log_artifact(run_id, path, target or None)
+                on_file(os.path.getsize(path))
+                self._client.log_artifact(run.run_id, path, os.path.dirname(name) or None)
+        except Refused as error:
+            self._check_exists(run.run_id)
+            if os.path.lexists(path):
+                self.refused.append(f"{name} of {run.trial}: {error}")
 
     def _log_shortened(self, run_id: str, batch: Batch) -> bool:
         """Tries a parameter that is too long for an older server; whether it was taken."""
@@ -305,21 +343,29 @@ def _classified() -> Iterator[None]:
 def _is_final(error: Exception) -> bool:
     """Whether trying again cannot help."""
     from mlflow.exceptions import MlflowException
+    from requests import HTTPError
 
     if isinstance(error, MlflowException):
-        status: int = error.get_http_status_code()  # type: ignore[no-untyped-call]
-        return 400 <= status < 500 and status not in _RETRIED
-    return isinstance(error, ImportError | PermissionError | FileNotFoundError)
+        return _is_final_status(error.get_http_status_code())  # type: ignore[no-untyped-call]
+    if isinstance(error, HTTPError) and error.response is not None:  # of the artifact store
+        return _is_final_status(error.response.status_code)
+    ours = TunerError | ImportError | PermissionError | FileNotFoundError | IsADirectoryError
+    return isinstance(error, ours)
 
 
-def _files(root: str) -> Iterator[tuple[str, str]]:
-    """All files below a folder but hidden ones: the folder below `root` and the whole path."""
+def _is_final_status(status: int) -> bool:
+    return 400 <= status < 500 and status not in _RETRIED
+
+
+def _files(root: str, below: str) -> Iterator[tuple[str, str]]:
+    """All files below a folder but hidden ones: the whole path, and the name as an artifact."""
     for folder, names, files in os.walk(root):
         names[:] = sorted(name for name in names if not name.startswith("."))
         relative = os.path.relpath(folder, root)
         for name in sorted(files):
             if not name.startswith("."):
-                yield "" if relative == "." else relative, os.path.join(folder, name)
+                artifact = os.path.normpath(os.path.join(below, relative, name))
+                yield os.path.join(folder, name), artifact
 
 
 def _user() -> str:

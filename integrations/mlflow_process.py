@@ -7,6 +7,7 @@ import socket
 import subprocess
 import tempfile
 import time
+from collections.abc import Callable
 from contextlib import suppress
 
 import orjson
@@ -16,7 +17,6 @@ from tuner.interpreter import python_command
 
 _MODULE = "tuner.integrations.mlflow_sender"
 _MARGIN_S = 5.0
-_LONGEST_END_S = 300.0
 
 
 class SenderProcess:
@@ -45,8 +45,11 @@ class SenderProcess:
         with suppress(OSError):
             self._control.sendall(orjson.dumps(trial_ids) + b"\n")
 
-    def finish(self) -> list[str]:
+    def finish(self, on_progress: Callable[[], None]) -> list[str]:
         """Lets it send what is left, as long as the server takes something now and then.
+
+        Args:
+            on_progress: Called when the server has taken something.
 
         Returns:
             What MLflow does not have, in words.
@@ -54,18 +57,17 @@ class SenderProcess:
         messages = None
         with self._control, suppress(OSError):
             self._control.sendall(b"end\n")
-            messages = self._wait()
+            messages = self._wait(on_progress)
         self._process.kill()  # nothing is left to be done, and leaving Python takes a while
         self._process.wait()
         return [undelivered(self._task, "everything", None)] if messages is None else messages
 
-    def _wait(self) -> list[str] | None:
+    def _wait(self, on_progress: Callable[[], None]) -> list[str] | None:
         """What it says at its end, None if it dies or takes too long."""
-        last = time.monotonic() + _LONGEST_END_S
         deadline = time.monotonic() + wait_s() + _MARGIN_S
         buffer = b""
         while True:
-            self._control.settimeout(max(min(deadline, last) - time.monotonic(), 0.001))
+            self._control.settimeout(max(deadline - time.monotonic(), 0.001))
             data = self._control.recv(65536)
             if not data:
                 return None
@@ -76,3 +78,4 @@ class SenderProcess:
                     messages: list[str] = news["messages"]
                     return messages
                 deadline = time.monotonic() + news["patience_s"] + _MARGIN_S
+                on_progress()

@@ -114,6 +114,7 @@ class Run:
         long_params: Parameters that MLflow gets only the beginning of, whole.
         series: Parameters that have changed, which are metrics from then on.
         wants_artifacts: Number of the fact as of which its files are to be sent, 0 for none.
+        settled_files: Those of them that MLflow has taken or refused by now.
     """
 
     key: str
@@ -131,6 +132,7 @@ class Run:
     long_params: dict[str, str] = field(default_factory=dict)
     series: set[str] = field(default_factory=set)
     wants_artifacts: int = 0
+    settled_files: set[str] = field(default_factory=set)
 
     @property
     def has_batch(self) -> bool:

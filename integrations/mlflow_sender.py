@@ -27,6 +27,7 @@ import orjson
 from tuner.execution.process import die_with_parent
 from tuner.experiment.events import ExperimentStarted, Fact, TrialLaunched, TrialResult
 from tuner.experiment.journal_reader import JournalReader
+from tuner.experiment.retention import Retention
 from tuner.experiment.trial_table import TrialTable
 from tuner.integrations.mlflow_delivery import Delivery
 from tuner.integrations.mlflow_destination import Address, Destination, Refused, Unavailable
@@ -64,6 +65,7 @@ class Task:
     Attributes:
         path: The experiment's folder on this machine.
         storage: The experiment's folder on remote storage, None without one.
+        retention: Which checkpoints are kept, None for all.
         address: Where it goes.
         params_at_end: Whether parameters are sent when a trial ends.
         save_artifacts: Whether files of trials are sent.
@@ -72,6 +74,7 @@ class Task:
 
     path: str
     storage: Storage | None
+    retention: Retention | None
     address: Address
     params_at_end: bool
     save_artifacts: bool
@@ -161,13 +164,15 @@ class Sender:
             self._memory.keep(address, self._destination.experiment_id)
         experiment = f"{first.seed:x}-{first.time:.6f}"
         runs = Runs(
-            TrialTable(self._task.path, storage=self._task.storage),
+            TrialTable(self._task.path, self._task.retention, self._task.storage),
             self._destination.find(experiment),
             params_at_end=self._task.params_at_end,
             save_artifacts=self._task.save_artifacts,
         )
         self._on_success()
-        return Delivery(self._destination, runs, experiment, self._on_success)
+        return Delivery(
+            self._destination, runs, experiment, self._on_success, on_file=self._be_patient
+        )
 
     def _pass_on(self, delivery: Delivery) -> None:
         """Reads on, and sends what was read."""
@@ -188,15 +193,18 @@ class Sender:
                 runs.take(fact, number)
             self._last_time = facts[-1].time
 
-    def _on_success(self, next_bytes: int = 0) -> None:
+    def _on_success(self) -> None:
         if self._error is not None:
             logger.warning("MLflow answers again: what has waited is sent now")
         self._error = None
         self._pause_s = 0.0
         self._last_success = time.monotonic()
+        self._be_patient(0)
+
+    def _be_patient(self, num_bytes: int) -> None:
+        """Has the experiment's end wait as long as so many bytes may take."""
         if self._is_ending:
-            patience_s = wait_s() + next_bytes / _SLOWEST_UPLOAD
-            self._tell({"patience_s": patience_s})
+            self._tell({"patience_s": wait_s() + num_bytes / _SLOWEST_UPLOAD})
 
     def _on_failure(self, error: str) -> None:
         if self._error is None:

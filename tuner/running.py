@@ -169,11 +169,11 @@ class _Run:
         )
         self._plan = plan
         self._home = home
-        self._uploads = home.upload_plan(config.sync_config, outputs or (), plan.retention)
+        self._uploads = home.upload_plan(config.sync_config, outputs or ())
         self._state = state
         self._journal = journal
         _, loggers = _callbacks(plan)
-        self._recorder = RecorderProcess(path, loggers, self._uploads)
+        self._recorder = RecorderProcess(path, loggers, self._uploads, plan.retention)
         snapshots = SnapshotWriter(
             path,
             self._snapshot,

@@ -17,9 +17,10 @@ from flaky_proxy import FlakyProxy
 from servers import MlflowServer
 
 import tuner as tune
+from tuner.experiment.trial import Trial
 from tuner.integrations.mlflow import MLflowLoggerCallback
-from tuner.integrations.mlflow_destination import Address, Destination
-from tuner.integrations.mlflow_runs import Batch
+from tuner.integrations.mlflow_destination import Address, Destination, Unavailable
+from tuner.integrations.mlflow_runs import Batch, Run
 
 pytest.importorskip("mlflow")
 
@@ -160,14 +161,15 @@ def test_a_server_that_is_away_until_a_restore(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     server = own_mlflow_server
     monkeypatch.setenv("TUNER_MLFLOW_WAIT_S", "0.5")
     grid = fit_ten(server, tmp_path)
     assert [result.metrics["value"] for result in grid if result.metrics] == [9, 18]
-    said = capfd.readouterr().err
+    said = capfd.readouterr().err + caplog.text
     assert said.count("does not answer") == 1
-    assert "MLflow has not taken 20 results of 2 trials" in said
+    assert said.count("MLflow has not taken 20 results of 2 trials") == 1
     assert f'Tuner.restore("{tmp_path}/exp").fit() delivers' in said
     assert "Traceback" not in said
     assert (tmp_path / "exp" / "results.parquet").exists()
@@ -177,10 +179,11 @@ def test_a_server_that_is_away_until_a_restore(
     assert values(server) == wanted(10)
     assert [run.info.status for run in server.runs("exp")] == ["FINISHED", "FINISHED"]
     assert "MLflow" not in capfd.readouterr().err
+    assert len(caplog.messages) == 1  # the one from before
 
 
 def test_a_server_that_accepts_and_never_answers(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setenv("TUNER_MLFLOW_WAIT_S", "1")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "2")
@@ -189,7 +192,7 @@ def test_a_server_that_accepts_and_never_answers(
         began = time.monotonic()
         fit_ten(server, tmp_path)
         assert time.monotonic() - began < 60
-    assert "MLflow has not taken 20 results of 2 trials" in capfd.readouterr().err
+    assert "MLflow has not taken 20 results of 2 trials" in caplog.text
     assert (tmp_path / "exp" / "results.parquet").exists()
 
 
@@ -222,6 +225,61 @@ def test_what_is_refused_is_named_and_the_rest_taken(
     assert [point.step for point in history] == list(range(20))
     (refused,) = destination.refused
     assert refused.startswith(f"'lr' of run {run_id}")
+
+
+def test_files_that_cannot_be_sent_are_named_and_the_rest_sent(
+    mlflow_server: MlflowServer, tmp_path: Path
+) -> None:
+    name = f"files-{uuid.uuid4().hex}"
+    destination = Destination(Address(mlflow_server.uri, experiment_name=name), [])
+    trial = Trial(trial_id="a", config={}, trainable_name="train", path=str(tmp_path / "train_a"))
+    trial.checkpoints = [trial.saved_as("checkpoint_000000", None)]  # it is gone
+    (tmp_path / "train_a").mkdir()
+    (tmp_path / "train_a" / "dangling.txt").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "train_a" / "kept.txt").write_text("kept")
+    run = Run("a", trial, run_id=destination.create("one", {}, 1.0), wants_artifacts=7)
+    taken: list[int] = []
+    destination.log_files(run, taken.append, lambda: None)
+    files = mlflow_server.client.list_artifacts(run.run_id)
+    assert [file.path for file in files] == ["kept.txt"]
+    assert taken == [4]
+    (refused,) = destination.refused
+    assert refused.startswith("dangling.txt of train_a: ")
+    (known,) = mlflow_server.runs(name)
+    assert known.data.tags["tuner_artifacts"] == "7"
+
+
+def test_files_that_were_sent_are_not_sent_again(
+    own_mlflow_server: MlflowServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An upload that fails again and again is no progress, however many files come before it."""
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    own_mlflow_server.start()
+    folder = tmp_path / "train_a"
+    folder.mkdir()
+    for i in range(3):
+        (folder / f"{i}.txt").write_text(str(i))
+    trial = Trial(trial_id="a", config={}, trainable_name="train", path=str(folder))
+    with FlakyProxy(own_mlflow_server.port) as proxy:
+        uri = f"http://127.0.0.1:{proxy.port}"
+        destination = Destination(Address(uri, experiment_name="exp"), [])
+        run = Run("a", trial, run_id=destination.create("one", {}, 1.0), wants_artifacts=7)
+        taken: list[None] = []
+
+        def on_success() -> None:
+            taken.append(None)
+            if len(taken) == 2:
+                proxy.refuse()
+
+        for _ in range(2):
+            with pytest.raises(Unavailable):
+                destination.log_files(run, lambda size: None, on_success)
+            assert len(taken) == 2
+        proxy.heal()
+        destination.log_files(run, lambda size: None, on_success)
+        assert len(taken) == 3
+    files = own_mlflow_server.client.list_artifacts(run.run_id)
+    assert [file.path for file in files] == ["0.txt", "1.txt", "2.txt"]
 
 
 def test_a_run_that_was_deleted_does_not_stop_the_others(

@@ -47,6 +47,11 @@ def history(server: MlflowServer, run: Any, key: str) -> list[tuple[int, float]]
     return [(point.step, point.value) for point in points]
 
 
+def sent_checkpoints(server: MlflowServer, run: Any) -> list[str]:
+    files = server.client.list_artifacts(run.info.run_id)
+    return sorted(file.path for file in files if file.path.startswith("checkpoint_"))
+
+
 def test_a_trial_becomes_a_run(
     mlflow_server: MlflowServer, name: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -258,6 +263,50 @@ def test_files_and_checkpoints_are_sent_when_asked(
         assert {name: path.read_bytes() for name, path in theirs.items()} == ours
         assert theirs[Path("checkpoint_000001/weights.bin")].read_bytes() == b"\1"
         assert Path("result.json") in theirs
+
+
+def five_checkpoints(config: dict[str, Any]) -> None:
+    for i in range(5):
+        folder = Path(f"work{i}")
+        folder.mkdir()
+        (folder / "weights.bin").write_bytes(bytes([i]))
+        tune.report({"loss": i}, checkpoint=tune.Checkpoint.from_directory(str(folder)))
+
+
+@pytest.mark.timeout(60)
+def test_checkpoints_that_are_not_kept_are_not_sent(
+    mlflow_server: MlflowServer, name: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    callback = MLflowLoggerCallback(mlflow_server.uri, experiment_name=name, save_artifact=True)
+    kept = tune.CheckpointConfig(num_to_keep=2)
+    grid = fit(five_checkpoints, tmp_path, run={"callbacks": [callback], "checkpoint_config": kept})
+    for run, result in zip(mlflow_server.runs(name), grid, strict=True):
+        theirs = sent_checkpoints(mlflow_server, run)
+        ours = sorted(path.name for path in Path(result.path).glob("checkpoint_*"))
+        assert theirs == ours == ["checkpoint_000003", "checkpoint_000004"]
+    assert "MLflow" not in caplog.text
+
+
+@pytest.mark.timeout(60)
+def test_checkpoints_that_are_not_kept_are_not_fetched_from_remote_storage(
+    mlflow_server: MlflowServer,
+    name: str,
+    s3_server: Bucket,
+    staging: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    callback = MLflowLoggerCallback(mlflow_server.uri, experiment_name=name, save_artifact=True)
+    run_config = tune.RunConfig(
+        name="exp",
+        storage_path=s3_server.url,
+        verbose=0,
+        callbacks=[callback],
+        checkpoint_config=tune.CheckpointConfig(num_to_keep=2),
+    )
+    tune.Tuner(five_checkpoints, run_config=run_config).fit()
+    (run,) = mlflow_server.runs(name)
+    assert sent_checkpoints(mlflow_server, run) == ["checkpoint_000003", "checkpoint_000004"]
+    assert "MLflow" not in caplog.text
 
 
 def test_checkpoints_come_from_remote_storage(

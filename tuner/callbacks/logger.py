@@ -18,8 +18,9 @@ class LoggerCallback(Callback):
     the `repr` of objects that JSON cannot hold, and must leave the results that it is given
     unchanged. After a crash of the recorder it is built anew and told the start of every
     unfinished trial once more. Its `setup` is called there, with the keywords `experiment_path`,
-    the experiment's folder, and `storage`, the one on remote storage or None. A `DeliveryError`
-    that it raises is shown as one message.
+    the experiment's folder, `storage`, the one on remote storage or None, `retention`, which
+    checkpoints are kept, and `on_progress`, to be called now and then by a `close` that takes
+    minutes. A `DeliveryError` that it raises is shown as one message.
 
     Attributes:
         in_recorder: Whether it runs in the recorder process rather than in the controller's.

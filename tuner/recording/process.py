@@ -21,6 +21,7 @@ from tuner.errors import ConfigError
 from tuner.interpreter import python_command
 
 if TYPE_CHECKING:
+    from tuner.experiment.retention import Retention
     from tuner.storage.upload_plan import UploadPlan
 
 logger = logging.getLogger(__name__)
@@ -41,6 +42,7 @@ class RecorderProcess:
         experiment_path: The experiment's folder, on a local filesystem, with its `journal/`.
         loggers: What runs in the recorder.
         upload_plan: How the experiment is brought to remote storage, None if it stays here.
+        retention: Which checkpoints are kept; all, without it.
 
     Raises:
         ConfigError: A logger cannot be pickled.
@@ -53,9 +55,11 @@ class RecorderProcess:
         experiment_path: str,
         loggers: Sequence[LoggerCallback],
         upload_plan: UploadPlan | None = None,
+        retention: Retention | None = None,
     ) -> None:
         self._path = os.path.abspath(experiment_path)
         self._upload_plan = pickle.dumps(upload_plan)
+        self._retention = retention
         self._pickled = [_pickle(each) for each in loggers]
         self._process: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None
@@ -68,6 +72,7 @@ class RecorderProcess:
             "experiment_path": self._path,
             "loggers": self._pickled,
             "upload_plan": self._upload_plan,
+            "retention": self._retention,
             "controller": os.getpid(),
         }
         if self._control is not None:
@@ -105,7 +110,8 @@ class RecorderProcess:
         A recorder that was killed meanwhile is started once more, as none of its work is lost.
 
         Args:
-            timeout_s: After so many seconds it is killed; starting it again completes the files.
+            timeout_s: After so many seconds without a sign of progress it is killed; starting it
+                again completes the files.
 
         Returns:
             What failed, one message each, empty if all is well.
@@ -118,53 +124,70 @@ class RecorderProcess:
             notice.cancel()
 
     def _say_that_it_takes_long(self, timeout_s: float) -> None:
-        logger.warning("completing the files in %s (at most %g s) …", self._path, timeout_s)
+        logger.warning(
+            "completing the files in %s (at most %g s without progress) …", self._path, timeout_s
+        )
 
     def _finish(self, timeout_s: float) -> list[str]:
-        deadline = time.monotonic() + timeout_s
-        messages = self._wait(deadline)
-        if messages is None and time.monotonic() < deadline:
-            logger.warning("the recorder process died and is started again")
-            self.start()
-            messages = self._wait(deadline)
-        if messages is not None:
-            return messages
-        if time.monotonic() < deadline:
+        try:
+            messages = self._wait(timeout_s)
+            if messages is None:
+                logger.warning("the recorder process died and is started again")
+                self.start()
+                messages = self._wait(timeout_s)
+        except TimeoutError:
+            return [
+                f"the recorder process was not done after {timeout_s:g} s and was killed: "
+                f"files in {self._path} are incomplete until the experiment is restored"
+            ]
+        if messages is None:
             return [f"the recorder process died again: files in {self._path} are incomplete"]
-        return [
-            f"the recorder process was not done after {timeout_s:g} s and was killed: "
-            f"files in {self._path} are incomplete until the experiment is restored"
-        ]
+        return messages
 
-    def _wait(self, deadline: float) -> list[str] | None:
-        """Ends the process by the deadline; its messages, None if it died or was not done."""
+    def _wait(self, timeout_s: float) -> list[str] | None:
+        """Ends the process; its messages, None if it died.
+
+        Raises:
+            TimeoutError: It gave no sign of progress for so long.
+        """
         if self._process is None or self._control is None:
             return None
-        with self._control as control:
-            answer = _ask_to_end(control, deadline)
         try:
-            self._process.wait(_KILL_AFTER_S if answer else 0)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-        self._process = self._control = None
+            with self._control as control:
+                answer = _ask_to_end(control, timeout_s)
+        except TimeoutError:
+            self._reap(self._process, 0)
+            raise
+        self._reap(self._process, _KILL_AFTER_S if answer else 0)
         messages: list[str] | None = orjson.loads(answer) if answer else None
         return messages
 
+    def _reap(self, process: subprocess.Popen[bytes], patience_s: float) -> None:
+        try:
+            process.wait(patience_s)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        self._process = self._control = None
 
-def _ask_to_end(control: socket.socket, deadline: float) -> bytes:
-    """What the recorder sends until it closes its end, nothing if that takes too long."""
+
+def _ask_to_end(control: socket.socket, timeout_s: float) -> bytes:
+    """What the recorder sends until it closes its end; nothing if it died before.
+
+    Raises:
+        TimeoutError: Nothing came for so long; spaces before the answer are signs of progress.
+    """
     answer = b""
     try:
+        control.settimeout(timeout_s)
         control.shutdown(socket.SHUT_WR)
-        while True:
-            control.settimeout(max(deadline - time.monotonic(), 0.001))
-            part = control.recv(65536)
-            if not part:
-                return answer
-            answer += part
+        while part := control.recv(65536):
+            answer = (answer + part).lstrip()
+    except TimeoutError:
+        raise
     except OSError:
         return b""
+    return answer
 
 
 def _pickle(callback: LoggerCallback) -> bytes:

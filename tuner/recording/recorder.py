@@ -17,6 +17,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -47,6 +48,8 @@ from tuner.recording.policy_log import PolicyLog
 from tuner.recording.results_table import ResultsTable, import_arrow_alone
 
 if TYPE_CHECKING:
+    from tuner.experiment.retention import Retention
+    from tuner.storage.storage import Storage
     from tuner.storage.upload_plan import UploadPlan
     from tuner.storage.uploader import Uploader
 
@@ -68,6 +71,8 @@ class Recorder:
         loggers: What to feed.
         bookmark_period_s: Seconds from one bookmark to the next, at least.
         upload_plan: How the experiment is brought to remote storage, None if it stays here.
+        retention: Which checkpoints are kept; all, without it.
+        on_progress: Loggers call it when their end takes long and gets on.
 
     Attributes:
         messages: What went wrong so far, for the user.
@@ -80,10 +85,14 @@ class Recorder:
         *,
         bookmark_period_s: float = 1.0,
         upload_plan: UploadPlan | None = None,
+        retention: Retention | None = None,
+        on_progress: Callable[[], None] = lambda: None,
     ) -> None:
         self.messages: list[str] = []
         self._path = os.path.abspath(experiment_path)
         self._upload_plan = upload_plan
+        self._retention = retention
+        self._on_progress = on_progress
         self._uploader = _uploader(self._path, upload_plan) if upload_plan else None
         self._loggers = list(loggers)
         self._bookmarks = Bookmarks(self._path)
@@ -107,8 +116,13 @@ class Recorder:
             logger.warning("%s: the journal ends before its bookmark: recorded anew", self._path)
             self._bookmarks.reset()
             self._begin()
-        storage = self._upload_plan.storage if self._upload_plan else None
-        self._call("setup", experiment_path=self._path, storage=storage)
+        self._call(
+            "setup",
+            experiment_path=self._path,
+            storage=self._storage,
+            retention=self._retention,
+            on_progress=self._on_progress,
+        )
         with self._only(_writes_files):
             self._start_unfinished()
             if self._uploader is not None:
@@ -156,12 +170,13 @@ class Recorder:
         if self._uploader is not None and self._upload_plan is not None:
             self.messages += self._uploader.finish(self._upload_plan.config.sync_timeout)
 
+    @property
+    def _storage(self) -> Storage | None:
+        return self._upload_plan.storage if self._upload_plan else None
+
     def _begin(self) -> None:
         self._reader = JournalReader(self._path, unpickle=False)
-        plan = self._upload_plan
-        self._table = TrialTable(
-            self._path, plan.retention if plan else None, plan.storage if plan else None
-        )
+        self._table = TrialTable(self._path, self._retention, self._storage)
         self._policies = PolicyLog(self._table, self._files)
         self._results = ResultsTable(self._path, import_arrow=self.prepare_end)
         self._unread = []
@@ -304,7 +319,7 @@ class Recorder:
             then = f' until Tuner.restore("{self._path}").fit() completes its files'
         error = sys.exception()
         if isinstance(error, DeliveryError):
-            self._report(str(error))
+            self.messages.append(str(error))  # it comes at the end, when all of them are shown
             return
         name = type(failed).__name__
         self._report(f"{name} raised and logs no more{then}:\n{traceback.format_exc()}")
@@ -351,7 +366,13 @@ def main() -> None:
             lock.write(str(os.getpid()))
             lock.flush()
             plan = pickle.loads(task["upload_plan"])
-            recorder = Recorder(task["experiment_path"], loggers, upload_plan=plan)
+            recorder = Recorder(
+                task["experiment_path"],
+                loggers,
+                upload_plan=plan,
+                retention=task["retention"],
+                on_progress=partial(_say_that_it_gets_on, control),
+            )
             messages = recorder.messages
             recorder.resume()
             _follow(recorder, control, controller=task["controller"])
@@ -363,9 +384,18 @@ def main() -> None:
         fix = f'; Tuner.restore("{path}").fit() completes its files' * isinstance(error, OSError)
         messages.append(f"the recorder failed{fix}:\n{traceback.format_exc()}")
         logger.error(messages[-1])
-    with contextlib.suppress(OSError):  # the controller may be gone
+    try:
         control.settimeout(None)
         control.sendall(orjson.dumps(messages))
+    except OSError:  # the controller is gone
+        for message in messages:
+            logger.error("%s", message)
+
+
+def _say_that_it_gets_on(control: socket.socket) -> None:
+    """Sends a space, which means nothing in the JSON that follows."""
+    with contextlib.suppress(OSError):  # the controller may be gone
+        control.sendall(b" ")
 
 
 def _follow(recorder: Recorder, control: socket.socket, *, controller: int) -> None:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from tuner.config import SyncConfig
 from tuner.experiment.folder import ExperimentFolder
 from tuner.experiment.naming import is_of_run
-from tuner.experiment.retention import Retention
 from tuner.storage.fetching import fetch_files
 from tuner.storage.staging import discard_copy, release, stage, staging_path
 from tuner.storage.storage import Storage
@@ -133,11 +132,9 @@ class Home:
         if self.storage is not None and self.storage.is_shared:
             fetch_files(self.storage, self.path, dirnames)
 
-    def upload_plan(
-        self, config: SyncConfig, outputs: tuple[str, ...], retention: Retention
-    ) -> UploadPlan | None:
+    def upload_plan(self, config: SyncConfig, outputs: tuple[str, ...]) -> UploadPlan | None:
         """How the experiment is uploaded while it runs, None if it is not."""
-        return self._remote.upload_plan(config, outputs, retention) if self._remote else None
+        return self._remote.upload_plan(config, outputs) if self._remote else None
 
     def complete(
         self, plan: UploadPlan | None, num_facts: int, dirnames: Container[str]

@@ -10,7 +10,6 @@ from functools import partial
 from tuner.config import SyncConfig
 from tuner.experiment.folder import OF_ONE_RUN, PREVIOUS
 from tuner.experiment.naming import is_of_run
-from tuner.experiment.retention import Retention
 from tuner.filesystems import (
     exists,
     join,
@@ -93,13 +92,11 @@ class RemoteFolder:
                 stray = self.storage.child(name)
                 self._insist(partial(remove_tree, stray.fs, stray.path), f"the removal of {name}")
 
-    def upload_plan(
-        self, config: SyncConfig, outputs: tuple[str, ...], retention: Retention
-    ) -> UploadPlan | None:
+    def upload_plan(self, config: SyncConfig, outputs: tuple[str, ...]) -> UploadPlan | None:
         """How the experiment is uploaded while it runs, None if that is done at its end."""
         if not self.storage.is_shared:
             return None
-        return UploadPlan(self.storage, config, self._lease, outputs, retention)
+        return UploadPlan(self.storage, config, self._lease, outputs)
 
     def complete(self, plan: UploadPlan | None, num_facts: int, dirnames: Container[str]) -> bool:
         """Whether all of the experiment is on the storage, when it has ended.

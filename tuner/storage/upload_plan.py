@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tuner.config import SyncConfig
-from tuner.experiment.retention import Retention
 from tuner.storage.lease import Lease
 from tuner.storage.storage import Storage
 
@@ -19,11 +18,9 @@ class UploadPlan:
         config: How often, and what.
         lease: The right to write there.
         outputs: Names of the files that take what trials print.
-        retention: Which checkpoints are kept.
     """
 
     storage: Storage
     config: SyncConfig
     lease: Lease
     outputs: tuple[str, ...]
-    retention: Retention

@@ -4,9 +4,11 @@ import select
 import signal
 import subprocess
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from fit_helpers import wait_until
 from recording_helpers import (
     END,
     created,
@@ -68,6 +70,26 @@ class Hangs(LoggerCallback):
 
     def log_trial_result(self, iteration, trial, result):
         select.select([], [], [])
+
+
+class GetsOn(LoggerCallback):
+    """Takes longer at its end than it is given unless it says that it gets on."""
+
+    in_recorder = True
+    NUM_SIGNS = 15
+    PERIOD_S = 0.2
+
+    def setup(self, *, experiment_path, on_progress, **info):
+        self.folder, self.on_progress = pathlib.Path(experiment_path), on_progress
+
+    def log_trial_end(self, trial, failed=False):
+        (self.folder / "ready").touch()
+
+    def close(self):
+        for _ in range(self.NUM_SIGNS):
+            threading.Event().wait(self.PERIOD_S)
+            self.on_progress()
+        (self.folder / "closed").touch()
 
 
 @pytest.fixture
@@ -228,6 +250,15 @@ def test_a_slow_logger_is_ended_at_the_bound(experiment, monkeypatch, caplog):
     again.start()
     assert again.finish(TIMEOUT_S) == []
     check(experiment / "train_a", 1)
+
+
+def test_a_logger_that_gets_on_is_waited_for(experiment):
+    write_journal(experiment, [created("a"), launched("a"), reported("a", 1), ended("a")])
+    process = RecorderProcess(str(experiment), [GetsOn()])
+    process.start()
+    wait_until((experiment / "ready").exists, TIMEOUT_S)
+    assert process.finish(GetsOn.NUM_SIGNS * GetsOn.PERIOD_S / 2) == []
+    assert (experiment / "closed").exists()
 
 
 def test_two_recorders_take_turns(experiment):

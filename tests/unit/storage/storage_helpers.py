@@ -10,7 +10,6 @@ from fsspec.implementations.dirfs import DirFileSystem
 from fsspec.implementations.local import LocalFileSystem
 
 from tuner.config import SyncConfig
-from tuner.experiment.retention import Retention
 from tuner.filesystems import read_bytes
 from tuner.storage.lease import Lease
 from tuner.storage.storage import Storage
@@ -58,11 +57,11 @@ def folder_storage(folder: Path) -> Storage:
     return Storage(fs, "exp/run", fs)
 
 
-def upload_plan(storage: Storage, retention: Retention | None = None, **config: Any) -> UploadPlan:
+def upload_plan(storage: Storage, **config: Any) -> UploadPlan:
     lease = Lease(storage)
     lease.acquire()
     fields = {"sync_period": 0.02, "sync_timeout": 5, **config}
-    return UploadPlan(storage, SyncConfig(**fields), lease, ("stdout",), retention or Retention())
+    return UploadPlan(storage, SyncConfig(**fields), lease, ("stdout",))
 
 
 def put(folder: Path, **files: bytes | str) -> None:
