@@ -20,7 +20,7 @@ _SYSTEM = {  # a node that is gone is noticed in seconds
     "health_check_timeout_ms": 1500,
     "health_check_failure_threshold": 3,
 }
-_STORE_BYTES = 80 * 1024 * 1024
+STORE_BYTES = 80 * 1024 * 1024
 
 
 class RayNode:
@@ -38,7 +38,7 @@ class RayNode:
     def __init__(self, cluster: Cluster, **resources: Any) -> None:
         self._cluster = cluster
         self._node = cluster.add_node(
-            object_store_memory=_STORE_BYTES, include_dashboard=False, **resources
+            object_store_memory=STORE_BYTES, include_dashboard=False, **resources
         )
         self.raylet = int(self._node.all_processes["raylet"][0].process.pid)
         self.is_gone = False
@@ -77,6 +77,9 @@ class RayCluster:
     Args:
         head: The resources of the first node, as `Cluster.add_node` takes them; it has no CPUs by
             default, and no trial runs there.
+
+    Attributes:
+        folder: Where Ray keeps what it has on this machine.
     """
 
     def __init__(self, **head: Any) -> None:
@@ -86,11 +89,11 @@ class RayCluster:
 
     def __enter__(self) -> RayCluster:
         with contextlib.ExitStack() as stack:
-            self._folder = tempfile.mkdtemp(prefix="ray")  # sockets need a short path
-            stack.callback(shutil.rmtree, self._folder, ignore_errors=True)
+            self.folder = tempfile.mkdtemp(prefix="ray")  # sockets need a short path
+            stack.callback(shutil.rmtree, self.folder, ignore_errors=True)
             stack.callback(lambda: psutil.wait_procs(self._processes, timeout=10))
-            stack.enter_context(_environment("RAY_TMPDIR", self._folder))
-            stack.enter_context(_environment("TUNER_SCRATCH_DIR", f"{self._folder}/scratch"))
+            stack.enter_context(_environment("RAY_TMPDIR", self.folder))
+            stack.enter_context(_environment("TUNER_SCRATCH_DIR", f"{self.folder}/scratch"))
             self._cluster = Cluster()
             stack.callback(self._cluster.shutdown)
             self.head = RayNode(self._cluster, _system_config=_SYSTEM, **self._head)

@@ -7,19 +7,22 @@ import fcntl
 import glob
 import os
 import shutil
+import subprocess
 import tempfile
 from collections.abc import Iterator
 
 VARIABLE = "TUNER_SCRATCH_DIR"
 _PREFIX = "tuner_slot_"
 _NEW_PREFIX = "tuner_new_slot_"  # until it is locked
+_REMOVE_AT_EOF = 'exec 3<&0; { read _ <&3; rm -rf -- "$0"; } &'
 
 
 @contextlib.contextmanager
 def scratch_folder(slot_id: int) -> Iterator[str]:
     """A folder that exists while entered, below `TUNER_SCRATCH_DIR` or the temporary folder.
 
-    Ray kills actors without notice; what these leave behind is removed by the next slot here.
+    Ray kills actors without notice, and trials end them. Then a process of its own removes the
+    folder; if that was killed as well, the next slot here does.
 
     Args:
         slot_id: The slot that it is for.
@@ -34,16 +37,29 @@ def scratch_folder(slot_id: int) -> Iterator[str]:
         fcntl.flock(lock, fcntl.LOCK_EX)  # until this process ends, however it does
     path = new.replace(_NEW_PREFIX, f"{_PREFIX}{slot_id}_")
     os.rename(new, path)
-    try:
+    with contextlib.ExitStack() as end:
+        end.callback(os.close, lock)
+        end.enter_context(_removed_after_this_process(path))
+        end.callback(shutil.rmtree, path, ignore_errors=True)
         yield path
-    finally:
-        shutil.rmtree(path, ignore_errors=True)
-        os.close(lock)
 
 
 def worker_folder(scratch: str, worker_id: int) -> str:
     """The folder of one worker in that of its slot."""
     return os.path.join(scratch, str(worker_id))
+
+
+@contextlib.contextmanager
+def _removed_after_this_process(path: str) -> Iterator[None]:
+    """Has a process wait for the end of this one, and remove a folder then.
+
+    It is no child of this one, as Ray kills the children of an actor with it.
+    """
+    command = ["sh", "-c", _REMOVE_AT_EOF, path]
+    null, pipe = subprocess.DEVNULL, subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=null, start_new_session=True) as starter:
+        starter.wait()  # what it has started goes on, until its input ends with this process
+        yield
 
 
 def _remove_unless_in_use(path: str) -> None:
