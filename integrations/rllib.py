@@ -131,7 +131,7 @@ class RLlibTrainable(Trainable):
         settings = cls.settings_for(config)
         try:
             request = cls.algorithm.default_resource_request(settings.copy(copy_frozen=False))
-        except (TypeError, ValueError):  # RLlib refuses the values: so it will in the trial, whose error it is
+        except (TypeError, ValueError):  # RLlib refuses the values, as it will in the trial
             return PlacementGroupFactory([{"CPU": 1}])
         bundles = [{}, *request.bundles] if request.head_bundle_is_empty else request.bundles
         return PlacementGroupFactory(bundles, request.strategy)
