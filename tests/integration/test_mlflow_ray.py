@@ -33,7 +33,7 @@ def test_runs_of_trials_nest_below_the_run_of_the_driver(tmp_path: Path) -> None
     mlflow.set_experiment("on_ray")
     with mlflow.start_run() as parent:
         grid = fit(train, tmp_path, space={"x": 3}, run={"callbacks": [MLflowLoggerCallback()]})
-    assert grid.num_errors == 0
+    assert grid.errors == []
     runs = mlflow.search_runs(
         filter_string=f"tags.mlflow.parentRunId = '{parent.info.run_id}'", output_format="list"
     )

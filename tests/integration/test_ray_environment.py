@@ -207,7 +207,9 @@ def test_what_killed_slots_leave_behind_is_removed(
 ) -> None:
     scratch = tmp_path / "scratch"
     (scratch / "tuner_slot_1_killed" / "checkpoint").mkdir(parents=True)
-    executor = tune.RayExecutor(runtime_env={"env_vars": {"TUNER_SCRATCH_DIR": str(scratch)}})
+    executor = tune.RayExecutor(
+        runtime_env={"env_vars": {"TUNER_SCRATCH_DIR": str(scratch)}}, shared_storage=False
+    )
     (result,) = fit(
         lambda config: {"there": os.listdir(scratch)}, tmp_path, run={"executor": executor}
     )
