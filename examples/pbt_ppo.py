@@ -36,25 +36,32 @@ def main():
     parser.add_argument(
         "--perturbation-interval", type=float, default=120, help="seconds of training"
     )
+    parser.add_argument("--num-workers", type=int, help="that sample, per trial")
+    parser.add_argument("--batch-scale", type=float, default=1, help="for small environments: 0.1")
     parser.add_argument("--smoke-test", action="store_true", help="few and small iterations")
     parser.add_argument(
         "--test-local", action="store_true", help="on this machine, MLflow in a file"
     )
     args = parser.parse_args()
+    if args.num_workers is None:
+        args.num_workers = 1 if args.test_local else 4
+
+    def scaled(size):
+        return max(int(size * args.batch_scale), 32)
 
     hyperparam_mutations = {
         "lambda": lambda: random.uniform(0.9, 1.0),
         "clip_param": lambda: random.uniform(0.01, 0.5),
         "lr": [1e-3, 5e-4, 1e-4, 5e-5, 1e-5],
         "num_sgd_iter": lambda: random.randint(1, 30),
-        "sgd_minibatch_size": lambda: random.randint(128, 16384),
-        "train_batch_size": lambda: random.randint(2000, 160000),
+        "sgd_minibatch_size": lambda: random.randint(scaled(128), scaled(16384)),
+        "train_batch_size": lambda: random.randint(scaled(2000), scaled(160000)),
     }
     # These params start off randomly drawn from a set.
     start = {
         "num_sgd_iter": tune.choice([10, 20, 30]),
-        "sgd_minibatch_size": tune.choice([128, 512, 2048]),
-        "train_batch_size": tune.choice([10000, 20000, 40000]),
+        "sgd_minibatch_size": tune.choice([scaled(128), scaled(512), scaled(2048)]),
+        "train_batch_size": tune.choice([scaled(10000), scaled(20000), scaled(40000)]),
     }
     stopping_criteria = {"training_iteration": 100, "episode_reward_mean": 300}
     perturbation_interval = args.perturbation_interval
@@ -98,7 +105,7 @@ def main():
                 "kl_coeff": 1.0,
                 # Each trial takes num_cpus + num_workers CPUs. Without room for all trials at
                 # once, PBT trains them in turns.
-                "num_workers": 1 if args.test_local else 4,
+                "num_workers": args.num_workers,
                 "num_cpus": 1,
                 "num_gpus": 0,
                 # Floating bias variables as the second half of the outputs, in place of
