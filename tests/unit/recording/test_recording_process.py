@@ -8,7 +8,6 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from fit_helpers import wait_until
 from recording_helpers import (
     END,
     created,
@@ -79,17 +78,20 @@ class GetsOn(LoggerCallback):
     NUM_SIGNS = 15
     PERIOD_S = 0.2
 
-    def setup(self, *, experiment_path, on_progress, **info):
-        self.folder, self.on_progress = pathlib.Path(experiment_path), on_progress
+    def __init__(self, pipe):
+        self.pipe = pipe
+
+    def setup(self, *, on_progress, **info):
+        self.on_progress = on_progress
 
     def log_trial_end(self, trial, failed=False):
-        (self.folder / "ready").touch()
+        self.pipe.write_text("ready")
 
     def close(self):
         for _ in range(self.NUM_SIGNS):
             threading.Event().wait(self.PERIOD_S)
             self.on_progress()
-        (self.folder / "closed").touch()
+        (self.pipe.parent / "closed").touch()
 
 
 @pytest.fixture
@@ -252,13 +254,13 @@ def test_a_slow_logger_is_ended_at_the_bound(experiment, monkeypatch, caplog):
     check(experiment / "train_a", 1)
 
 
-def test_a_logger_that_gets_on_is_waited_for(experiment):
+def test_a_logger_that_gets_on_is_waited_for(experiment, pipe):
     write_journal(experiment, [created("a"), launched("a"), reported("a", 1), ended("a")])
-    process = RecorderProcess(str(experiment), [GetsOn()])
+    process = RecorderProcess(str(experiment), [GetsOn(pipe)])
     process.start()
-    wait_until((experiment / "ready").exists, TIMEOUT_S)
+    assert pipe.read_text() == "ready"
     assert process.finish(GetsOn.NUM_SIGNS * GetsOn.PERIOD_S / 2) == []
-    assert (experiment / "closed").exists()
+    assert (pipe.parent / "closed").exists()
 
 
 def test_two_recorders_take_turns(experiment):
