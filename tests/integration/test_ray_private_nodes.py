@@ -186,22 +186,21 @@ def test_nothing_is_lost_with_a_node_and_a_node_that_comes_is_used(
 
 
 class MeetingWalk(Walk):
-    """Tells where it runs, and goes no farther than the first step before the other has come."""
+    """Tells where it runs, and waits at each interval for the other trial to come as far."""
 
     def step(self) -> dict[str, Any]:
-        result = super().step()
-        if self.iteration == 0:
+        if self.iteration % 4 == 0:
             signals = Path(self.config["signals"])
-            (signals / str(self.trial_id)).touch()
-            wait_until(lambda: len(list(signals.iterdir())) == 2, PATIENCE_S)
-        return {**result, "node": raylet_here()}
+            (signals / f"{self.iteration} {self.trial_id}").touch()
+            wait_until(lambda: len([*signals.glob(f"{self.iteration} *")]) == 2, PATIENCE_S)
+        return {**super().step(), "score": self.config["lr"], "node": raylet_here()}
 
 
 def test_weights_travel_between_nodes_when_trials_exploit_each_other(
     nodes: PrivateNodes, signals: Path, tmp_path: Path
 ) -> None:
     """With a slot for each trial, both stay where they are: the donor is on the other node."""
-    used, length = nodes.ensure(2), 16
+    used = nodes.ensure(2)
     grid = fit(
         MeetingWalk,
         tmp_path,
@@ -216,7 +215,7 @@ def test_weights_travel_between_nodes_when_trials_exploit_each_other(
             quantile_fraction=0.5,
             hyperparam_mutations={"lr": tune.uniform(0, 1)},
         ),
-        run={"stop": {"training_iteration": length}, "executor": ray_executor()},
+        run={"stop": {"training_iteration": 16}, "executor": ray_executor()},
     )
     folder = Path(grid.experiment_path)
     assert lines(folder / "pbt_global.txt")
@@ -224,10 +223,13 @@ def test_weights_travel_between_nodes_when_trials_exploit_each_other(
     for result in grid:
         assert (result.status, result.error) == ("TERMINATED", None)
         assert result.metrics is not None
-        where.append({row["node"] for row in lines(Path(result.path, "result.json"))})
+        rows = lines(Path(result.path, "result.json"))
+        where.append({row["node"] for row in rows})
+        assert [row["training_iteration"] for row in rows] == [len(row["path"]) for row in rows]
         policy = lines(folder / f"pbt_policy_{result.metrics['trial_id']}.txt")
         if policy:
-            assert result.metrics["path"] == learning_rates(policy, length)
+            path = result.metrics["path"]
+            assert path == learning_rates(policy, len(path))
     assert sorted(where, key=min) == sorted(({node.raylet} for node in used), key=min)
     assert_scratch_empty(used)
 
