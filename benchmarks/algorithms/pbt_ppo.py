@@ -1,6 +1,6 @@
 """Rewards and hyperparameter schedules of a run of `examples/pbt_ppo.py`, as figures and a plot.
 
-python examples/pbt_ppo.py --test-local                                # prints where results are
+python examples/pbt_ppo.py --test-local --num-workers 0 --batch-scale 0.1 --perturbation-interval 15
 python benchmarks/algorithms/pbt_ppo.py ~/tuner_results/PPO_<time>     # writes pbt_ppo.{json,png}
 """
 
@@ -42,7 +42,8 @@ def histories(path: Path) -> list[dict[str, Any]]:
     """For each trial its rewards and hyperparameters, one entry per result."""
     table = tune.Tuner.restore(path).get_results().to_arrow().to_pandas()
     columns = {f"config/{name}": name for name in SCHEDULES}
-    table = table.rename(columns={**columns, "time_total_s": "seconds"})
+    table = table.rename(columns=columns)
+    table["seconds"] = table["timestamp"] - table["timestamp"].min()
     kept = ["seconds", "timesteps_total", REWARD, *SCHEDULES]
     return [
         {"trial": trial_id, **{name: rows[name].round(6).tolist() for name in kept}}
@@ -76,7 +77,7 @@ def plot(path: Path, trials: list[dict[str, Any]]) -> None:
         if name in LOGARITHMIC:
             axes[name].set_yscale("log")
     for axis in axes.values():
-        axis.set_xlabel("training time of the trial in s")
+        axis.set_xlabel("seconds since the first result")
         axis.grid(alpha=0.25)
     figure.savefig(path, dpi=110)
     plt.close(figure)
