@@ -10,6 +10,7 @@ import selectors
 import signal
 import socket
 import time
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -99,7 +100,7 @@ class Worker:
         return self.line.is_open and last is not None and needs(last) == needs(assignment)
 
 
-class ProcessExecutor:
+class ProcessExecutor(ABC):
     """Talks to worker processes; a subclass says how they are started, and what they may use."""
 
     max_running: int | None = None
@@ -213,33 +214,33 @@ class ProcessExecutor:
 
     # What a subclass says
 
+    @abstractmethod
     def _open(self) -> None:
         """Gets ready; called once, before anything else of these."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _close(self) -> None:
         """Ends all workers, at once, and frees what was held for them."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _new_worker(self, assignment: Assignment) -> Worker | None:
         """A new worker; None if the assignment has to be held, until `_launch_held`."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _fitted(self, assignment: Assignment, worker: Worker) -> Assignment:
         """The assignment as this worker needs it."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _kill(self, worker: Worker, signum: int) -> None:
         """Signals a worker and the processes that it has started."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _on_ready(self, ready: set[int], now: float, stimuli: list[Stimulus]) -> None:
         """Takes in what there is to read on descriptors of its own."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _release(self, worker: Worker) -> None:
         """Frees what a worker held; it is gone."""
-        raise NotImplementedError
 
     # Workers
 

@@ -78,13 +78,6 @@ def explain_refusal(error: BaseException) -> None:
         error.add_note(_NOT_HERE)
 
 
-def is_client() -> bool:
-    """Whether this process is connected by a `ray://` address, from outside of the cluster."""
-    from ray.util.client import ray as client
-
-    return bool(client.is_connected())
-
-
 def node_ip() -> str:
     """The address of this machine in the cluster."""
     import ray

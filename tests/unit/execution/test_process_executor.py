@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from tuner.execution.executor import Job
-from tuner.execution.process_executor import Needs, ProcessExecutor
+from tuner.execution.process_executor import Needs, ProcessExecutor, Worker
+from tuner.execution.protocol import Assignment
 from tuner.experiment.events import Stimulus
 
 
@@ -21,6 +22,18 @@ class WithoutProcesses(ProcessExecutor):
         pass
 
     def _on_ready(self, ready: set[int], now: float, stimuli: list[Stimulus]) -> None:
+        pass
+
+    def _new_worker(self, assignment: Assignment) -> Worker | None:
+        return None
+
+    def _fitted(self, assignment: Assignment, worker: Worker) -> Assignment:
+        return assignment
+
+    def _kill(self, worker: Worker, signum: int) -> None:
+        pass
+
+    def _release(self, worker: Worker) -> None:
         pass
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -42,21 +41,6 @@ def there(tmp_path: Path) -> Path:
     path = tmp_path / "experiment" / "t"
     path.mkdir(parents=True)
     return path
-
-
-@pytest.fixture
-def here(tmp_path: Path) -> Path:
-    """The trial's folder on the worker's node."""
-    path = tmp_path / "scratch" / "t"
-    path.mkdir(parents=True)
-    return path
-
-
-@pytest.fixture
-def server(there: Path) -> Iterator[FileServer]:
-    server = FileServer(str(there.parent), "127.0.0.1", b"s" * 32)
-    yield server
-    server.close()
 
 
 @pytest.fixture

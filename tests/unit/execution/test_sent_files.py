@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,6 @@ import pytest
 from executor_driver import Driver, Failed, Finished, kinds
 
 from tuner import Checkpoint, Trainable, get_checkpoint, report
-from tuner.execution.handshake import new_secret
 from tuner.execution.local import LocalExecutor
 from tuner.execution.sent_files import TrialFileSender
 from tuner.storage import file_client
@@ -36,20 +34,6 @@ def there(tmp_path: Path) -> Path:
     path.mkdir(parents=True)
     put(path, OF_LOGGERS)
     return path
-
-
-@pytest.fixture
-def here(tmp_path: Path) -> Path:
-    path = tmp_path / "scratch" / "t"
-    path.mkdir(parents=True)
-    return path
-
-
-@pytest.fixture
-def server(there: Path) -> Iterator[FileServer]:
-    server = FileServer(str(there.parent), "127.0.0.1", new_secret())
-    yield server
-    server.close()
 
 
 @pytest.fixture
