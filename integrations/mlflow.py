@@ -11,8 +11,7 @@ import importlib.util
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -241,12 +240,14 @@ def setup_mlflow(
     return start_run(address, config or {}, run_name)
 
 
-@contextmanager
-def surroundings(callbacks: Sequence[Callback]) -> Iterator[None]:
-    """While entered, processes that are started know server and run to nest theirs in.
+def surrounding_variables(callbacks: Sequence[Callback]) -> dict[str, str]:
+    """What tells recorder and trials the server and the run to nest theirs in.
 
     Args:
         callbacks: Those of the experiment, whose MLflow callback may name both.
+
+    Returns:
+        Environment variables for their processes.
     """
     ours = next((each for each in callbacks if isinstance(each, MLflowLoggerCallback)), None)
     mlflow = sys.modules.get("mlflow")
@@ -256,26 +257,13 @@ def surroundings(callbacks: Sequence[Callback]) -> Iterator[None]:
     if mlflow is not None and uri is None:
         uri = absolute_uri(mlflow.get_tracking_uri(), os.getcwd())
     known = {_PARENT: parent or (active.info.run_id if active else None), _URI: uri}
-    before = {name: os.environ.get(name) for name in known}
-    try:
-        _set_environment({name: value for name, value in known.items() if value is not None})
-        yield
-    finally:
-        _set_environment(before)
+    return {name: value for name, value in known.items() if value is not None}
 
 
 def _parent_of_process() -> str | None:
     """The run to nest in: what surrounds the experiment, else the job's run."""
     values = (os.environ.get(name) for name in (_PARENT, *_JOB_RUNS))
     return next((value for value in values if value), None)
-
-
-def _set_environment(values: dict[str, str | None]) -> None:
-    for name, value in values.items():
-        if value is None:
-            os.environ.pop(name, None)
-        else:
-            os.environ[name] = value
 
 
 def _check_installed(user: str) -> None:

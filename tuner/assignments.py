@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from tuner import codec
@@ -34,6 +34,7 @@ class AssignmentFactory:
         upload_timeout_s: Seconds that one upload of a checkpoint may take.
         strategy_for: How the bundles of a configuration are laid out over nodes.
         lease: Gives the right to write to remote storage; None without one.
+        environ: Environment variables for every trial.
     """
 
     experiment_name: str
@@ -44,6 +45,7 @@ class AssignmentFactory:
     strategy_for: Callable[[dict[str, Any]], str]
     upload_timeout_s: float = SyncConfig.sync_timeout
     lease: Lease | None = None
+    environ: dict[str, str] = field(default_factory=dict)
 
     def make(self, launch: Launch) -> Assignment:
         """The assignment for one launch."""
@@ -69,6 +71,7 @@ class AssignmentFactory:
             storage=storage,
             upload_timeout_s=self.upload_timeout_s,
             lease=self.lease,
+            environ=self.environ,
             checkpoint_frequency=self.checkpoint_config.checkpoint_frequency,
             checkpoint_at_end=bool(self.checkpoint_config.checkpoint_at_end),
             stdout=os.path.join(trial.path, stdout) if stdout else None,

@@ -7,7 +7,7 @@ import math
 import os
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -173,7 +173,8 @@ class _Run:
         self._state = state
         self._journal = journal
         _, loggers = _callbacks(plan)
-        self._recorder = RecorderProcess(path, loggers, self._uploads, plan.retention)
+        environ = _mlflow_variables(config.callbacks or [])
+        self._recorder = RecorderProcess(path, loggers, self._uploads, plan.retention, environ)
         snapshots = SnapshotWriter(
             path,
             self._snapshot,
@@ -196,6 +197,7 @@ class _Run:
                     strategy_for=plan.strategy_for,
                     upload_timeout_s=config.sync_config.sync_timeout,
                     lease=self._uploads.lease if self._uploads else None,
+                    environ=environ,
                 ),
                 info=plan.info(
                     name,
@@ -216,8 +218,7 @@ class _Run:
         if self._uploads is not None:
             timeout_s += 2 * self._uploads.config.sync_timeout
         is_virtual = self._plan.executor.clock.is_virtual
-        callbacks = self._plan.run_config.callbacks or []
-        with few_collections() if is_virtual else nullcontext(), _mlflow_surroundings(callbacks):
+        with few_collections() if is_virtual else nullcontext():
             self._recorder.start()
             try:
                 self._controller.run(opening)
@@ -258,14 +259,14 @@ def _callbacks(plan: Plan) -> tuple[list[Callback], list[LoggerCallback]]:
     return split_callbacks(given, add_defaults=plan.executor.logs_by_default)
 
 
-def _mlflow_surroundings(callbacks: Sequence[Callback]) -> AbstractContextManager[None]:
-    """Lets recorder and trials know the MLflow run to nest theirs in, where MLflow may be used."""
+def _mlflow_variables(callbacks: Sequence[Callback]) -> dict[str, str]:
+    """What tells recorder and trials the MLflow run to nest theirs in, where MLflow may be used."""
     if sys.modules.keys().isdisjoint(("mlflow", "tuner.integrations.mlflow")):
-        return nullcontext()
+        return {}
 
-    from tuner.integrations.mlflow import surroundings
+    from tuner.integrations.mlflow import surrounding_variables
 
-    return surroundings(callbacks)
+    return surrounding_variables(callbacks)
 
 
 def _journal(plan: Plan, home: Home, after: Position | None = None) -> JournalWriter:

@@ -17,7 +17,11 @@ mlflow = pytest.importorskip("mlflow")
 
 @pytest.fixture(scope="module", autouse=True)
 def cluster() -> Iterator[None]:
-    ray.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False)
+    """A cluster whose nodes know another server than the script."""
+    with pytest.MonkeyPatch.context() as patch:
+        for variable in ("MLFLOW_TRACKING_URI", "TUNER_MLFLOW_TRACKING_URI"):
+            patch.setenv(variable, "http://127.0.0.1:1")
+        ray.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False)
     yield
     ray.shutdown()
 

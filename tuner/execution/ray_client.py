@@ -63,7 +63,10 @@ def run_inside(function: Callable[[], ResultGrid], executor: Any) -> ResultGrid:
         return _result(reference)
     except KeyboardInterrupt:
         ray.cancel(reference)
-        return _result(reference)
+        grid = _result(reference)
+        # What the head node prints may come when this script has ended.
+        logger.warning('Tuner.restore("%s").fit() goes on from here', grid.experiment_path)
+        return grid
 
 
 def _address(executor: Any) -> str | None:

@@ -10,7 +10,8 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import cloudpickle
@@ -43,6 +44,7 @@ class RecorderProcess:
         loggers: What runs in the recorder.
         upload_plan: How the experiment is brought to remote storage, None if it stays here.
         retention: Which checkpoints are kept; all, without it.
+        environ: Environment variables for the process, beside those of this one.
 
     Raises:
         ConfigError: A logger cannot be pickled.
@@ -56,10 +58,12 @@ class RecorderProcess:
         loggers: Sequence[LoggerCallback],
         upload_plan: UploadPlan | None = None,
         retention: Retention | None = None,
+        environ: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self._path = os.path.abspath(experiment_path)
         self._upload_plan = pickle.dumps(upload_plan)
         self._retention = retention
+        self._environ = environ
         self._pickled = [_pickle(each) for each in loggers]
         self._process: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None
@@ -86,6 +90,7 @@ class RecorderProcess:
                 stdin=stdin,
                 stdout=subprocess.DEVNULL,
                 pass_fds=[remote.fileno()],
+                env={**os.environ, **self._environ},
                 start_new_session=True,
             )
 

@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import pytest
 
 from tuner.errors import ConfigError, MissingDependencyError
-from tuner.integrations.mlflow import MLflowLoggerCallback, setup_mlflow, surroundings
+from tuner.integrations.mlflow import MLflowLoggerCallback, setup_mlflow, surrounding_variables
 
 PARENT = "TUNER_MLFLOW_PARENT_RUN_ID"
 URI = "TUNER_MLFLOW_TRACKING_URI"
@@ -70,12 +70,9 @@ def test_a_token_is_set_and_not_stored(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_processes_learn_of_the_server_and_the_parent(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, "mlflow", raising=False)
-    monkeypatch.setenv(URI, "http://before")
     callback = MLflowLoggerCallback("http://x", tags={"mlflow.parentRunId": "p"})
-    with surroundings([callback]):
-        assert (os.environ[PARENT], os.environ[URI]) == ("p", "http://x")
-    assert PARENT not in os.environ
-    assert os.environ[URI] == "http://before"
+    assert surrounding_variables([callback]) == {PARENT: "p", URI: "http://x"}
+    assert surrounding_variables([]) == {}
 
 
 def test_the_parent_in_the_tags_comes_before_the_active_run(
@@ -84,12 +81,11 @@ def test_the_parent_in_the_tags_comes_before_the_active_run(
     active = SimpleNamespace(info=SimpleNamespace(run_id="active"))
     mlflow = SimpleNamespace(active_run=lambda: active, get_tracking_uri=lambda: "http://y")
     monkeypatch.setitem(sys.modules, "mlflow", mlflow)
-    with surroundings([MLflowLoggerCallback()]):
-        assert (os.environ[PARENT], os.environ[URI]) == ("active", "http://y")
-    with surroundings([MLflowLoggerCallback(tags={"mlflow.parentRunId": "p"})]):
-        assert os.environ[PARENT] == "p"
-    with surroundings([]):
-        assert os.environ[PARENT] == "active"
+    of_the_run = {PARENT: "active", URI: "http://y"}
+    assert surrounding_variables([MLflowLoggerCallback()]) == of_the_run
+    assert surrounding_variables([]) == of_the_run
+    callback = MLflowLoggerCallback(tags={"mlflow.parentRunId": "p"})
+    assert surrounding_variables([callback])[PARENT] == "p"
 
 
 def test_it_says_that_it_needs_a_recorder() -> None:
