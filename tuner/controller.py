@@ -8,12 +8,13 @@ import math
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from tuner import failpoints
 from tuner.assignments import AssignmentFactory
+from tuner.bundles import sum_bundles
 from tuner.callbacks.dispatch import CallbackDispatch
 from tuner.console.console import Console
 from tuner.console.status import ExperimentInfo, ExperimentStatus
@@ -267,17 +268,24 @@ class Controller:
         return find_best(self._state.trials, metric, mode) if metric and mode else None
 
     def _status(self) -> ExperimentStatus:
-        state = self._state
+        state, executor = self._state, self._executor
+        waiting = executor.waiting()
+        wanted = sum_bundles([bundle for each in waiting for bundle in each.bundles])
         return ExperimentStatus(
             trials=state.trials,
             counts=state.table.counts,
-            used=state.capacity.used,
-            total=state.capacity.total,
+            num_waiting=len(waiting),
+            used=_less(state.capacity.used, wanted),
+            total=_less(state.capacity.total, executor.absent),
             elapsed_s=self._clock.now() - self._info.start_time,
             best=self._best(),
             running=[*state.running_trials],
             scheduler_debug=state.scheduler.debug_string(),
         )
+
+
+def _less(resources: Mapping[str, float], others: Mapping[str, float]) -> dict[str, float]:
+    return {name: amount - others.get(name, 0.0) for name, amount in resources.items()}
 
 
 def _commit(trial: Trial, name: str, attempt: int) -> None:

@@ -163,15 +163,32 @@ def test_bundles_that_no_nodes_have_together_are_not_waited_for_without_end(
     assert "more than the nodes have" in str(result.error)
 
 
+class Noting(tune.ProgressReporter):
+    """Notes what it is told of the whole."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+
+    def should_report(self, trials: list[Any], done: bool = False) -> bool:
+        return True
+
+    def report(self, trials: list[Any], done: bool, *sys_info: str) -> None:
+        self.told += sys_info
+
+
 def test_who_asks_for_more_than_any_node_has_starts_when_one_comes(
     early_warnings: None, cluster: RayCluster, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
+    reporter = Noting()
     running = fit_meanwhile(
         tune.with_resources(wait_if_told, cpus_in_config),
         tmp_path,
         space={"cpus": 3, "gate": None},
+        run={"progress_reporter": reporter, "verbose": 1},
     )
     wait_until(lambda: "at most for more nodes" in caplog.text, PATIENCE_S)
+    expected = "Resources requested: 0/3 CPUs, 0/2 GPUs, 0/1 license (1 wait to begin)"
+    wait_until(lambda: expected in reporter.told, PATIENCE_S)
     coming = cluster.add_node(num_cpus=3)
     (result,) = running.result(PATIENCE_S)
     coming.remove()

@@ -246,7 +246,7 @@ def _facts(info: ExperimentInfo, status: ExperimentStatus) -> list[tuple[str, st
     scheduler = clean(status.scheduler_debug.partition("\n")[0])
     facts = [
         ("Trials", ", ".join(numbers) or "none yet", ""),
-        ("Resources", resources_text(status.used, status.total), ""),
+        ("Resources", resources_text(status), ""),
         ("Memory", memory, ""),
         ("Scheduler", scheduler or f"{scheduler_name(info)}, {clean(info.searcher_name)}", ""),
         ("Results", _short_path(info.path), ""),

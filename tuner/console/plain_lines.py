@@ -92,7 +92,7 @@ def status_line(info: ExperimentInfo, status: ExperimentStatus) -> str:
     elapsed = f"{format_seconds(status.elapsed_s)} elapsed"
     parts = [
         ", ".join(numbers),
-        resources_text(status.used, status.total, brief=True),
+        resources_text(status, brief=True),
         elapsed if left is None else f"{elapsed}, about {format_seconds(left)} left",
     ]
     if status.best is not None and info.metric:

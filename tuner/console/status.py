@@ -45,7 +45,8 @@ class ExperimentStatus:
     Attributes:
         trials: All trials in order of creation.
         counts: Number of trials by status.
-        used: Resources that running trials hold, such as `{"CPU": 4.0}`.
+        num_waiting: How many of those that run cannot begin yet, for the want of resources.
+        used: Resources that the others hold, such as `{"CPU": 4.0}`.
         total: Resources that there are.
         elapsed_s: Seconds since this `fit()` began.
         best: The best trial so far, None if there is none.
@@ -59,5 +60,6 @@ class ExperimentStatus:
     total: Mapping[str, float]
     elapsed_s: float
     best: Trial | None
+    num_waiting: int = 0
     running: Collection[Trial] | None = None
     scheduler_debug: str = ""

@@ -18,7 +18,7 @@ _PARAMETERS_LENGTH = 400
 def system_lines(info: ExperimentInfo, status: ExperimentStatus) -> list[str]:
     """Memory, scheduling algorithm and resources."""
     scheduler = f"Using {scheduler_name(info)} scheduling algorithm."
-    resources = f"Resources requested: {resources_text(status.used, status.total)}"
+    resources = f"Resources requested: {resources_text(status)}"
     lines = [memory_line(), status.scheduler_debug or scheduler, resources]
     return [line for line in lines if line]
 
@@ -28,17 +28,17 @@ def scheduler_name(info: ExperimentInfo) -> str:
     return info.scheduler_name.removesuffix("Scheduler") or info.scheduler_name
 
 
-def resources_text(
-    used: Mapping[str, float], total: Mapping[str, float], *, brief: bool = False
-) -> str:
+def resources_text(status: ExperimentStatus, *, brief: bool = False) -> str:
     """What is used of each resource, such as `"4/8 CPUs, 0/0 GPUs"`; `brief` omits the last."""
+    used, total = status.used, status.total
     names = ["CPU", "GPU", *sorted((used.keys() | total.keys()) - {"CPU", "GPU"})]
-    return ", ".join(
+    text = ", ".join(
         f"{round(used.get(name, 0), 4):g}/{round(total.get(name, 0), 4):g} "
         f"{f'{name}s' if name in ('CPU', 'GPU') else clean(name)}"
         for name in names
         if total.get(name) or not brief
     )
+    return f"{text} ({status.num_waiting} wait to begin)" if status.num_waiting else text
 
 
 def number_line(counts: Mapping[str, int], total: int | None) -> str:

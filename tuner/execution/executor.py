@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -45,6 +45,7 @@ class TrialExecutor(Protocol):
         max_running: How many trials can run at once whatever they ask for; None for no limit.
         clock: The time in which trials run; it is begun before `start`.
         logs_by_default: Whether trials get CSV, JSON and TensorBoard files without being asked.
+        absent: Which of the resources that it has told are only asked for as yet.
     """
 
     max_running: int | None
@@ -54,11 +55,17 @@ class TrialExecutor(Protocol):
 
     logs_by_default: bool
 
+    @property
+    def absent(self) -> Mapping[str, float]: ...
+
     def start(self, job: Job) -> None:
         """Gets ready; the first `wait` tells the capacity."""
 
     def launch(self, assignment: Assignment) -> None:
         """Starts an attempt. The caller has made sure that its resources are free."""
+
+    def waiting(self) -> Sequence[Assignment]:
+        """Attempts that were launched and cannot begin yet, for the want of resources."""
 
     def answer(self, trial_id: str, attempt: int, decision: str) -> None:
         """Answers the report that an attempt waits for."""

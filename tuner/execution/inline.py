@@ -6,7 +6,8 @@ import collections
 import contextlib
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from tuner import codec
@@ -45,6 +46,7 @@ class InlineExecutor:
     max_running: int | None = 1
     clock: Clock = WallClock()
     logs_by_default = True
+    absent: Mapping[str, float] = MappingProxyType({})
 
     def start(self, job: Job) -> None:
         """Gets ready."""
@@ -63,6 +65,10 @@ class InlineExecutor:
     def launch(self, assignment: Assignment) -> None:
         """Takes an assignment, which the next `wait` runs."""
         self._queue.append(assignment)
+
+    def waiting(self) -> Sequence[Assignment]:
+        """None: an attempt has what it needs."""
+        return ()
 
     def answer(self, trial_id: str, attempt: int, decision: str) -> None:
         """Answers the report under way."""

@@ -11,7 +11,9 @@ import signal
 import socket
 import time
 from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import NamedTuple
 
 from tuner import codec
@@ -106,6 +108,7 @@ class ProcessExecutor(ABC):
     max_running: int | None = None
     clock: Clock = WallClock()
     logs_by_default = True
+    absent: Mapping[str, float] = MappingProxyType({})
     _waker: socket.socket | None = None  # nothing runs
 
     def start(self, job: Job) -> None:
@@ -144,6 +147,10 @@ class ProcessExecutor(ABC):
         worker.was_signalled = False
         self._by_trial[assignment.trial_id] = worker
         worker.line.send(run_frame(assignment))
+
+    def waiting(self) -> Sequence[Assignment]:
+        """Attempts that were launched and have no worker yet."""
+        return self._held
 
     def answer(self, trial_id: str, attempt: int, decision: str) -> None:
         """Answers the report that an attempt waits for."""

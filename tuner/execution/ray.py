@@ -469,6 +469,7 @@ class RayExecutor(ProcessExecutor):
             for name, amount in self._last_asked.items():
                 more = survey.total.get(name, 0.0) + ahead * amount
                 total[name] = max(more, total.get(name, 0.0))
+        self.absent = {name: n - survey.total.get(name, 0.0) for name, n in total.items()}
         if total != self._total:
             self._total = total
             stimuli.append(CapacityChanged(time.time(), total, can_grow=True))

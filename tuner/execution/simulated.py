@@ -5,8 +5,9 @@ from __future__ import annotations
 import heapq
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from tuner import codec
@@ -54,6 +55,7 @@ class SimulatedExecutor:
 
     max_running: int | None = None
     logs_by_default = False
+    absent: Mapping[str, float] = MappingProxyType({})
 
     def __init__(self, num_workers: int = 100, resources: dict[str, float] | None = None) -> None:
         owner = type(self).__name__
@@ -100,6 +102,10 @@ class SimulatedExecutor:
         attempt = _Attempt(self._num_launched, worker, timer, TrialStreams(worker.seed))
         self._attempts[assignment.trial_id] = attempt
         self._ready.append(attempt)
+
+    def waiting(self) -> Sequence[Assignment]:
+        """None: an attempt has what it needs."""
+        return ()
 
     def answer(self, trial_id: str, attempt: int, decision: str) -> None:
         """Answers the report that an attempt waits for, which the next `wait` carries out."""

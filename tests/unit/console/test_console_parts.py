@@ -163,10 +163,15 @@ def test_counts_and_numbers():
     assert number_line({"RUNNING": 4}, 3) == "Number of trials: 4 (4 RUNNING)"
 
 
-def test_resources():
-    used, total = {"CPU": 0.1 + 0.2, "disk": 1}, {"CPU": 8, "disk": 2}
-    assert resources_text(used, total) == "0.3/8 CPUs, 0/0 GPUs, 1/2 disk"
-    assert resources_text(used, total, brief=True) == "0.3/8 CPUs, 1/2 disk"
+def test_resources(experiment):
+    status = experiment.status(used={"CPU": 0.1 + 0.2, "disk": 1}, total={"CPU": 8, "disk": 2})
+    assert resources_text(status) == "0.3/8 CPUs, 0/0 GPUs, 1/2 disk"
+    assert resources_text(status, brief=True) == "0.3/8 CPUs, 1/2 disk"
+
+
+def test_trials_that_wait_for_resources_are_counted(experiment):
+    status = experiment.status(used={"CPU": 4}, total={"CPU": 4}, num_waiting=3)
+    assert resources_text(status, brief=True) == "4/4 CPUs (3 wait to begin)"
 
 
 def test_time_left(experiment):
