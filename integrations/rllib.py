@@ -19,11 +19,10 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from tuner.errors import MissingDependencyError, TrainableError
-from tuner.integrations.rllib_config import check_keys, space_of, translated
+from tuner.integrations.rllib_config import check_space, space_of, translated
 from tuner.integrations.rllib_metrics import with_old_names
 from tuner.placement import PlacementGroupFactory
 from tuner.trainable.trainable import Trainable
-from tuner.validation import did_you_mean
 
 NAMES = frozenset(
     {"APPO", "BC", "CQL", "DQN", "DreamerV3", "IMPALA", "IQL", "MARWIL", "PPO", "SAC"}
@@ -68,7 +67,6 @@ def trainable_named(name: str) -> type[Trainable] | None:
         version, known = _imported("ray").__version__, ", ".join(sorted(algorithms))
         raise TrainableError(
             f"Tuner: RLlib {version} has no algorithm {name!r} any more; it has {known}"
-            f"{did_you_mean(name, algorithms)}"
         )
     return as_trainable(algorithms[name]()[0])
 
@@ -115,14 +113,14 @@ class RLlibTrainable(Trainable):
         """The search space as a dictionary; of an `AlgorithmConfig`, what is not the default.
 
         Raises:
-            ConfigError: A key is of no version of RLlib.
+            ConfigError: A key is of no version of RLlib, or a constant means nothing today.
         """
         defaults = vars(cls.algorithm.get_default_config())
         config_class = _imported("ray.rllib.algorithms.algorithm_config").AlgorithmConfig
         if isinstance(param_space, config_class):
             param_space = space_of(vars(param_space), defaults)
         if isinstance(param_space, dict):
-            check_keys(param_space, defaults, cls.algorithm.__name__)
+            check_space(param_space, defaults, cls.algorithm.__name__)
         return param_space  # type: ignore[no-any-return]
 
     @classmethod

@@ -17,29 +17,46 @@ from tuner.integrations.rllib_keys import (
     Table,
 )
 from tuner.search_space.checks import same
+from tuner.search_space.objects import outline
 from tuner.search_space.structure import fresh_copy
 from tuner.validation import did_you_mean, shorten
 
 OWNER = "param_space"
+_STACK = ("enable_rl_module_and_learner", "enable_env_runner_and_connector_v2")
 
 
-def check_keys(keys: Mapping[str, Any], defaults: Mapping[str, Any], algorithm: str) -> None:
-    """Refuses keys that are of no version of RLlib.
+def check_space(space: Mapping[str, Any], defaults: Mapping[str, Any], algorithm: str) -> None:
+    """Refuses keys that are of no version of RLlib, and constants that mean nothing today.
 
     Args:
-        keys: A search space or configuration.
+        space: A search space.
         defaults: The attributes of the algorithm's `AlgorithmConfig`.
         algorithm: The algorithm's name.
 
     Raises:
-        ConfigError: There is such a key; names the nearest one that there is.
+        ConfigError: There is such a key.
     """
+    _check_keys(space, defaults, algorithm, OWNER)
+    constants = {key: value for key, value in space.items() if _is_constant(value)}
+    stack = {key: space[key] for key in _STACK if key in space}
+    if stack.keys() <= constants.keys():
+        translated(constants, defaults, algorithm)
+
+
+def _is_constant(value: Any) -> bool:
+    return all(kind != "the domain" for kind, _ in outline(value).values())
+
+
+def _check_keys(
+    keys: Mapping[str, Any], defaults: Mapping[str, Any], algorithm: str, owner: str
+) -> None:
+    """Refuses keys that are of no version of RLlib; names the nearest one that there is."""
     known = {*defaults, *ATTRIBUTES, *RENAMED, *GONE, *NEW_STACK, *_SPECIAL}
     for key in keys:
         if key not in known:
             fix = did_you_mean(str(key), (name for name in known if not name.startswith("_")))
             raise ConfigError(
-                f"{OWNER}[{key!r}]={shorten(keys[key])}: {algorithm} has no such setting{fix}"
+                f"{owner}[{key!r}]={shorten(keys[key])}: {algorithm} has no such setting{fix}"
             )
 
 
@@ -65,11 +82,7 @@ def translated(
         >>> translated({"num_workers": 4, "num_sgd_iter": 10, "lambda": 0.95}, defaults, "PPO")
         {'num_env_runners': 4, 'num_epochs': 10, 'lambda_': 0.95}
     """
-    is_new = bool(
-        config.get(
-            "enable_rl_module_and_learner", config.get("enable_env_runner_and_connector_v2", True)
-        )
-    )
+    is_new = bool(next((config[key] for key in _STACK if key in config), True))
     translation = _Translation(defaults, algorithm, NEW_STACK if is_new else {})
     translation.add_all(config)
     settings = translation.settings()
@@ -113,12 +126,16 @@ class _Translation:
         algorithm: The algorithm's name.
         table: Old keys that mean something else, or nothing, on the API stack that is used; empty
             on the old one.
+        owner: Where the keys are, for errors.
 
     Attributes:
         algorithm: The same.
     """
 
-    def __init__(self, defaults: Mapping[str, Any], algorithm: str, table: Table) -> None:
+    def __init__(
+        self, defaults: Mapping[str, Any], algorithm: str, table: Table, owner: str = OWNER
+    ) -> None:
+        self._owner = owner
         self._defaults = defaults
         self.algorithm = algorithm
         self._table = table
@@ -134,8 +151,8 @@ class _Translation:
             if not isinstance(whole, dict):
                 source, value = self._sources[path], self._values[path]
                 raise ConfigError(
-                    f"{OWNER}[{source!r}]={shorten(value)}: set it in {shorten(whole)}, which is "
-                    "given as well"
+                    f"{self._owner}[{source!r}]={shorten(value)}: set it in {shorten(whole)}, "
+                    "which is given as well"
                 )
             whole.setdefault(part, self._values[path])
         _fit_buffer(settings.get("replay_buffer_config"), self._defaults)
@@ -143,7 +160,7 @@ class _Translation:
 
     def add_all(self, config: Mapping[str, Any]) -> None:
         """Takes in a configuration of the user's."""
-        check_keys(config, self._defaults, self.algorithm)
+        _check_keys(config, self._defaults, self.algorithm, self._owner)
         scheduled = {name for name in ("lr", "entropy_coeff") if config.get(f"{name}_schedule")}
         for key, value in config.items():
             if not (self._table and key in scheduled):  # a schedule wins, as it always has
@@ -163,7 +180,7 @@ class _Translation:
         elif not self._is_deprecated(key):
             self.put(key, value, key)
         elif not same(value, DEPRECATED):
-            _refuse(key, value, "nothing")
+            self.refuse(key, value, "nothing")
 
     def put(self, name: str, value: Any, source: str) -> None:
         """Sets today's setting of this name, which came from that key of the user's."""
@@ -171,27 +188,38 @@ class _Translation:
         top = ATTRIBUTES.get(top, top)
         if top not in self._defaults:
             raise ConfigError(
-                f"{OWNER}[{source!r}]={shorten(value)}: {self.algorithm} has no such setting"
+                f"{self._owner}[{source!r}]={shorten(value)}: {self.algorithm} has no such setting"
             )
         name = f"{top}{slash}{part}"
         other = self._sources.setdefault(name, source)
         if other != source:
             raise ConfigError(
-                f"{OWNER}[{source!r}]={shorten(value)} and {OWNER}[{other!r}]="
+                f"{self._owner}[{source!r}]={shorten(value)} and {self._owner}[{other!r}]="
                 f"{shorten(self._values[name])} are the same setting; give one of them"
             )
         self._values[name] = value
 
-    def nested(self) -> _Translation:
-        """An empty one for the same algorithm."""
-        return _Translation(self._defaults, self.algorithm, self._table)
+    def nested(self, key: str) -> _Translation:
+        """An empty one for the settings in a key."""
+        owner = f"{self._owner}[{key!r}]"
+        return _Translation(self._defaults, self.algorithm, self._table, owner)
+
+    def refuse(self, key: str, value: Any, instead: str) -> NoReturn:
+        """Raises the error that a key means nothing today."""
+        successor, _, reason = instead.partition("nothing")
+        fix = (
+            f"use {successor}" if successor else f"leave it out{reason or ': it has no successor'}"
+        )
+        raise ConfigError(
+            f"{self._owner}[{key!r}]={shorten(value)} means nothing in RLlib today; {fix}"
+        )
 
     def _look_up(self, key: str, value: Any, entry: str | Gone | Table, source: str) -> None:
         if same(value, DEPRECATED):
             return
         if isinstance(entry, Gone):
             if not any(same(value, neutral) for neutral in entry.neutral):
-                _refuse(source, value, entry.instead)
+                self.refuse(source, value, entry.instead)
         elif isinstance(entry, str):
             if value is not None:
                 self.put(entry, _buffer_type(value) if key == "type" else value, source)
@@ -202,11 +230,12 @@ class _Translation:
                 if below is None:
                     fix = did_you_mean(str(name), entry)
                     raise ConfigError(
-                        f"{OWNER}[{key!r}][{name!r}]={shorten(part)}: there is no such setting{fix}"
+                        f"{self._owner}[{key!r}][{name!r}]={shorten(part)}: there is no such "
+                        f"setting{fix}"
                     )
                 self._look_up(name, part, below, f"{key}.{name}")
         else:
-            raise ConfigError(f"{OWNER}[{key!r}]={shorten(value)} must be a dictionary")
+            raise ConfigError(f"{self._owner}[{key!r}]={shorten(value)} must be a dictionary")
 
     def _is_deprecated(self, key: str) -> bool:
         default = self._defaults.get(key)
@@ -218,7 +247,7 @@ def _add_num_gpus(translation: _Translation, value: Any) -> None:
     if not value:
         return
     if value != int(value) and value > 1:
-        _refuse("num_gpus", value, "num_learners and num_gpus_per_learner")
+        translation.refuse("num_gpus", value, "num_learners and num_gpus_per_learner")
     translation.put("num_gpus_per_learner", min(value, 1), "num_gpus")
     if value > 1:
         translation.put("num_learners", int(value), "num_gpus")
@@ -235,7 +264,9 @@ def _add_exploration(translation: _Translation, value: Any) -> None:
     if kind in (None, "StochasticSampling"):
         return
     if kind != "EpsilonGreedy":
-        _refuse("exploration_config", value, "an RLModule of your own, by rl_module_spec")
+        translation.refuse(
+            "exploration_config", value, "an RLModule of your own, by rl_module_spec"
+        )
     first, last = value.get("initial_epsilon", 1.0), value.get("final_epsilon", 0.05)
     warmup = value.get("warmup_timesteps", 0)
     constant = [(0, first)] if warmup else []
@@ -258,7 +289,7 @@ def _add_timesteps_per_iteration(translation: _Translation, value: Any) -> None:
 
 def _add_framework(translation: _Translation, value: Any) -> None:
     if value != "torch":
-        _refuse("framework", value, 'framework="torch"')
+        translation.refuse("framework", value, 'framework="torch"')
     translation.put("framework", value, "framework")
 
 
@@ -271,7 +302,7 @@ def _add_multiagent(translation: _Translation, value: Any) -> None:
 def _add_evaluation_config(translation: _Translation, value: Any) -> None:
     """The settings that differ while evaluating, by today's names as well."""
     if isinstance(value, Mapping):
-        nested = translation.nested()
+        nested = translation.nested("evaluation_config")
         nested.add_all(value)
         value = nested.settings()
     translation.put("evaluation_config", value, "evaluation_config")
@@ -322,9 +353,3 @@ def _fit_buffer(buffer: Any, defaults: Mapping[str, Any]) -> None:
 
 def _buffer_type(kind: Any) -> Any:
     return EPISODE_BUFFERS.get(kind.rpartition(".")[2], kind) if isinstance(kind, str) else kind
-
-
-def _refuse(key: str, value: Any, instead: str) -> NoReturn:
-    successor, _, reason = instead.partition("nothing")
-    fix = f"use {successor}" if successor else f"leave it out{reason or ': it has no successor'}"
-    raise ConfigError(f"{OWNER}[{key!r}]={shorten(value)} means nothing in RLlib today; {fix}")

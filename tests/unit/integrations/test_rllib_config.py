@@ -282,8 +282,10 @@ def test_settings_within_others_are_translated():
     assert today(evaluation) == {
         "evaluation_config": {"explore": False, "num_envs_per_env_runner": 2}
     }
-    with pytest.raises(ConfigError, match="'explor'"):
+    with pytest.raises(ConfigError, match=r"param_space\['evaluation_config'\]\['explor'\]"):
         today({"evaluation_config": {"explor": False}})
+    with pytest.raises(ConfigError, match=r"\['evaluation_config'\]\['framework'\]='tf' means"):
+        today({"evaluation_config": {"framework": "tf"}})
 
 
 def test_the_old_api_stack_keeps_its_settings():

@@ -151,6 +151,14 @@ def test_a_wrong_key_is_found_before_anything_runs():
         tune.Tuner("PPO", param_space={"num_workrs": tune.choice([1, 2])})
 
 
+def test_a_constant_that_means_nothing_today_is_found_before_anything_runs():
+    lr = tune.loguniform(1e-5, 1e-3)
+    with pytest.raises(ConfigError, match=r"'framework'\]='tf' means nothing"):
+        tune.Tuner("PPO", param_space={"lr": lr, "framework": "tf"})
+    stack = tune.choice([True, False])
+    tune.Tuner("PPO", param_space={"enable_rl_module_and_learner": stack, "framework": "tf"})
+
+
 def test_an_algorithm_config_of_another_algorithm_is_refused():
     with pytest.raises(ConfigError, match="PPO has no such setting"):
         tune.Tuner("PPO", param_space=tune_of("DQN"))
