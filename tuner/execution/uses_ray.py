@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dis
 import functools
 import inspect
 import itertools
@@ -15,6 +16,7 @@ from typing import Any
 from tuner.trainable.parameters import Parameters
 from tuner.trainable.wrappers import WrappedFunction
 
+_LOADING = frozenset({"LOAD_GLOBAL", "LOAD_NAME", "IMPORT_NAME"})
 _MOST_VALUES = 1000  # of a list or a dictionary; more of them are data
 _LIBRARIES = (
     *(sysconfig.get_path(name) + os.sep for name in ("stdlib", "platstdlib", "purelib", "platlib")),
@@ -80,10 +82,10 @@ class _Search:
             return True
         if _is_of_library(function.__module__):
             return False
-        names = _names(function.__code__)
-        if any(map(_is_ray, names)):
+        loaded, names = _names(function.__code__)
+        if any(map(_is_ray, loaded)):
             return True
-        variables = [function.__globals__[name] for name in names if name in function.__globals__]
+        variables = [function.__globals__[name] for name in loaded if name in function.__globals__]
         variables += inspect.getclosurevars(function).nonlocals.values()
         defaults = [*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()]
         return self._any([*variables, *defaults, *_members_of_modules(variables, names)])
@@ -117,13 +119,16 @@ def _members_of_modules(variables: Iterable[Any], names: set[str]) -> list[Any]:
     return [vars(module)[name] for module in modules for name in names if name in vars(module)]
 
 
-def _names(code: types.CodeType) -> set[str]:
-    """The names that code refers to, and the functions in it."""
+def _names(code: types.CodeType) -> tuple[set[str], set[str]]:
+    """The global variables and imports of code and the functions in it; these and attributes."""
+    loaded = {each.argval for each in dis.get_instructions(code) if each.opname in _LOADING}
     names = set(code.co_names)
     for constant in code.co_consts:
         if isinstance(constant, types.CodeType):
-            names |= _names(constant)
-    return names
+            inner_loaded, inner_names = _names(constant)
+            loaded |= inner_loaded
+            names |= inner_names
+    return loaded, names
 
 
 def _is_ray(module: str | None) -> bool:

@@ -53,6 +53,10 @@ def calls_a_helper_of_a_helper(config: dict[str, Any]) -> None:
     calls_a_helper(config)
 
 
+def has_attributes_of_such_names(config: dict[str, Any]) -> None:
+    tune.report({"x": config["light"].ray, "y": config["light"].calls_a_helper})
+
+
 def has_a_default(config: dict[str, Any], get: Callable[..., Any] = ray.get) -> None:
     get(config["x"])
 
@@ -183,6 +187,7 @@ def test_those_that_do(trainable: Any) -> None:
     [
         trains,
         has_array,
+        has_attributes_of_such_names,
         lambda config: {"x": config["x"]},
         functools.partial(trains, more=1),
         tune.with_parameters(trains, data=np.zeros(1000), more=[1.0] * 100_000),
