@@ -353,7 +353,9 @@ class RayExecutor(ProcessExecutor):
             on_end = partial(self._on_actor_end, slot, start)
             ray_cluster.ask_for_end(slot.actor, lambda error: self._post(partial(on_end, error)))
         elif slot.control is not None:
-            self._lose(slot, str(error), now, stimuli)
+            kind = type(error).__name__
+            why = f"the process ended before the trial was over ({kind} of Ray, above)"
+            self._lose(slot, f"{error}\n{why}", now, stimuli)
         else:
             self._on_failed_start(slot, error, now, stimuli)
 
@@ -363,7 +365,7 @@ class RayExecutor(ProcessExecutor):
         self._drop(slot)
         cause = getattr(error, "cause", None)
         if isinstance(cause, TrainableError):
-            raise TrainableError(str(cause)) from error
+            raise TrainableError(str(cause)) from None  # it is in the text
         if type(error).__name__ == "RuntimeEnvSetupError":
             raise TunerError(f"Ray could not prepare the runtime_env of trials: {error}") from error
         self._failed_starts[slot.needs] += 1

@@ -82,8 +82,8 @@ class RunningSlot:
         _prepare(order)
         try:
             trainable = _fetched(content)
-        except Exception as error:
-            raise cannot_be_loaded(traceback.format_exc()) from error
+        except Exception:
+            raise cannot_be_loaded(traceback.format_exc()) from None
         share_main(trainable)
         sys.argv = order.setup.argv
         with contextlib.ExitStack() as folder:
