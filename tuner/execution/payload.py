@@ -29,9 +29,8 @@ def pickle_trainable(trainable: Any, name: str) -> list[Any]:
     Raises:
         TrainableError: it cannot be pickled.
     """
-    buffers: list[pickle.PickleBuffer] = []
     try:
-        content = pickling.dumps(trainable, protocol=5, buffer_callback=buffers.append)
+        content, buffers = pickling.dumps_beside(trainable)
     except Exception as error:
         raise TrainableError(
             f"the trainable {name!r} cannot be pickled ({type(error).__name__}: {error}); create "

@@ -33,8 +33,7 @@ class Parameters:
     def __reduce__(self) -> tuple[Any, ...]:
         if self._buffers is not None:
             return _restored, (self._buffers,)
-        buffers: list[pickle.PickleBuffer] = []
-        content = pickling.dumps(self.values, protocol=5, buffer_callback=buffers.append)
+        content, buffers = pickling.dumps_beside(self.values)
         return _restored, ([pickle.PickleBuffer(content), *buffers],)
 
 

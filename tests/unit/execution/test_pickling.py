@@ -1,0 +1,44 @@
+"""Pickles of what users write, where this process is connected to Ray."""
+
+from __future__ import annotations
+
+import pickle
+import subprocess
+import sys
+
+import numpy as np
+import ray
+
+from tuner import pickling
+
+LOAD = """
+import pickle, sys
+loaded = pickle.loads(sys.stdin.buffer.read())
+print(loaded(2), "ray" in sys.modules)
+"""
+
+
+def test_what_has_nothing_of_ray_is_loaded_without_it(ray_cluster: None) -> None:
+    content = pickling.dumps(lambda x: x + 1)
+    done = subprocess.run([sys.executable, "-c", LOAD], input=content, capture_output=True)
+    assert done.stdout.split() == [b"3", b"False"]
+
+
+def test_references_to_rays_objects_can_be_used_elsewhere(ray_cluster: None) -> None:
+    reference = ray.put(41)
+    content = pickling.dumps(lambda x: ray.get(reference) + x)
+
+    @ray.remote
+    def load() -> int:
+        return int(pickle.loads(content)(1))
+
+    assert ray.get(load.remote()) == 42
+
+
+def test_large_buffers_are_beside_the_pickle_and_not_copied(ray_cluster: None) -> None:
+    array = np.arange(1000)
+    content, buffers = pickling.dumps_beside({"array": array})
+    assert len(content) < 1000
+    loaded = pickle.loads(content, buffers=buffers)["array"]
+    assert loaded.tolist() == array.tolist()
+    assert np.shares_memory(loaded, array)
