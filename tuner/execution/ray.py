@@ -151,11 +151,6 @@ class RayExecutor(ProcessExecutor):
         )
         self._survey = ray_cluster.survey(set(), {})
         self._tell_capacity(self._survey, self._waiting)
-        try:
-            self._starter.prepare(runs_in_actor=bool(self._runs_in_actors))
-        except BaseException:
-            self._starter.close()
-            raise
 
     def _close(self) -> None:
         """Ends all slots, and the workers with them."""
@@ -268,8 +263,7 @@ class RayExecutor(ProcessExecutor):
             waiting = [slot for slot in mine if slot.is_waiting]
             for _ in range(count - len(empty) - len(waiting)):
                 empty.append(self._new_slot(wanted))
-            for slot in empty:
-                self._start_actor(slot)
+            self._start_actors(wanted, empty)
             if empty and waiting:
                 self._drop_unplaced(waiting, keep=count - len(empty))
 
@@ -287,14 +281,13 @@ class RayExecutor(ProcessExecutor):
         self._slots[slot_id] = slot = Slot(slot_id, wanted, placement, time.monotonic())
         return slot
 
-    def _start_actor(self, slot: Slot) -> None:
-        slot.since, slot.lost_at = time.monotonic(), 0.0
-        slot.start_number += 1
-        on_end = partial(self._on_actor_end, slot, slot.start_number)
+    def _start_actors(self, wanted: Needs, slots: list[Slot]) -> None:
+        for slot in slots:
+            slot.since, slot.lost_at = time.monotonic(), 0.0
         self._starter.start(
-            slot,
-            runs_in_actor=self._runs_in_actor(slot.needs),
-            on_end=lambda error: self._post(partial(on_end, error)),
+            slots,
+            runs_in_actor=self._runs_in_actor(wanted),
+            on_end=lambda *ended: self._post(partial(self._on_actor_end, *ended)),
         )
 
     def _on_connection(self, sock: socket.socket, hello: dict[str, Any]) -> None:

@@ -24,6 +24,7 @@ _AUTO_VARIABLE = "RAY_ENABLE_AUTO_CONNECT"
 _NOT_HERE = "a trial that calls Ray needs RunConfig(executor=RayExecutor(uses_ray=True))"
 _NOT_FOR_TRIALS = ("node:", "object_store_memory", "accelerator_type:", "memory")
 _AUTOSCALER_STATUS = "__autoscaling_status"
+_LARGE = 1024 * 1024  # bytes
 _NEXT_TO_NOTHING = {"memory": 1.0}  # a byte, as Ray places nothing that asks for nothing
 _OF_PLACEMENTS = "_group_"  # what Ray calls what it has reserved
 
@@ -172,22 +173,12 @@ class Placement:
 
         return bool(placement_group_table(self.group).get("state") == "CREATED")
 
-    def start(
-        self,
-        actor_class: type,
-        order: Any,
-        content: Any,
-        runtime_env: dict[str, Any] | None,
-        on_end: Callable[[BaseException | None], None],
-    ) -> tuple[Any, Any]:
-        """Starts an actor in the first bundle; returns it, and the reference of its `serve`.
+    def start(self, actor_class: type, runtime_env: dict[str, Any] | None) -> Any:
+        """Starts an actor in the first bundle, and returns it.
 
         Args:
             actor_class: Its class.
-            order: What `serve` gets.
-            content: A reference that it gets, too.
             runtime_env: What Ray is to prepare for it beside the job's own.
-            on_end: Called in some thread when `serve` has ended, or the actor is gone.
         """
         import ray
         from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
@@ -207,16 +198,29 @@ class Placement:
             options["memory"] = int(amounts.pop("memory"))
         if runtime_env is not None:
             options["runtime_env"] = runtime_env
-        actor = ray.remote(actor_class).options(**options, resources=amounts).remote()
-        running = actor.serve.remote(order, [content])  # in a list, Ray does not load it
-        running.future().add_done_callback(lambda future: on_end(future.exception()))
-        return actor, running
+        return ray.remote(actor_class).options(**options, resources=amounts).remote()
 
     def remove(self) -> None:
         """Gives it back; what runs there is killed."""
         from ray.util import remove_placement_group
 
         remove_placement_group(self.group)
+
+
+def serve(
+    actor: Any, order: Any, content: Any, on_end: Callable[[BaseException | None], None]
+) -> Any:
+    """Calls the `serve` of an actor, and returns the reference of what it returns.
+
+    Args:
+        actor: The actor, which may be on its way.
+        order: What `serve` gets.
+        content: A reference that it gets, too.
+        on_end: Called in some thread when `serve` has ended, or the actor is gone.
+    """
+    running = actor.serve.remote(order, [content])  # in a list, Ray does not load it
+    running.future().add_done_callback(lambda future: on_end(future.exception()))
+    return running
 
 
 def is_unavailable(error: BaseException) -> bool:
@@ -239,11 +243,15 @@ def kill(actor: Any) -> None:
     ray.kill(actor)
 
 
-def as_arrays(blobs: list[Any]) -> list[Any]:
-    """Buffers in a form in which Ray's store is read without a copy."""
-    import numpy as np
+def storable(blobs: list[Any]) -> list[Any]:
+    """Buffers in a form in which Ray's store is read without a copy, if that is worth it."""
+    return [_as_array(blob) if memoryview(blob).nbytes > _LARGE else bytes(blob) for blob in blobs]
 
-    return [np.frombuffer(blob, dtype=np.uint8) for blob in blobs]
+
+def _as_array(blob: Any) -> Any:
+    import numpy as np  # which takes longer to import than small blobs to copy
+
+    return np.frombuffer(blob, dtype=np.uint8)
 
 
 def store(value: Any) -> Any:

@@ -9,6 +9,7 @@ import socket
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from tuner.checkpoint import Checkpoint
@@ -52,6 +53,7 @@ class SlotStarter:
         self._runtime_env = runtime_env
         self._is_shared = is_shared
         self._secret = new_secret()
+        self._pickled: list[Any] | None = pickle_trainable(job.trainable, job.name)
         self._contents: dict[bool, Any] = {}  # the trainable in Ray's store, by who is to load it
         self._setup = WorkerSetup.of_this_process(job.modules)
         self._probe = self._write_probe() if is_shared is None else None
@@ -59,27 +61,46 @@ class SlotStarter:
         self._files = FileServer(job.path, host, new_secret())
         self._listener = Listener(host, self._secret, on_connection)
 
-    def prepare(self, *, runs_in_actor: bool) -> None:
-        """Puts the trainable into Ray's store, once."""
-        if runs_in_actor in self._contents:
-            return
-        trainable, name = self._job.trainable, self._job.name
-        blobs = pickle_trainable(trainable, name)
-        content = trainable if runs_in_actor else ray_cluster.as_arrays(blobs)
-        self._contents[runs_in_actor] = ray_cluster.store(content)
-
     def start(
-        self, slot: Slot, *, runs_in_actor: bool, on_end: Callable[[BaseException | None], None]
+        self,
+        slots: list[Slot],
+        *,
+        runs_in_actor: bool,
+        on_end: Callable[[Slot, int, BaseException | None], None],
     ) -> None:
-        """Starts an actor in a slot.
+        """Starts an actor in each slot.
 
         Args:
-            slot: The slot.
+            slots: The slots.
             runs_in_actor: Whether trials run in the actor's own process.
-            on_end: Called in some thread when the actor has nothing more to do, or is gone.
+            on_end: Called in some thread when the actor of a slot has nothing more to do, or is
+                gone, with the number of its start.
         """
-        self.prepare(runs_in_actor=runs_in_actor)
-        order = SlotOrder(
+        for slot in slots:
+            slot.start_number += 1
+            actor_class = RunningSlot if runs_in_actor else ForkingSlot
+            slot.actor = slot.placement.start(actor_class, self._runtime_env)
+        content = self._content(runs_in_actor)  # put there while the processes start
+        for slot in slots:
+            ended = partial(on_end, slot, slot.start_number)
+            slot.running = ray_cluster.serve(slot.actor, self._order(slot), content, ended)
+
+    def _content(self, runs_in_actor: bool) -> Any:
+        """The reference of the trainable in Ray's store."""
+        if runs_in_actor not in self._contents:
+            trainable, pickled = self._job.trainable, self._pickled
+            self._pickled = None  # it may be large
+            if runs_in_actor:
+                content = trainable
+            else:
+                content = ray_cluster.storable(
+                    pickled or pickle_trainable(trainable, self._job.name)
+                )
+            self._contents[runs_in_actor] = ray_cluster.store(content)
+        return self._contents[runs_in_actor]
+
+    def _order(self, slot: Slot) -> SlotOrder:
+        return SlotOrder(
             slot_id=slot.slot_id,
             address=self._listener.address,
             secret=self._secret,
@@ -88,13 +109,6 @@ class SlotStarter:
             probe=self._probe,
             directory=os.getcwd(),
             import_path=[os.path.abspath(entry) for entry in sys.path],
-        )
-        slot.actor, slot.running = slot.placement.start(
-            RunningSlot if runs_in_actor else ForkingSlot,
-            order,
-            self._contents[runs_in_actor],
-            self._runtime_env,
-            on_end,
         )
 
     def fitted(self, assignment: Assignment, slot: Slot, worker_id: int) -> Assignment:
