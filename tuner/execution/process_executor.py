@@ -186,7 +186,10 @@ class ProcessExecutor(ABC):
                 timeout = None if left == math.inf else max(0.0, left)
         ready: set[int] = set()
         now = 0.0
+        registered = self._selector.get_map()
         for key, _ in self._selector.select(timeout):
+            if registered.get(key.fd) is not key:
+                continue  # what came before it has closed it
             now = now or time.time()
             if key.data is None:
                 ready.add(key.fd)

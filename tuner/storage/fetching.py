@@ -88,13 +88,15 @@ def _fetch(storage: Storage, local: str, names: list[str]) -> None:
 def _agree_on_end(local: str) -> None:
     """Has a fetched experiment end where its journal does, of which the end was not uploaded."""
     folder = os.path.join(local, JOURNAL_FOLDER)
-    if UploadIndex(local).segments > len(segment_numbers(folder)):
+    numbers = segment_numbers(folder)
+    if UploadIndex(local).segments > len(numbers):
         os.remove(os.path.join(local, UploadIndex.PATH))  # all is sent again
-    if not segment_numbers(folder):
-        os.makedirs(folder, exist_ok=True)
-        open(segment_path(folder, 1), "x").close()
+    os.makedirs(folder, exist_ok=True)
     snapshots = os.path.join(local, SNAPSHOTS_FOLDER)
     last = last_seq(local)
     for name in os.listdir(snapshots) if os.path.isdir(snapshots) else ():
         if int(name[:12]) > last:
             os.remove(os.path.join(snapshots, name))
+    if not numbers or os.path.exists(os.path.join(snapshots, f"{last:012d}.pkl")):
+        # The snapshot may have been taken when the segment after the last one had just begun.
+        open(segment_path(folder, max(numbers, default=0) + 1), "x").close()

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+from contextlib import closing
 from pathlib import Path
 
 import orjson
@@ -7,6 +9,10 @@ import pytest
 from storage_helpers import described, files_on, folder_storage, put
 
 from tuner.errors import StorageError
+from tuner.experiment.events import CapacityKnown
+from tuner.experiment.journal_checks import check
+from tuner.experiment.journal_reader import JournalReader
+from tuner.experiment.journal_writer import JournalWriter
 from tuner.filesystems import upload_tree
 from tuner.storage.fetching import fetch, fetch_files, segments_in
 from tuner.storage.staging import (
@@ -72,6 +78,22 @@ def test_an_experiment_is_fetched_without_the_files_of_trials(storage: Storage) 
     assert names(local(storage)) == {"experiment.json", "tuner.pkl", FIRST}
     with pytest.raises(StorageError, match="holds another run than when"):
         stage(storage, "xyz")
+
+
+def test_a_snapshot_at_the_start_of_a_segment_that_was_not_uploaded_is_of_use(
+    storage: Storage, there: Path
+) -> None:
+    """It is taken there if a segment was closed just before."""
+    (there / FIRST).unlink()
+    with closing(JournalWriter(str(there), segment_bytes=1)) as journal:
+        journal.append([CapacityKnown(time=0.0, resources={})])
+        journal.append([CapacityKnown(time=1.0, resources={})])
+        position = journal.position
+    os.remove(there / "journal" / f"{position.segment:08d}.jsonl")
+    put(there, **{f"snapshots/{position.seq:012d}.pkl": "p"})
+    fetch(storage, str(local(storage)))
+    check(str(local(storage)), position)
+    assert [*JournalReader(str(local(storage)), position).read_all()] == []
 
 
 def test_an_interrupted_fetch_does_not_pass_for_an_experiment(
