@@ -10,6 +10,9 @@ BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check \
 	--constraint constraints.txt --config-settings editable_mode=compat
 
+# Tests of one file run in one process, in their order.
+PYTEST := $(BIN)/python -m pytest --numprocesses 3 --dist loadfile
+
 # The Azure-compatible server of the tests; those that need it skip where it is not installed.
 AZURITE := 3.37.0
 
@@ -23,10 +26,10 @@ demo: .venv/demo.stamp ## Tune a network on handwritten digits (the first time a
 	@$(BIN)/python examples/quickstart.py
 
 test: setup ## Run all tests, and the examples in the docstrings
-	@$(BIN)/python -m pytest
+	@$(PYTEST)
 
 check: lint ## Lint, types and the quick tests, in less than two minutes
-	@$(BIN)/python -m pytest tests/unit tuner -m "not slow"
+	@$(PYTEST) tests/unit tuner -m "not slow"
 
 lint: setup ## Lint and types alone
 	@$(BIN)/python -m ruff check

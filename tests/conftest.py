@@ -9,6 +9,8 @@ from hypothesis import settings
 
 pytest_plugins = ["browser", "servers"]
 
+os.environ.pop("COLUMNS", None)  # pytest-xdist sets it for its workers
+
 settings.register_profile("repeatable", deadline=None, derandomize=True)
 settings.load_profile("repeatable")
 

@@ -70,7 +70,7 @@ def test_a_function_may_give_any_of_them() -> None:
         ({"num_workers": 1, "placement_strategy": "NEAR"}, "strategy='NEAR' must be one of"),
         (ray.train.RunConfig(), "a PlacementGroupFactory or a ScalingConfig"),
     ],
-    ids=str,
+    ids=lambda value: str(value).partition("(name=")[0],
 )
 def test_what_cannot_work_is_named(resources: Any, message: str) -> None:
     with pytest.raises(ConfigError, match=message):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import time
 from collections.abc import Callable, Sequence
 
 from tuner.errors import StorageError
-from tuner.filesystems import join, remove_tree, upload_files, write_bytes
+from tuner.filesystems import join, list_names, remove_tree, upload_files, write_bytes
 from tuner.storage.lease import Lease
 from tuner.storage.storage import Storage
 from tuner.storage.transfer import retried
@@ -72,6 +73,16 @@ class Sender:
         """Deletes a file or a folder; whether it could be."""
         target = join(self._storage.path, path)
         return self._attempt([path], "the deletion", lambda: remove_tree(self._storage.fs, target))
+
+    def names(self, path: str) -> list[str] | None:
+        """What lies in a folder; None if the storage does not say."""
+        found: list[str] = []
+
+        def list_folder() -> None:
+            with contextlib.suppress(FileNotFoundError):
+                found.extend(list_names(self._storage.fs, join(self._storage.path, path)))
+
+        return found if self._attempt([path], "the listing", list_folder) else None
 
     def messages(self) -> list[str]:
         """What was given up, in words."""

@@ -28,7 +28,14 @@ from tuner.experiment.events import (
 from tuner.experiment.journal_segments import Position, segment_path
 from tuner.experiment.trial import ERROR, TERMINATED
 from tuner.failpoints import Failpoint
-from tuner.layout import INCOMPLETE, JOURNAL_FOLDER, RESULTS_FILE, SNAPSHOTS_FOLDER, staged_path
+from tuner.layout import (
+    INCOMPLETE,
+    JOURNAL_FOLDER,
+    RESULTS_FILE,
+    SNAPSHOTS_FOLDER,
+    STAGED,
+    staged_path,
+)
 from tuner.storage.lease import LeaseKeeper
 from tuner.storage.sender import Sender
 from tuner.storage.transfer import LONGEST_WAIT_S
@@ -93,6 +100,7 @@ class Uploader:
         self._ended: dict[str, None] = {}  # trials whose files are not yet all on the storage
         self._kept: dict[str, tuple[str, str, int]] = {}  # checkpoints to be uploaded from here
         self._removed: list[tuple[int, int, str]] = []  # those that wait for their segment
+        self._saving: set[str] = set()  # trials that may have left marks of incomplete ones
 
     @property
     def num_facts(self) -> int:
@@ -244,6 +252,7 @@ class Uploader:
     def _note_checkpoints(self, saved: Sequence[tuple[str, str, int]]) -> None:
         """Notes those that lie here, as the worker's own upload has failed."""
         for dirname, name, attempt in saved:
+            self._saving.add(dirname)
             folder = os.path.join(self._staging, dirname)
             # In this order: the controller may be giving it its name just now.
             is_here = os.path.exists(staged_path(folder, name, attempt))
@@ -302,10 +311,25 @@ class Uploader:
             dirnames.append(dirname)
             paths += self._files.changed(dirname)
             if len(paths) >= _AT_ONCE or dirname == next(reversed(self._ended)):
-                if self._sender.send_files(paths):
+                if self._sender.send_files(paths) and all(map(self._clear_markers, dirnames)):
                     self._forget(dirnames)
                 dirnames, paths = [], []
                 self._send_segments()  # the journal does not wait for many files
+
+    def _clear_markers(self, dirname: str) -> bool:
+        """Removes what marks checkpoints that became superfluous before they were complete."""
+        if dirname not in self._saving:
+            return True
+        names = self._sender.names(dirname)
+        stray = [
+            f"{dirname}/{name}"
+            for name in names or ()
+            if (staged := STAGED.fullmatch(name)) and f"{dirname}/{staged[1]}" not in self._kept
+        ]
+        if names is None or not all(map(self._sender.remove, stray)):
+            return False
+        self._saving.discard(dirname)
+        return True
 
     def _forget(self, dirnames: Sequence[str]) -> None:
         for dirname in dirnames:

@@ -244,6 +244,17 @@ def test_a_deletion_that_fails_is_tried_again(run: Run, fs: BrokenFileSystem) ->
     assert run.uploader.num_facts == 1
 
 
+def test_marks_of_checkpoints_that_were_never_complete_go_when_the_trial_ends(run: Run) -> None:
+    marks = {f"exp__run__a__.checkpoint_00000{n}.attempt1": "incomplete" for n in (1, 2)}
+    put(run.staging.parent.parent / "disk", **marks)
+    put(run.staging, a__checkpoint_000002__n="2")
+    run.write(created("a"), launched("a"), result("a", 1, "checkpoint_000001"))
+    run.write(result("a", 2, "checkpoint_000002"), removed=["a/checkpoint_000001"])
+    run.write(ended("a"))
+    assert run.end() == []
+    assert {path for path in run.there() if "checkpoint" in path} == {"a/checkpoint_000002/n"}
+
+
 def test_deletions_that_were_due_are_done_after_a_restart(run: Run) -> None:
     put(run.staging.parent.parent / "disk", exp__run__a__checkpoint_000001__n="1")
     run.write(created("a"))
