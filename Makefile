@@ -10,8 +10,8 @@ BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check \
 	--constraint constraints.txt --config-settings editable_mode=compat
 
-# Tests of one file run in one process, in their order.
-PYTEST := $(BIN)/python -m pytest --numprocesses 3 --dist loadfile
+# Tests of one file run in one process; files run in their order, as the first ones take longest.
+PYTEST := $(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
 # The Azure-compatible server of the tests; those that need it skip where it is not installed.
 AZURITE := 3.37.0

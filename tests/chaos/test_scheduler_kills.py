@@ -62,9 +62,9 @@ def outcome(folder: Path) -> dict[str, Any]:
 def test_the_outcome_with_kills_is_that_without(scheduler: str, tmp_path: Path) -> None:
     untouched, killed = tmp_path / "untouched", tmp_path / "killed"
     assert run(untouched, scheduler) == 0
-    writes = len(journal(untouched))
+    most = max(5, len(journal(untouched)) // 8)  # on a busy machine one write has several facts
     rng = random.Random(scheduler)
-    codes = [run(killed, scheduler, rng.randint(5, writes // 3)) for _ in range(NUM_KILLS)]
+    codes = [run(killed, scheduler, rng.randint(3, most)) for _ in range(NUM_KILLS)]
     assert codes == [-signal.SIGKILL] * NUM_KILLS
     assert run(killed, scheduler) == 0
     assert outcome(killed) == outcome(untouched)
