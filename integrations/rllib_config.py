@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
@@ -204,15 +205,17 @@ class _Translation:
         owner = f"{self._owner}[{key!r}]"
         return _Translation(self._defaults, self.algorithm, self._table, owner)
 
+    def reject(self, key: str, value: Any, problem: str) -> NoReturn:
+        """Raises the error that a value cannot work."""
+        raise ConfigError(f"{self._owner}[{key!r}]={shorten(value)} {problem}")
+
     def refuse(self, key: str, value: Any, instead: str) -> NoReturn:
         """Raises the error that a key means nothing today."""
         successor, _, reason = instead.partition("nothing")
         fix = (
             f"use {successor}" if successor else f"leave it out{reason or ': it has no successor'}"
         )
-        raise ConfigError(
-            f"{self._owner}[{key!r}]={shorten(value)} means nothing in RLlib today; {fix}"
-        )
+        self.reject(key, value, f"means nothing in RLlib today; {fix}")
 
     def _look_up(self, key: str, value: Any, entry: str | Gone | Table, source: str) -> None:
         if same(value, DEPRECATED):
@@ -235,7 +238,7 @@ class _Translation:
                     )
                 self._look_up(name, part, below, f"{key}.{name}")
         else:
-            raise ConfigError(f"{self._owner}[{key!r}]={shorten(value)} must be a dictionary")
+            self.reject(key, value, "must be a dictionary")
 
     def _is_deprecated(self, key: str) -> bool:
         default = self._defaults.get(key)
@@ -246,6 +249,8 @@ def _add_num_gpus(translation: _Translation, value: Any) -> None:
     """GPUs of the process that trains, which learners are today: one each, if several."""
     if not value:
         return
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
+        translation.reject("num_gpus", value, "must be a number of GPUs")
     if value != int(value) and value > 1:
         translation.refuse("num_gpus", value, "num_learners and num_gpus_per_learner")
     translation.put("num_gpus_per_learner", min(value, 1), "num_gpus")
@@ -294,6 +299,8 @@ def _add_framework(translation: _Translation, value: Any) -> None:
 
 
 def _add_multiagent(translation: _Translation, value: Any) -> None:
+    if value is not None and not isinstance(value, Mapping):
+        translation.reject("multiagent", value, "must be a dictionary")
     for name, each in (value or {}).items():
         if each is not None and not (name == "policies" and not each):
             translation.add(name, each)

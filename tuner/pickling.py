@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+import io
 import pickle
-import re
 import sys
-from contextlib import suppress
-from types import ModuleType
 from typing import Any
 
-_OF_RAY = re.compile(rb"\bray\b")
+import cloudpickle
 
 
 def dumps(value: Any) -> bytes:
     """A pickle, as cloudpickle makes it.
 
-    Where this process is connected to Ray, an `ObjectRef` in it can be used by others that are.
+    Where this process is connected to Ray, what only Ray can pickle is pickled by it: an
+    `ObjectRef`, which others that are connected can use, and objects of classes that
+    `ray.util.register_serializer` knows.
 
     Args:
         value: What to pickle.
@@ -33,25 +33,40 @@ def dumps_beside(value: Any) -> tuple[bytes, list[pickle.PickleBuffer]]:
 
 
 def _dumps(value: Any, *, beside: bool) -> tuple[bytes, list[pickle.PickleBuffer]]:
-    import cloudpickle
+    buffers: list[pickle.PickleBuffer] = []
+    options: dict[str, Any] = {"buffer_callback": buffers.append} if beside else {}
+    file = io.BytesIO()
+    try:
+        _Pickler(file, protocol=5, **options).dump(value)
+    except _OnlyByRay:
+        from ray import cloudpickle as cloudpickle_of_ray
 
+        buffers.clear()
+        return cloudpickle_of_ray.dumps(value, protocol=5, **options), buffers
+    return file.getvalue(), buffers
+
+
+class _OnlyByRay(Exception):
+    """Cloudpickle itself would pickle something wrongly."""
+
+
+class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
+    """Cloudpickle's, as whoever loads a pickle of Ray's imports Ray, which takes long."""
+
+    def __init__(self, file: io.BytesIO, **options: Any) -> None:
+        super().__init__(file, **options)
+        self._of_ray = _classes_of_ray()
+
+    def reducer_override(self, obj: Any) -> Any:
+        """Refuses what has to be left to Ray."""
+        if type(obj) in self._of_ray:
+            raise _OnlyByRay
+        return super().reducer_override(obj)
+
+
+def _classes_of_ray() -> set[type]:
+    """The classes whose objects Ray pickles in ways of its own."""
     ray = sys.modules.get("ray")
     if ray is None or not getattr(ray, "is_initialized", bool)():
-        return _dumps_by(cloudpickle, value, beside)
-    # Cloudpickle itself leaves out who owns an object in Ray's store, but whoever loads what Ray's
-    # has made imports Ray, which takes long.
-    with suppress(Exception):
-        made = _dumps_by(cloudpickle, value, beside)
-        if _OF_RAY.search(made[0]) is None:
-            return made
-    from ray import cloudpickle as cloudpickle_of_ray
-
-    return _dumps_by(cloudpickle_of_ray, value, beside)
-
-
-def _dumps_by(
-    module: ModuleType, value: Any, beside: bool
-) -> tuple[bytes, list[pickle.PickleBuffer]]:
-    buffers: list[pickle.PickleBuffer] = []
-    options = {"buffer_callback": buffers.append} if beside else {}
-    return module.dumps(value, protocol=5, **options), buffers
+        return set()
+    return {*ray.cloudpickle.CloudPickler.dispatch} - {*cloudpickle.Pickler.dispatch}

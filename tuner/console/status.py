@@ -45,7 +45,7 @@ class ExperimentStatus:
     Attributes:
         trials: All trials in order of creation.
         counts: Number of trials by status.
-        num_waiting: How many of those that run cannot begin yet, for the want of resources.
+        num_waiting: How many of those that run have no process yet.
         used: Resources that the others hold, such as `{"CPU": 4.0}`.
         total: Resources that there are.
         elapsed_s: Seconds since this `fit()` began.

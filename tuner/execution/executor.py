@@ -65,7 +65,7 @@ class TrialExecutor(Protocol):
         """Starts an attempt. The caller has made sure that its resources are free."""
 
     def waiting(self) -> Sequence[Assignment]:
-        """Attempts that were launched and cannot begin yet, for the want of resources."""
+        """Attempts that were launched and have no process yet, as resources are to come."""
 
     def answer(self, trial_id: str, attempt: int, decision: str) -> None:
         """Answers the report that an attempt waits for."""

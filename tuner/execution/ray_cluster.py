@@ -245,7 +245,8 @@ def kill(actor: Any) -> None:
 
 def storable(blobs: list[Any]) -> list[Any]:
     """Buffers in a form in which Ray's store is read without a copy, if that is worth it."""
-    return [_as_array(blob) if memoryview(blob).nbytes > _LARGE else bytes(blob) for blob in blobs]
+    is_large = sum(memoryview(blob).nbytes for blob in blobs) > _LARGE
+    return [_as_array(blob) if is_large else bytes(blob) for blob in blobs]
 
 
 def _as_array(blob: Any) -> Any:

@@ -66,6 +66,7 @@ class _News:
     position: Position = field(default_factory=Position)
     alive: dict[str, bool] = field(default_factory=dict)
     ended: list[str] = field(default_factory=list)
+    saving: set[str] = field(default_factory=set)
     saved: list[tuple[str, str, int]] = field(default_factory=list)
     removed: list[tuple[int, int, str]] = field(default_factory=list)
 
@@ -163,9 +164,11 @@ class Uploader:
         if isinstance(fact, TrialCreated):
             self._dirnames[fact.trial_id] = fact.dirname
         elif isinstance(fact, TrialResult | CheckpointSaved):
-            if fact.checkpoint is not None and not is_known:
+            if fact.checkpoint is not None:
                 dirname = self._dirnames[fact.trial_id]
-                news.saved.append((dirname, fact.checkpoint, fact.attempt))
+                news.saving.add(dirname)
+                if not is_known:
+                    news.saved.append((dirname, fact.checkpoint, fact.attempt))
         elif isinstance(fact, TrialLaunched):
             news.alive[self._dirnames[fact.trial_id]] = True
         elif isinstance(fact, TrialEnded) and fact.status in (TERMINATED, ERROR):
@@ -222,6 +225,7 @@ class Uploader:
         self._live.difference_update(name for name, is_alive in news.alive.items() if not is_alive)
         self._ended.update(dict.fromkeys(news.ended))
         self._removed += news.removed
+        self._saving |= news.saving
         self._note_checkpoints(news.saved)
         self._remove()
         self._send_checkpoints(news.saved)
@@ -252,7 +256,6 @@ class Uploader:
     def _note_checkpoints(self, saved: Sequence[tuple[str, str, int]]) -> None:
         """Notes those that lie here, as the worker's own upload has failed."""
         for dirname, name, attempt in saved:
-            self._saving.add(dirname)
             folder = os.path.join(self._staging, dirname)
             # In this order: the controller may be giving it its name just now.
             is_here = os.path.exists(staged_path(folder, name, attempt))
@@ -318,7 +321,7 @@ class Uploader:
 
     def _clear_markers(self, dirname: str) -> bool:
         """Removes what marks checkpoints that became superfluous before they were complete."""
-        if dirname not in self._saving:
+        if dirname not in self._saving or dirname in self._live:  # a new attempt has marks, too
             return True
         names = self._sender.names(dirname)
         stray = [

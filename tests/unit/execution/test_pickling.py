@@ -35,6 +35,28 @@ def test_references_to_rays_objects_can_be_used_elsewhere(ray_cluster: None) -> 
     assert ray.get(load.remote()) == 42
 
 
+class Connection:
+    """Has more in this process than is to travel."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.token = f"token for {url}"
+
+
+def test_serializers_that_were_registered_with_ray_are_used(ray_cluster: None) -> None:
+    ray.util.register_serializer(
+        Connection, serializer=lambda connection: connection.url, deserializer=Connection
+    )
+    try:
+        connection = Connection("db")
+        connection.token = "a secret of the driver"
+        content = pickling.dumps({"list": [connection]})
+    finally:
+        ray.util.deregister_serializer(Connection)
+    assert b"secret" not in content
+    assert pickle.loads(content)["list"][0].token == "token for db"
+
+
 def test_large_buffers_are_beside_the_pickle_and_not_copied(ray_cluster: None) -> None:
     array = np.arange(1000)
     content, buffers = pickling.dumps_beside({"array": array})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import threading
 from pathlib import Path
 
@@ -53,6 +54,35 @@ def test_a_late_wake_reaches_nothing_else(tmp_path: Path) -> None:
     for fd in fds:
         os.close(fd)
     assert path.stat().st_size == 0
+
+
+class Forgetting(WithoutProcesses):
+    """Forgets a worker as soon as it says anything."""
+
+    def _on_message(self, worker: Worker, now: float, stimuli: list[Stimulus]) -> bool:
+        self._forget(worker)
+        return False
+
+    def _on_output(self, worker: Worker) -> bool:
+        self._forget(worker)
+        return False
+
+
+def test_a_connection_that_was_closed_by_what_came_just_before_is_passed_over(
+    tmp_path: Path,
+) -> None:
+    executor = Forgetting()
+    executor.start(Job(None, "none", lambda *_: None, lambda _: None, str(tmp_path)))
+    worker = executor._add_worker({})
+    (line, its_line), (output, its_output) = socket.socketpair(), socket.socketpair()
+    with its_line, its_output:
+        worker.line.connect(line)
+        worker.line.connect_output(output.detach())
+        its_line.send(b"x")
+        its_output.send(b"x")
+        executor.wait(5.0)
+    assert worker.worker_id not in executor._workers
+    executor.shutdown()
 
 
 def test_a_wake_ends_a_wait(tmp_path: Path) -> None:

@@ -275,6 +275,15 @@ def test_gpus():
     assert today({"num_gpus": 2}) == {"num_gpus_per_learner": 1, "num_learners": 2}
 
 
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("num_gpus", "1"), ("num_gpus", -1), ("num_gpus", float("nan")), ("multiagent", 3)],
+)
+def test_values_of_another_kind_are_named(key, value):
+    with pytest.raises(ConfigError, match=rf"param_space\['{key}'\]=.* must be a"):
+        today({key: value})
+
+
 def test_settings_within_others_are_translated():
     old = {"multiagent": {"policies": {"a", "b"}, "policy_map_cache": None}}
     assert today(old) == {"policies": {"a", "b"}}

@@ -255,6 +255,27 @@ def test_marks_of_checkpoints_that_were_never_complete_go_when_the_trial_ends(ru
     assert {path for path in run.there() if "checkpoint" in path} == {"a/checkpoint_000002/n"}
 
 
+def test_marks_of_an_attempt_that_goes_on_stay(run: Run) -> None:
+    put(run.staging.parent.parent / "disk", **{"exp__run__a__.checkpoint_000002.attempt2": "i"})
+    run.write(
+        *(created("a"), launched("a"), result("a", 1, "checkpoint_000001")),
+        *(ended("a", "ERROR"), launched("a", 2)),
+    )
+    assert run.end() == []
+    assert "a/.checkpoint_000002.attempt2" in run.there()
+
+
+def test_marks_go_after_a_restart(run: Run) -> None:
+    put(run.staging.parent.parent / "disk", **{"exp__run__a__.checkpoint_000001.attempt1": "i"})
+    run.write(created("a"), launched("a"), result("a", 1, "checkpoint_000001"))
+    until(lambda: run.uploader.num_facts == 3)
+    run.die()
+    run.begin()
+    run.write(ended("a"))
+    assert run.end() == []
+    assert "a/.checkpoint_000001.attempt1" not in run.there()
+
+
 def test_deletions_that_were_due_are_done_after_a_restart(run: Run) -> None:
     put(run.staging.parent.parent / "disk", exp__run__a__checkpoint_000001__n="1")
     run.write(created("a"))
