@@ -126,4 +126,4 @@ def of_cluster(folder: Path) -> list[psutil.Process]:
 def test_all_nodes_that_there_can_be_are_added_and_used(address: str, tmp_path: Path) -> None:
     environ = {**os.environ, "RAY_ADDRESS": address, "RAY_AUTH_MODE": "disabled"}
     printed = run_script(SCRIPT, tmp_path, environ=environ)
-    assert printed.splitlines()[-1] == str(MOST_NODES)
+    assert str(MOST_NODES) in printed.splitlines(), "Ray's own messages may come later"

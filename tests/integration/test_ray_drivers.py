@@ -10,6 +10,7 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 from fit_helpers import start_script, wait_until
 from ray_clusters import RayCluster
@@ -105,5 +106,8 @@ def test_nothing_is_left_and_a_restore_goes_on(
 
 def slot_processes(cluster: RayCluster) -> list[str]:
     """Actors of slots, fork servers and workers that live."""
-    commands = [json.dumps(p.cmdline()) for p in cluster.head.processes() if p.is_running()]
+    commands = []
+    for process in cluster.head.processes():
+        with contextlib.suppress(psutil.NoSuchProcess):  # it has ended since
+            commands.append(json.dumps(process.cmdline()))
     return [c for c in commands if "Slot" in c or "tuner.execution" in c]

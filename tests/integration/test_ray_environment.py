@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -184,8 +185,12 @@ def call_library(config: dict[str, Any]) -> None:
 
 def clusters() -> set[int]:
     """The Ray clusters that were started below this process, by what each has one of."""
-    below = psutil.Process().children(recursive=True)
-    return {process.pid for process in below if "gcs_server" in process.name()}
+    found = set()
+    for process in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):  # it has ended since
+            if "gcs_server" in process.name():
+                found.add(process.pid)
+    return found
 
 
 def test_ray_in_the_depths_of_a_library_is_an_error_that_says_what_to_do(
