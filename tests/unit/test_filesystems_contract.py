@@ -19,7 +19,6 @@ from fsspec.implementations.local import LocalFileSystem
 from servers import S3_KEY, S3_SECRET
 
 from tuner.checkpoint import Checkpoint
-from tuner.execution.handshake import new_secret
 from tuner.filesystems import (
     create_file,
     download_tree,
@@ -35,6 +34,7 @@ from tuner.filesystems import (
     upload_tree,
     write_bytes,
 )
+from tuner.handshake import new_secret
 from tuner.storage.file_server import FileServer
 
 Place = tuple[str, Any]

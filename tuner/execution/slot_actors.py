@@ -22,7 +22,6 @@ from dataclasses import replace
 from typing import Any
 
 from tuner.execution import ray_cluster
-from tuner.execution.handshake import connect
 from tuner.execution.launchers import (
     ForkIsUnsafe,
     ForkLauncher,
@@ -38,6 +37,7 @@ from tuner.execution.protocol import FrameReader
 from tuner.execution.scratch import scratch_folder, worker_folder
 from tuner.execution.slot_protocol import KILL, LAUNCH, Role, SlotOrder, exited_frame, hello
 from tuner.execution.worker import serve
+from tuner.handshake import connect
 from tuner.storage.file_server import FileServer
 
 _RECV_BYTES = 64 * 1024

@@ -10,9 +10,9 @@ import json
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from tuner.execution.handshake import Address
 from tuner.execution.launchers import WorkerExit, WorkerSetup
 from tuner.execution.protocol import frame
+from tuner.handshake import Address
 
 # Controller to slot
 LAUNCH = 20  # {"worker": id}

@@ -15,7 +15,6 @@ from typing import Any
 from tuner.checkpoint import Checkpoint
 from tuner.execution import ray_cluster
 from tuner.execution.executor import Job
-from tuner.execution.handshake import Listener, new_secret
 from tuner.execution.launchers import WorkerSetup
 from tuner.execution.payload import pickle_trainable
 from tuner.execution.protocol import Assignment
@@ -23,6 +22,7 @@ from tuner.execution.scratch import worker_folder
 from tuner.execution.slot import Slot
 from tuner.execution.slot_actors import ForkingSlot, RunningSlot
 from tuner.execution.slot_protocol import SlotOrder
+from tuner.handshake import Listener, new_secret
 from tuner.storage.file_server import FileServer
 from tuner.storage.storage import Storage
 

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
-from tuner.execution.handshake import Address, connect
+from tuner.handshake import Address, connect
 from tuner.storage.served_protocol import ConnectionLost, Line, Secret, raise_error
 
 _T = TypeVar("_T")

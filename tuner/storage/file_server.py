@@ -15,7 +15,7 @@ from tuner.interpreter import python_command
 from tuner.storage.served_protocol import Secret
 
 if TYPE_CHECKING:
-    from tuner.execution.handshake import Address
+    from tuner.handshake import Address
     from tuner.storage.served_files import ServedFileSystem
 
 logger = logging.getLogger(__name__)

@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from tuner.execution.handshake import welcome
+from tuner.handshake import welcome
 from tuner.storage.served_protocol import ConnectionLost, Line, error_answer
 from tuner.storage.served_root import ServedRoot, open_regular
 

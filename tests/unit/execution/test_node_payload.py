@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tuner.execution.handshake import new_secret
 from tuner.execution.node_payload import node_payload
 from tuner.execution.payload import load_payload, pickle_trainable
+from tuner.handshake import new_secret
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="shared on Linux alone")
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tuner.execution.handshake import HandshakeError, connect, new_secret
+from tuner.handshake import HandshakeError, connect, new_secret
 from tuner.storage import file_client
 from tuner.storage.file_server import FileServer
 from tuner.storage.served_files import ServedFileSystem

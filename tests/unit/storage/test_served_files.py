@@ -16,8 +16,8 @@ import pytest
 from cutting_proxy import CuttingProxy
 
 from tuner.checkpoint import Checkpoint
-from tuner.execution.handshake import new_secret
 from tuner.filesystems import move_tree
+from tuner.handshake import new_secret
 from tuner.storage import file_client
 from tuner.storage.file_server import FileServer
 from tuner.storage.served_files import ServedFileSystem

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tuner.execution.handshake import HandshakeError, Listener, connect, new_secret
+from tuner.handshake import HandshakeError, Listener, connect, new_secret
 
 Accepted = queue.Queue[tuple[socket.socket, dict[str, Any]]]
 
