@@ -128,8 +128,7 @@ def assert_nothing_lost(result: tune.Result, place: Place) -> None:
 
 
 def assert_scratch_empty(nodes: list[PrivateNode]) -> None:
-    for node in nodes:
-        wait_until(lambda node=node: node.in_scratch() == [])  # type: ignore[misc]
+    wait_until(lambda: all(node.in_scratch() == [] for node in nodes))
 
 
 @pytest.mark.parametrize(
