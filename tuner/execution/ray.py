@@ -145,12 +145,12 @@ class RayExecutor(ProcessExecutor):
         self._look_at = 0.0
         self._next_slot_id = 0
         self._news: queue.SimpleQueue[News] = queue.SimpleQueue()
-        options = self._options
-        self._starter = SlotStarter(
-            self._job, options["runtime_env"], options["shared_storage"], self._on_connection
-        )
         self._survey = ray_cluster.survey(set(), {})
         self._tell_capacity(self._survey, self._waiting)
+        options = self._options
+        self._starter = SlotStarter(  # the last, as it starts processes
+            self._job, options["runtime_env"], options["shared_storage"], self._on_connection
+        )
 
     def _close(self) -> None:
         """Ends all slots, and the workers with them."""
