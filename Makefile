@@ -63,6 +63,8 @@ clean: ## Remove what builds, tests and linters left; .venv stays
 .venv/dev.stamp: pyproject.toml constraints.txt | .venv/bin/python
 	@echo "Installing the library and its development tools into .venv; this can take minutes"
 	@$(INSTALL) --editable '.[dev,bench]'
+	@$(INSTALL) --editable '.[bohb]' 2>.venv/bohb.log || echo "hpbandster is not installed, so its \
+	tests are skipped; it needs a C compiler and Python's headers: see .venv/bohb.log" >&2
 	@touch .venv/demo.stamp $@
 
 .venv/azurite-$(AZURITE).stamp: | .venv/bin/python

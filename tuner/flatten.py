@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 SEPARATOR = "/"
@@ -42,3 +43,20 @@ def lookup(nested: dict[Any, Any], key: str, default: Any = None) -> Any:
             return default
         value = value[part]
     return value
+
+
+def unflatten(flat: Mapping[str, Any]) -> dict[str, Any]:
+    """A dict with keys such as `"model/lr"` as one with dicts in it.
+
+    Example:
+        >>> unflatten({"model/lr": 0.1, "model/depth": 3, "seed": 1})
+        {'model': {'lr': 0.1, 'depth': 3}, 'seed': 1}
+    """
+    nested: dict[str, Any] = {}
+    for name, value in flat.items():
+        *outer, last = name.split("/")
+        target = nested
+        for key in outer:
+            target = target.setdefault(key, {})
+        target[last] = value
+    return nested

@@ -124,7 +124,16 @@ class Float(Domain):
     def draw(self, rng: np.random.Generator) -> float:
         """Draws one value."""
         draw = _log_between if self.log else _between
-        value = draw(self.lower, self.upper, rng.random())
+        return self.nearest(draw(self.lower, self.upper, rng.random()))
+
+    def nearest(self, value: float) -> float:
+        """Returns the value of the domain that is nearest to another one.
+
+        Example:
+            >>> Float(0, 1, q=0.25).nearest(0.3), Float(0, 1).nearest(7)
+            (0.25, 1.0)
+        """
+        value = min(max(float(value), self.lower), self.upper)
         if self._multiples is None:
             return value
         multiples, first, last = self._multiples
@@ -238,6 +247,26 @@ class Integer(Domain):
 
     def __repr__(self) -> str:
         return _call("randint", self)
+
+    @property
+    def least(self) -> int:
+        """The lowest value."""
+        return self._indices[0] * (self.q or 1)
+
+    @property
+    def most(self) -> int:
+        """The highest value."""
+        return (self._indices[1] - 1) * (self.q or 1)
+
+    def nearest(self, value: float) -> int:
+        """Returns the value of the domain that is nearest to a number.
+
+        Example:
+            >>> Integer(0, 10, q=3).nearest(5.2), Integer(0, 10).nearest(12)
+            (6, 9)
+        """
+        step = self.q or 1
+        return min(max(round(value / step) * step, self.least), self.most)
 
     @property
     def _indices(self) -> tuple[int, int]:

@@ -60,7 +60,7 @@ def _preset_dict(space: dict[Any, Any], point: Any, path: Path) -> dict[Any, Any
         _refuse(path, point, f"the search space has a dict here, with {_names(space)}")
     merged = copy.copy(space)
     for name, value in point.items():
-        key, inner = _step(space, name, value)
+        key, inner = first_step(space, name, value)
         if key not in space:
             unknown = path_text((*path, name))
             raise SearchSpaceError(
@@ -75,7 +75,7 @@ def _preset_sequence(space: Any, point: Any, path: Path) -> Any:
     items = list(space)
     if isinstance(point, Mapping):
         by_index = {str(index): None for index in range(len(items))}
-        values = [_step(by_index, str(name), value) for name, value in point.items()]
+        values = [first_step(by_index, str(name), value) for name, value in point.items()]
     elif is_sequence(point) and len(point) == len(items):
         values = [(str(index), value) for index, value in enumerate(point)]
     else:
@@ -87,8 +87,18 @@ def _preset_sequence(space: Any, point: Any, path: Path) -> Any:
     return rebuilder(space)(items)
 
 
-def _step(known: Mapping[Any, Any], name: Any, value: Any) -> tuple[Any, Any]:
-    """Returns the first key of a flat name, and the value with the rest of the name around it."""
+def first_step(known: Mapping[Any, Any], name: Any, value: Any) -> tuple[Any, Any]:
+    """Returns the first key of a flat name, and the value with the rest of the name around it.
+
+    Args:
+        known: What has the keys; a name that is one of them as a whole is left whole.
+        name: A key, or a flat name such as `"model/lr"`.
+        value: The value of that name.
+
+    Example:
+        >>> first_step({"model": 1}, "model/lr", 0.1)
+        ('model', {'lr': 0.1})
+    """
     if name in known or not isinstance(name, str) or "/" not in name:
         return name, value
     first, rest = name.split("/", 1)

@@ -1,0 +1,283 @@
+"""What searchers have in common that ask another library which configurations to try."""
+
+from __future__ import annotations
+
+import importlib.util
+import math
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from numbers import Real
+from typing import Any, ClassVar, NoReturn
+
+from tuner.errors import ConfigError, MissingDependencyError
+from tuner.flatten import lookup
+from tuner.search.flat_space import FlatSpace, Parameter, Values
+from tuner.search.searcher import Searcher
+from tuner.search_space.domains import Categorical, Float, Integer, Normal
+from tuner.search_space.streams import preserved_globals, seed_globals
+from tuner.validation import check_mode, shorten
+
+_DEFAULT_SEED = 0
+
+
+class LibrarySearcher(Searcher):
+    """Base of the searchers in `tuner.integrations` that ask another library.
+
+    A subclass says how the library is opened, asked and told; here the search space is taken apart
+    and put together, results become numbers to minimize, and points come before what the library
+    proposes.
+
+    Args:
+        space: The search space, if it is not the `param_space`: a dict of ours, or whatever the
+            library itself takes, where the subclass says so.
+        metric: The metric to optimize; None takes the experiment's. A list for several objectives.
+        mode: `"min"` or `"max"`, or a list of these; None takes the experiment's.
+        points_to_evaluate: Configurations to try first, nested or with flat names; what one leaves
+            out is drawn at random.
+        evaluated_rewards: The metric's values of the first of these points, which are then not
+            tried again; with several objectives a list of values each.
+        seed: What all randomness derives from; None takes the experiment's.
+
+    Raises:
+        ConfigError: An argument cannot work.
+        MissingDependencyError: The library is not installed.
+
+    Attributes:
+        library: The library's name.
+        module: What is imported of it.
+        extra: The extra of this package that installs it.
+        has_conditions: Whether it takes categories that hold parameters of their own.
+        has_objectives: Whether it takes several objectives.
+    """
+
+    library: ClassVar[str]
+    module: ClassVar[str]
+    extra: ClassVar[str]
+    has_conditions: ClassVar[bool] = False
+    has_objectives: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        space: Any = None,
+        metric: str | list[str] | None = None,
+        mode: str | list[str] | None = None,
+        points_to_evaluate: Sequence[Mapping[str, Any]] | None = None,
+        evaluated_rewards: Sequence[Any] | None = None,
+        seed: int | None = None,
+    ) -> None:
+        super().__init__(metric, mode)
+        if importlib.util.find_spec(self.module) is None:
+            raise MissingDependencyError(
+                f"{self._name} needs {self.library}, which is not installed: "
+                f"pip install 'tuner[{self.extra}]'"
+            )
+        points, rewards = list(points_to_evaluate or []), list(evaluated_rewards or [])
+        if len(rewards) > len(points):
+            self._refuse(
+                f"evaluated_rewards has {len(rewards)} values for {len(points)} points_to_evaluate"
+            )
+        self._given_space = space
+        self._points = points
+        self._rewards = rewards
+        self._seed = seed
+        self._space: FlatSpace | None = None
+        self._live: dict[str, Values] = {}
+        self._num_asked = 0
+        self._evaluated: list[tuple[Mapping[str, Any], Any]] = []
+
+    # What a subclass says
+
+    @abstractmethod
+    def open(self, space: FlatSpace, seed: int) -> None:
+        """Gets the library ready to be asked, once.
+
+        Args:
+            space: What is searched.
+            seed: What all its randomness is to derive from.
+        """
+
+    @abstractmethod
+    def ask(self, trial_id: str) -> Values | None:
+        """The library's next proposal, None if it has none before it is told more."""
+
+    @abstractmethod
+    def tell(self, trial_id: str, values: Values, loss: Any) -> None:
+        """Tells the library what became of values.
+
+        Args:
+            trial_id: The trial that `ask` was called for; of values that were not asked for, a name
+                that it was never called with.
+            values: The values of the parameters that the configuration has.
+            loss: The number to minimize, a list of them with several objectives; None if there is
+                none, as the trial failed or gave no number.
+        """
+
+    # What the experiment calls
+
+    def set_search_properties(
+        self, metric: Any, mode: Any, config: dict[str, Any], seed: int | None = None, **spec: Any
+    ) -> bool:
+        """Takes the metric, and the search space if none was given."""
+        super().set_search_properties(metric, mode, config)
+        self._check_objectives()
+        if self._seed is None:
+            self._seed = _DEFAULT_SEED if seed is None else seed
+        takes_config = self._given_space is None
+        self._open(config if takes_config else self._given_space)
+        return takes_config
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        """Returns the next of the points, then what the library proposes."""
+        space = self._opened()
+        if self._points:
+            values = self._completed(space.values(self._points.pop(0), strict=True))
+        else:
+            with self._streams():
+                asked = self.ask(trial_id)
+            if asked is None:
+                return None
+            values = asked
+        self._live[trial_id] = values
+        return space.config(values)
+
+    def on_trial_complete(
+        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
+    ) -> None:
+        """Tells the library the trial's last value, or that it has none."""
+        values = self._live.pop(trial_id, None)
+        if values is None:
+            return
+        loss = None if error or result is None else self._loss_of(result)
+        with self._streams():
+            self.tell(trial_id, values, loss)
+
+    def add_evaluated_point(self, parameters: Mapping[str, Any], value: Any) -> None:
+        """Tells the library of a configuration that was tried elsewhere.
+
+        Args:
+            parameters: The configuration; more keys than the search space has are ignored.
+            value: Its value of the metric; a list with several objectives. NaN and None count as a
+                failure.
+        """
+        if self._space is None:
+            self._evaluated.append((dict(parameters), value))
+            return
+        values = self._completed(self._space.values(parameters))
+        with self._streams():
+            self.tell(f"evaluated {self._num_asked}", values, self._loss(value))
+
+    def add_evaluated_points(
+        self, points: Sequence[Mapping[str, Any]], values: Sequence[Any]
+    ) -> None:
+        """Tells the library of configurations that were tried elsewhere.
+
+        Args:
+            points: The configurations.
+            values: Their values of the metric, as many.
+        """
+        for point, value in zip(points, values, strict=True):
+            self.add_evaluated_point(point, value)
+
+    def set_param_space(self, param_space: dict[str, Any]) -> None:
+        """Takes over the objects of a search space that a restore was given again."""
+        if self._given_space is None:
+            self._space = FlatSpace(param_space, self._name)
+
+    # What helps subclasses
+
+    def refuse(self, parameter: Parameter, why: str) -> NoReturn:
+        """Raises the error that the library cannot express a parameter."""
+        self._refuse(f"{parameter.name}={shorten(parameter.domain)}: {why}")
+
+    def bounded(self, parameter: Parameter) -> Float | Integer:
+        """The domain of a parameter, which has to have bounds."""
+        domain = parameter.domain
+        if isinstance(domain, Normal):
+            self.refuse(parameter, f"{self.library} has no normal distribution; use uniform")
+        if not isinstance(domain, Float | Integer):
+            self.refuse(parameter, f"{self.library} has no such parameter")
+        return domain
+
+    # What is done here
+
+    @property
+    def _name(self) -> str:
+        return type(self).__name__
+
+    def _refuse(self, problem: str) -> NoReturn:
+        raise ConfigError(f"{self._name}: {problem}")
+
+    def _check_objectives(self) -> None:
+        metrics = self.metric if isinstance(self.metric, list) else [self.metric]
+        modes = self.mode if isinstance(self.mode, list) else [self.mode] * len(metrics)
+        if None in metrics or None in modes:
+            self._refuse("metric and mode are needed; set them here or in the TuneConfig")
+        if len(metrics) > 1 and not self.has_objectives:
+            self._refuse(f"metric={self.metric!r}: {self.library} takes one objective")
+        if len(metrics) != len(modes):
+            self._refuse(f"mode={self.mode!r} must have as many as metric={self.metric!r}")
+        for mode in modes:
+            check_mode(self._name, "mode", mode)
+        self._signs = [1.0 if mode == "min" else -1.0 for mode in modes]
+
+    def _open(self, space: Any) -> None:
+        self._space = FlatSpace(space, self._name)
+        if not self.has_conditions:
+            for parameter in self._space.parameters:
+                if parameter.condition:
+                    choice = parameter.condition[-1][0]
+                    self.refuse(
+                        parameter,
+                        f"{self.library} has no parameters within the categories of a choice "
+                        f"({choice})",
+                    )
+        with self._streams():
+            self.open(self._space, int(self._seed or 0))
+        rewards = self._rewards
+        evaluated = [*zip(self._points, rewards, strict=False), *self._evaluated]
+        self._points = self._points[len(rewards) :]
+        for point, value in evaluated:
+            self.add_evaluated_point(point, value)
+
+    def _opened(self) -> FlatSpace:
+        if self._space is None:
+            self._refuse("set_search_properties comes before suggest")
+        return self._space
+
+    def _completed(self, values: Values) -> Values:
+        """Values with those drawn that are missing."""
+        import numpy as np
+
+        rng = np.random.default_rng([int(self._seed or 0), self._num_asked])
+        self._num_asked += 1
+        for parameter in self._opened().parameters:
+            if parameter.name not in values and parameter.is_active(values):
+                domain = parameter.domain
+                values[parameter.name] = (
+                    domain.draw_index(rng) if isinstance(domain, Categorical) else domain.draw(rng)
+                )
+        return values
+
+    def _loss_of(self, result: dict[str, Any]) -> Any:
+        if isinstance(self.metric, list):
+            return self._loss([lookup(result, name) for name in self.metric])
+        return self._loss(lookup(result, str(self.metric)))
+
+    def _loss(self, value: Any) -> Any:
+        """Values as numbers to minimize, None if one is no finite number."""
+        values = value if isinstance(self.metric, list) else [value]
+        losses = []
+        for each, sign in zip(values or (), self._signs, strict=True):
+            if not isinstance(each, Real) or not math.isfinite(each):
+                return None
+            losses.append(sign * float(each))
+        return losses if isinstance(self.metric, list) else losses[0]
+
+    @contextmanager
+    def _streams(self) -> Iterator[None]:
+        """While entered, what the library draws from global streams depends on the seed alone."""
+        with preserved_globals():
+            seed_globals(hash((self._seed, self._num_asked)) % 2**64)
+            self._num_asked += 1
+            yield

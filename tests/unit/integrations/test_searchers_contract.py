@@ -1,0 +1,229 @@
+"""What every searcher that asks another library does."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from pathlib import Path
+from typing import Any
+
+import cloudpickle
+import pytest
+from searchers import opened, parameters, run
+
+import tuner as tune
+from tuner.errors import ConfigError, SearchSpaceError
+from tuner.integrations.library_searcher import LibrarySearcher
+
+EACH = pytest.mark.parametrize("kind", parameters())
+CONDITIONAL = {
+    "x": tune.uniform(0, 1),
+    "net": tune.choice([{"kind": "a"}, {"kind": "b", "depth": tune.randint(1, 4)}]),
+}
+SPACE = {
+    "x": tune.uniform(-1, 2),
+    "lr": tune.loguniform(1e-4, 1e-1),
+    "step": tune.quniform(0, 1, 0.25),
+    "rough": tune.qloguniform(1e-3, 1, 1e-3),
+    "n": tune.randint(1, 6),
+    "width": tune.lograndint(1, 100),
+    "even": tune.qrandint(2, 9, 2),
+    "model": {"act": tune.choice(["relu", "tanh", None]), "layers": [tune.randint(1, 3), 16]},
+    "size": tune.choice([(1, 2), {"deep": True}]),
+    "constant": 3,
+}
+SQUARE = {"x": tune.uniform(-5, 5), "y": tune.uniform(-5, 5)}
+
+
+def square(config: dict[str, Any]) -> float:
+    return float((config["x"] - 1) ** 2 + (config["y"] + 2) ** 2)
+
+
+@EACH
+def test_values_are_of_their_domains(kind: type[LibrarySearcher]) -> None:
+    for config in run(opened(kind, SPACE), lambda config: config["x"], 25):
+        assert config.keys() == SPACE.keys() - {"constant"}
+        for name in ("x", "lr", "step", "rough", "n", "width", "even", "size"):
+            assert SPACE[name].is_valid(config[name]), name
+        assert config["step"] in (0, 0.25, 0.5, 0.75, 1)
+        assert config["even"] in (2, 4, 6, 8)
+        assert config["rough"] == pytest.approx(round(config["rough"], 3), abs=1e-12)
+        assert all(type(config[name]) is int for name in ("n", "width", "even"))
+        assert all(type(config[name]) is float for name in ("x", "lr", "step", "rough"))
+        assert config["model"]["act"] in ("relu", "tanh", None)
+        assert config["model"]["layers"] in ([1, 16], [2, 16])
+
+
+@EACH
+def test_a_seed_decides_everything(kind: type[LibrarySearcher]) -> None:
+    first, second = (run(opened(kind, SQUARE, seed=3), square, 14) for _ in range(2))
+    assert first == second
+    assert run(opened(kind, SQUARE, seed=4), square, 14) != first
+
+
+@EACH
+def test_the_users_random_numbers_are_left_alone(kind: type[LibrarySearcher]) -> None:
+    import random
+
+    import numpy as np
+
+    random.seed(1)
+    np.random.seed(1)
+    expected = (random.random(), np.random.random())
+    random.seed(1)
+    np.random.seed(1)
+    run(opened(kind, SQUARE), square, 5)
+    assert (random.random(), np.random.random()) == expected
+
+
+@EACH
+def test_a_restored_one_goes_on_as_it_would_have(
+    kind: type[LibrarySearcher], tmp_path: Path
+) -> None:
+    whole = opened(kind, SQUARE)
+    expected = run(whole, square, 16)
+    stopped = opened(kind, SQUARE)
+    run(stopped, square, 8)
+    stopped.save(tmp_path / "searcher.pkl")
+    restored = opened(kind, SQUARE)
+    restored.restore(tmp_path / "searcher.pkl")
+    assert run(restored, square, 8, first=8) == expected[8:]
+    copy = cloudpickle.loads(cloudpickle.dumps(restored))
+    assert copy.suggest("next") == restored.suggest("next") == whole.suggest("next")
+
+
+@EACH
+def test_a_replay_of_what_was_done_goes_on_as_it_would_have(kind: type[LibrarySearcher]) -> None:
+    """A restore of an experiment that has no snapshot does so."""
+    whole = opened(kind, SQUARE)
+    expected = run(whole, square, 12)
+    replayed = opened(kind, SQUARE)
+    for number, config in enumerate(expected[:8]):
+        replayed.on_trial_recorded(f"t{number:03d}", config)
+        replayed.on_trial_complete(f"t{number:03d}", {"loss": square(config)})
+    assert run(replayed, square, 4, first=8) == expected[8:]
+
+
+@EACH
+def test_points_come_first_and_evaluated_ones_are_not_tried(kind: type[LibrarySearcher]) -> None:
+    points = [{"x": 1.0, "y": -2.0}, {"x": 0.5, "y": 0.5}, {"y": 4.0}]
+    searcher = opened(kind, SQUARE, points_to_evaluate=points, evaluated_rewards=[0.0])
+    first, second, *others = run(searcher, square, 6)
+    assert first == points[1]
+    assert second["y"] == 4.0
+    assert -5 <= second["x"] <= 5
+    assert points[0] not in others
+
+
+@EACH
+def test_evaluated_points_teach(kind: type[LibrarySearcher]) -> None:
+    """What is told beforehand has the effect of own trials, better known places are proposed."""
+    points = [{"x": x / 2, "y": y / 2} for x in range(-10, 11, 2) for y in range(-10, 11, 2)]
+    told = opened(kind, SQUARE)
+    told.add_evaluated_points(points, [square(point) for point in points])
+    later = kind(metric="loss", mode="min")  # type: ignore[call-arg]
+    later.add_evaluated_points(points, [square(point) for point in points])
+    later.set_search_properties(None, None, SQUARE, seed=7)
+    for searcher in (told, later):
+        assert statistics.median(map(square, run(searcher, square, 15))) < 9
+
+
+@EACH
+def test_it_learns(kind: type[LibrarySearcher]) -> None:
+    configs = run(opened(kind, SQUARE), square, 60)
+    early, late = (statistics.median(map(square, part)) for part in (configs[:15], configs[-15:]))
+    assert late < early / 2
+
+
+@EACH
+def test_the_greatest_of_a_function_is_the_least_of_its_negative(
+    kind: type[LibrarySearcher],
+) -> None:
+    greatest = run(opened(kind, SQUARE, mode="max"), lambda config: -square(config), 14)
+    assert greatest == run(opened(kind, SQUARE), square, 14)
+
+
+@EACH
+def test_trials_without_a_value_do_no_harm(kind: type[LibrarySearcher]) -> None:
+    searcher = opened(kind, SQUARE)
+    endings: list[tuple[Any, bool]] = [
+        ({"loss": math.nan}, False),
+        ({"loss": math.inf}, False),
+        ({"other": 1}, False),
+        (None, True),
+        ({"loss": 1.0}, True),
+        ({"loss": "text"}, False),
+    ]
+    for number, (result, failed) in enumerate(endings):
+        assert isinstance(searcher.suggest(f"f{number}"), dict)
+        searcher.on_trial_complete(f"f{number}", result, error=failed)
+    searcher.on_trial_complete("unknown", {"loss": 1.0})
+    searcher.add_evaluated_point({"x": 0.0, "y": 0.0}, math.nan)
+    configs = run(searcher, square, 60)
+    assert statistics.median(map(square, configs[-15:])) < 10
+
+
+@EACH
+def test_several_trials_at_a_time(kind: type[LibrarySearcher]) -> None:
+    searcher = opened(kind, SQUARE)
+    configs: dict[str, Any] = {}
+    for number in range(24):
+        config = searcher.suggest(f"t{number}")
+        if isinstance(config, dict):
+            configs[f"t{number}"] = config
+        if len(configs) > 4 or config is None:
+            for name in [*configs][::-1]:  # the last one is the first to end
+                searcher.on_trial_complete(name, {"loss": square(configs.pop(name))})
+    assert all(SQUARE["x"].is_valid(config["x"]) for config in configs.values())
+
+
+@EACH
+def test_parameters_within_categories(kind: type[LibrarySearcher]) -> None:
+    if not kind.has_conditions:
+        with pytest.raises(ConfigError, match=r"net#1/depth=randint\(1, 4\): .* choice \(net\)"):
+            opened(kind, CONDITIONAL)
+        return
+    point = {"x": 0.5, "net": {"kind": "b", "depth": 2}}
+    searcher = opened(kind, CONDITIONAL, points_to_evaluate=[point])
+    configs = run(searcher, lambda config: config["x"], 20)
+    assert configs[0] == point
+    kinds = {config["net"]["kind"] for config in configs}
+    assert kinds == {"a", "b"}
+    for config in configs:
+        assert ("depth" in config["net"]) == (config["net"]["kind"] == "b")
+
+
+@EACH
+def test_functions_are_called_by_the_experiment(kind: type[LibrarySearcher]) -> None:
+    space = {"x": tune.uniform(0, 1), "y": tune.sample_from(lambda spec: spec.config.x * 2)}
+    assert run(opened(kind, space), lambda config: config["x"], 2)[0].keys() == {"x"}
+
+
+@EACH
+def test_what_cannot_be_expressed_is_named(kind: type[LibrarySearcher]) -> None:
+    with pytest.raises(SearchSpaceError, match=r"x=.*grid search"):
+        opened(kind, {"x": tune.grid_search([1, 2])})
+    with pytest.raises(SearchSpaceError, match="'z' is not in the search space"):
+        opened(kind, SQUARE, points_to_evaluate=[{"z": 1}]).suggest("t")
+    with pytest.raises(ConfigError, match="evaluated_rewards has 1 values for 0"):
+        kind(metric="loss", mode="min", evaluated_rewards=[1.0])  # type: ignore[call-arg]
+    with pytest.raises(ConfigError, match="metric and mode are needed"):
+        kind().set_search_properties(None, None, SQUARE)  # type: ignore[call-arg]
+
+
+@EACH
+def test_in_an_experiment(kind: type[LibrarySearcher], tmp_path: Path) -> None:
+    grid = tune.Tuner(
+        lambda config: {"loss": square(config) + config["k"]},
+        param_space={**SQUARE, "k": 0},
+        tune_config=tune.TuneConfig(
+            metric="loss",
+            mode="min",
+            num_samples=6,
+            search_alg=kind(),
+            max_concurrent_trials=2,  # type: ignore[call-arg]
+        ),
+        run_config=tune.RunConfig(storage_path=str(tmp_path), verbose=0),
+    ).fit()
+    assert grid.errors == []
+    assert len({result.config["x"] for result in grid}) == 6
