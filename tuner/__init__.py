@@ -12,6 +12,7 @@ from tuner.version import __version__
 
 if TYPE_CHECKING:
     from tuner import integrations as integrations
+    from tuner.by_name import create_scheduler, create_searcher
     from tuner.callbacks.callback import Callback
     from tuner.callbacks.logger import LoggerCallback
     from tuner.checkpoint import Checkpoint
@@ -60,6 +61,7 @@ if TYPE_CHECKING:
     from tuner.tuner import Tuner
 
 _MODULES = {
+    "by_name": ("create_scheduler", "create_searcher"),
     "callbacks.callback": ("Callback",),
     "console.cli_reporter": ("CLIReporter",),
     "callbacks.logger": ("LoggerCallback",),
@@ -151,6 +153,8 @@ __all__ = [
     "TunerError",
     "__version__",
     "choice",
+    "create_scheduler",
+    "create_searcher",
     "get_checkpoint",
     "get_context",
     "grid_search",

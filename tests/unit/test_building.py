@@ -42,8 +42,11 @@ def test_policies_by_name_by_object_and_by_default() -> None:
 @pytest.mark.parametrize(
     ("config", "words"),
     [
-        ({"scheduler": "hyperbandd"}, "scheduler='hyperbandd' must be a TrialScheduler or one of"),
-        ({"search_alg": "magic"}, "search_alg='magic' must be a Searcher or one of"),
+        (
+            {"scheduler": "hyperbandd"},
+            "scheduler='hyperbandd' must be one of .*did you mean 'hyperband'",
+        ),
+        ({"search_alg": "magic"}, "search_alg='magic' must be one of"),
         (
             {"scheduler": ASHAScheduler(metric="a", mode="min"), "metric": "b", "mode": "min"},
             "are given here and also to scheduler=AsyncHyperBandScheduler; give them once",

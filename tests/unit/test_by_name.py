@@ -1,0 +1,36 @@
+"""Searchers and schedulers by their names."""
+
+from __future__ import annotations
+
+import importlib
+
+import pytest
+
+import tuner as tune
+from tuner.by_name import SCHEDULERS, SEARCHERS
+from tuner.errors import ConfigError
+from tuner.schedulers.async_hyperband import AsyncHyperBandScheduler
+from tuner.search import BasicVariantGenerator
+
+
+@pytest.mark.parametrize("place", [*SEARCHERS.values(), *SCHEDULERS.values()])
+def test_every_name_leads_to_a_class(place: str) -> None:
+    module, _, name = place.partition(":")
+    assert isinstance(getattr(importlib.import_module(module), name), type)
+
+
+def test_arguments_are_passed_on() -> None:
+    scheduler = tune.create_scheduler("ASHA", max_t=7)
+    assert isinstance(scheduler, AsyncHyperBandScheduler)
+    assert isinstance(tune.create_searcher("random", max_concurrent=2), BasicVariantGenerator)
+
+
+def test_errors_name_what_there_is() -> None:
+    with pytest.raises(ConfigError, match=r"search_alg='optun' must be one of .*'optuna'\?"):
+        tune.create_searcher("optun")
+    with pytest.raises(
+        ConfigError, match=r"is PopulationBasedTrainingReplay, and missing .*policy"
+    ):
+        tune.create_scheduler("pbt_replay")
+    with pytest.raises(ConfigError, match="unexpected keyword argument 'max'"):
+        tune.create_scheduler("asha", max=1)
