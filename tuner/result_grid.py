@@ -12,6 +12,7 @@ from tuner.filesystems import join, local_filesystem, read_bytes, resolve
 from tuner.flatten import flatten, lookup
 from tuner.layout import RESULTS_FILE
 from tuner.metrics import as_number
+from tuner.pareto import pareto_front
 from tuner.result import Result, Scope, check_scope, metric_names
 from tuner.result_fields import ANONYMOUS_METRIC
 from tuner.tables import to_frame, to_table
@@ -33,8 +34,9 @@ class ResultGrid(Sequence[Result]):
         results: One per trial, of any status.
         experiment_path: The experiment's folder, on `filesystem`.
         filesystem: The filesystem of the folder, None for this machine's own files.
-        metric: What `get_best_result` compares if it is not told otherwise.
-        mode: `"min"` or `"max"`, likewise.
+        metric: What `get_best_result` compares if it is not told otherwise; a list of several
+            objectives.
+        mode: `"min"` or `"max"`, likewise; a list for several.
 
     Attributes:
         experiment_path: The experiment's folder, on `filesystem`.
@@ -61,14 +63,17 @@ class ResultGrid(Sequence[Result]):
         *,
         experiment_path: str,
         filesystem: FileSystem | None = None,
-        metric: str | None = None,
-        mode: str | None = None,
+        metric: str | Sequence[str] | None = None,
+        mode: str | Sequence[str] | None = None,
     ) -> None:
         self._results = list(results)
         self.experiment_path = experiment_path
         self._filesystem = filesystem
-        self._metric = metric or (ANONYMOUS_METRIC if mode else None)
-        self._mode = mode
+        metrics = [metric] if isinstance(metric, str) else list(metric or ())
+        modes = [mode] if isinstance(mode, str) else list(mode or ())
+        if modes and not metrics:
+            metrics = [ANONYMOUS_METRIC]
+        self._modes: dict[str, str | None] = dict(itertools.zip_longest(metrics, modes))
 
     @property
     def filesystem(self) -> FileSystem:
@@ -116,8 +121,14 @@ class ResultGrid(Sequence[Result]):
         """
         if len(self._results) == 1:
             return self._results[0]
-        metric = metric or self._metric
-        mode = mode or self._mode
+        if metric is None and len(self._modes) > 1:
+            raise ConfigError(
+                f"get_best_result(metric=None): the experiment has the objectives "
+                f"{', '.join(map(repr, self._modes))}; name one of them, or take get_pareto_front()"
+            )
+        if metric is None:
+            metric = next(iter(self._modes), None)
+        mode = mode or self._mode_of(metric)
         if metric is None or mode is None:
             missing = "metric" if metric is None else "mode"
             raise ConfigError(
@@ -138,6 +149,53 @@ class ResultGrid(Sequence[Result]):
         if best is None:
             raise self._no_best(metric, mode, scope)
         return best
+
+    def get_pareto_front(
+        self, metrics: Sequence[str] | None = None, modes: Sequence[str] | None = None
+    ) -> list[Result]:
+        """The results that no other one beats in all objectives, in the order of their trials.
+
+        Trials' last results are compared; one that lacks a finite number for an objective is left
+        out.
+
+        Args:
+            metrics: Names of the objectives; the `TuneConfig`'s without it.
+            modes: `"min"` or `"max"` for each; the `TuneConfig`'s without it.
+
+        Raises:
+            ConfigError: Neither here nor in the `TuneConfig` there are several, or a mode is
+                missing.
+
+        Example:
+            >>> values = [{"error": 0.1, "size": 9}, {"error": 0.3, "size": 2}]
+            >>> values += [{"error": 0.2, "size": 9}]
+            >>> grid = ResultGrid(
+            ...     [Result(metrics=each, config={}, path="/exp") for each in values],
+            ...     experiment_path="/exp",
+            ...     metric=["error", "size"],
+            ...     mode=["min", "min"],
+            ... )
+            >>> [result.metrics["error"] for result in grid.get_pareto_front()]
+            [0.1, 0.3]
+        """
+        names = [*self._modes] if metrics is None else list(metrics)
+        wanted = [*map(self._mode_of, names)] if modes is None else list(modes)
+        if len(names) < 2 or len(names) != len(wanted) or None in wanted:
+            raise ConfigError(
+                f"get_pareto_front(metrics={names}, modes={wanted}): name several metrics and a "
+                "mode for each, here or in the TuneConfig"
+            )
+        for mode in wanted:
+            check_mode("get_pareto_front", "modes", mode)
+        compared: list[Result] = []
+        losses: list[list[float]] = []
+        for result in self._results:
+            values = [as_number(lookup(result.metrics or {}, name)) for name in names]
+            if all(value is not None and math.isfinite(value) for value in values):
+                compared.append(result)
+                pairs = zip(values, wanted, strict=True)
+                losses.append([float(v or 0) * (-1 if mode == "max" else 1) for v, mode in pairs])
+        return [compared[index] for index in pareto_front(losses)]
 
     def get_dataframe(
         self, filter_metric: str | None = None, filter_mode: str | None = None
@@ -163,7 +221,7 @@ class ResultGrid(Sequence[Result]):
         if filter_metric is None:
             rows = ((result, result.metrics) for result in self._results)
         else:
-            mode = filter_mode or self._mode
+            mode = filter_mode or self._mode_of(filter_metric)
             if mode is None:
                 raise ConfigError(
                     f"get_dataframe(filter_metric={filter_metric!r}): "
@@ -216,6 +274,12 @@ class ResultGrid(Sequence[Result]):
             f"ResultGrid({len(self)} trials, {self.num_terminated} terminated, "
             f"{self.num_errors} errors, experiment_path={self.experiment_path!r})"
         )
+
+    def _mode_of(self, metric: str | None) -> str | None:
+        """The mode of an objective; of another metric that of the only objective."""
+        if metric in self._modes:
+            return self._modes[metric]
+        return next(iter(self._modes.values())) if len(self._modes) == 1 else None
 
     def _no_best(self, metric: str, mode: str, scope: Scope) -> ResultError:
         if not self._results:
