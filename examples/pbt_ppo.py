@@ -99,6 +99,8 @@ def main():
                 mode="max",
                 scheduler=pbt,
                 num_samples=args.num_tune_samples,
+                # Members that take turns find a process that has RLlib imported already.
+                reuse_actors=True,
             ),
             param_space={
                 "env": args.env_name,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-TIMEOUT_S = 90.0
+TIMEOUT_S = 240.0
 _FLAGS = (
     "--headless",
     "--no-sandbox",

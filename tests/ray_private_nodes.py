@@ -24,7 +24,7 @@ from ray_clusters import STORE_BYTES, RayCluster
 
 from tuner.execution.process import die_with_parent
 
-_START_TIMEOUT_S = 60.0
+_START_TIMEOUT_S = 240.0
 _IN_NAMESPACE = """
 set -e
 for folder in $HIDDEN; do mount -t tmpfs none "$folder"; done

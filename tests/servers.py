@@ -27,7 +27,7 @@ from flaky_proxy import FlakyProxy
 
 from tuner.execution.process import die_with_parent
 
-START_TIMEOUT_S = 60.0
+START_TIMEOUT_S = 240.0
 S3_KEY, S3_SECRET = "test-key", "test-secret"
 AZURE_ACCOUNT = "devstoreaccount1"  # azurite knows this one, and its key is the same everywhere
 AZURE_KEY = (

@@ -29,7 +29,7 @@ def run(folder: Path, scheduler: str, kill_at: int | None = None) -> int:
     command = [sys.executable, scheduled.__file__, str(folder), scheduler]
     folder.mkdir(exist_ok=True)
     with open(folder / "stderr", "ab") as stderr:
-        return subprocess.run(command, env=environ, stderr=stderr, timeout=120).returncode
+        return subprocess.run(command, env=environ, stderr=stderr, timeout=240).returncode
 
 
 def journal(folder: Path) -> list[Any]:

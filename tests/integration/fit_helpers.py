@@ -33,7 +33,7 @@ def fit(
     ).fit()
 
 
-def wait_until(condition: Callable[[], bool], timeout_s: float = 20.0) -> None:
+def wait_until(condition: Callable[[], bool], timeout_s: float = 120.0) -> None:
     """Looks again and again until a condition holds."""
     deadline = time.monotonic() + timeout_s
     while not condition():
@@ -49,7 +49,7 @@ def run_script(text: str, folder: Path, *, environ: Mapping[str, str] = os.envir
         [sys.executable, str(path)],
         capture_output=True,
         text=True,
-        timeout=90,
+        timeout=240,
         cwd=folder,
         env={**environ, "TUNER_RESULTS_DIR": str(folder)},
     )

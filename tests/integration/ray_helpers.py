@@ -15,7 +15,7 @@ from ray_clusters import raylet_here
 
 import tuner as tune
 
-PATIENCE_S = 60.0
+PATIENCE_S = 240.0
 
 
 def fit_meanwhile(trainable: Any, folder: Path, **options: Any) -> Future[tune.ResultGrid]:

@@ -163,7 +163,7 @@ def test_restore_goes_on_with_what_was_killed_in_the_folder_of_the_job(tmp_path:
     storage = {"TUNER_RESULTS_DIR": "outputs/tuner_results"}  # as job.yml has it, not absolute
     process = start_script(INTERRUPTED, tmp_path, "interrupted", **storage)
     experiment = tmp_path / "outputs" / "tuner_results" / "interrupted"
-    wait_until(lambda: len(list(experiment.glob("*/progress.csv"))) == 2, 60)
+    wait_until(lambda: len(list(experiment.glob("*/progress.csv"))) == 2)
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
     (tmp_path / "go").touch()
@@ -172,7 +172,7 @@ def test_restore_goes_on_with_what_was_killed_in_the_folder_of_the_job(tmp_path:
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=240,
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.endswith("\n2 trials ended, 0 failed\n")

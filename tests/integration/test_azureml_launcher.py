@@ -20,7 +20,7 @@ from fit_helpers import MARK, marked_processes, wait_until
 pytest.importorskip("ray")
 
 LAUNCH = Path(__file__).parents[2] / "examples" / "azureml" / "launch.py"
-TIMEOUT_S = 90.0
+TIMEOUT_S = 240.0
 RAY_ARGS = "--num-cpus=1 --object-store-memory=100000000 --min-worker-port=0 --max-worker-port=0"
 OF_THE_JOB = ("AZUREML", "MASTER", "NODE_RANK", "LOCAL_RANK", "WORLD_SIZE", "RAY_", "OMPI")
 
@@ -115,7 +115,7 @@ class Nodes:
 
     def assert_gone(self) -> None:
         """Nothing that any node started is left."""
-        wait_until(lambda: not marked_processes(self.mark), 30)
+        wait_until(lambda: not marked_processes(self.mark))
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ import pytest
 import ray
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-TIMEOUT_S = 120
+TIMEOUT_S = 400
 
 
 class Run:

@@ -64,7 +64,7 @@ def test_a_module_that_fits_while_it_is_imported_is_refused(tmp_path: Path) -> N
     )
     (tmp_path / "script.py").write_text("import careless\n")
     done = subprocess.run(
-        [sys.executable, "script.py"], cwd=tmp_path, capture_output=True, text=True, timeout=60
+        [sys.executable, "script.py"], cwd=tmp_path, capture_output=True, text=True, timeout=240
     )
     assert done.returncode == 1
     assert "put the call below `if __name__ == '__main__':` or into a function" in done.stderr

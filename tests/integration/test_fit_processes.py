@@ -101,7 +101,7 @@ class Run:
         os.killpg(self.process.pid, signal.SIGINT)
 
     def end(self) -> str:
-        output, _ = self.process.communicate(timeout=30)
+        output, _ = self.process.communicate(timeout=240)
         return output
 
     def clean_up(self) -> None:
@@ -109,7 +109,7 @@ class Run:
         for pid in marked_processes(self.mark):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-        self.process.communicate(timeout=30)
+        self.process.communicate(timeout=240)
 
 
 Start = Callable[..., Run]
@@ -201,7 +201,7 @@ class Broken(Searcher):
 tune.Tuner(lambda config: 1, tune_config=tune.TuneConfig(search_alg=Broken())).fit()
 """
     process = start_script(script, tmp_path, uuid.uuid4().hex)
-    output, _ = process.communicate(timeout=30)
+    output, _ = process.communicate(timeout=240)
     assert output.count("Traceback") == 1
     assert output.strip().endswith("RuntimeError: no idea")
 
@@ -220,7 +220,7 @@ for method in ("fork", "spawn"):
     assert result.metrics["argv"] == sys.argv, result.metrics["argv"]
 """
     process = start_script(script, tmp_path, uuid.uuid4().hex)
-    output, _ = process.communicate(timeout=30)
+    output, _ = process.communicate(timeout=240)
     assert process.returncode == 0, output
 
 

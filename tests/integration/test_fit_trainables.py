@@ -135,7 +135,7 @@ def test_notebook_cells(tmp_path: Path) -> None:
         "print([result.metrics['x'] for result in grid])",
     ]
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(c) for c in cells])
-    NotebookClient(notebook, timeout=60).execute()
+    NotebookClient(notebook, timeout=240).execute()
     printed = "".join(o.get("text", "") for o in notebook.cells[-1].outputs)
     assert printed.strip().endswith("[5, 10]")
 

@@ -92,7 +92,7 @@ def live(tmp_path: Path) -> Iterator[Live]:
     run = Live(tmp_path)
     yield run
     run.process.kill()
-    run.process.communicate(timeout=30)
+    run.process.communicate(timeout=240)
 
 
 def holder(live: Live) -> str:
@@ -118,7 +118,7 @@ def test_a_live_run_can_be_looked_at(live: Live) -> None:
         assert tune.Tuner.can_restore(live.path)
         grid = tune.Tuner.restore(live.path).get_results()
         seen.append(sum(result.metrics.get("n", 0) for result in grid))
-    output, _ = live.process.communicate(timeout=30)
+    output, _ = live.process.communicate(timeout=240)
     assert live.process.returncode == 0, output
     assert len(set(seen)) > 5
     assert seen == sorted(seen)
@@ -195,7 +195,7 @@ def test_a_child_that_outlives_a_killed_process_holds_no_lock(tmp_path: Path) ->
         assert result.metrics["n"] == 400
     finally:
         os.kill(child, signal.SIGKILL)
-        run.process.communicate(timeout=30)
+        run.process.communicate(timeout=240)
 
 
 def test_a_recorder_that_hangs_does_not_keep_a_restore_waiting(

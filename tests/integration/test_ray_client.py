@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 ENVIRON = {**os.environ, "RAY_AUTH_MODE": "disabled", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
-TIMEOUT_S = 60.0
+TIMEOUT_S = 240.0
 
 
 def free_port() -> int:

@@ -21,7 +21,7 @@ def test_the_example_prints_what_the_readme_says(tmp_path: Path) -> None:
         env={**os.environ, "TUNER_RESULTS_DIR": str(tmp_path)},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=240,
         check=True,
     ).stdout
 

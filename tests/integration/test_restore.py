@@ -333,7 +333,7 @@ def test_ctrl_c_says_how_to_go_on(tmp_path: Path) -> None:
     )
     wait_until(lambda: len(ledger(tmp_path, "live")) > 3)
     process.send_signal(signal.SIGINT)
-    output, _ = process.communicate(timeout=60)
+    output, _ = process.communicate(timeout=240)
     path = tmp_path / "results" / "live"
     assert f'Tuner.restore("{path}").fit() goes on from here' in output
     before = len(tune.Tuner.restore(path).get_results())
@@ -386,7 +386,7 @@ def test_callbacks_learn_what_happened_after_their_state_was_kept(tmp_path: Path
 
     def run(name: str, how: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, str(script), str(tmp_path), name, how]
-        return subprocess.run(command, capture_output=True, text=True, timeout=60)
+        return subprocess.run(command, capture_output=True, text=True, timeout=240)
 
     assert run("whole", "fit").stdout == "15 3\n"
     assert run("killed", "fit").returncode == -signal.SIGKILL

@@ -40,7 +40,7 @@ def test_another_process_reaches_the_bucket_by_its_url(bucket: Bucket) -> None:
         "filesystem, path = fsspec.core.url_to_fs(sys.argv[1])\n"
         "filesystem.pipe_file(path, b'from a child')\n"
     )
-    subprocess.run([sys.executable, "-c", script, f"{bucket.url}/exp/a"], check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", script, f"{bucket.url}/exp/a"], check=True, timeout=240)
     assert bucket.filesystem().cat_file(f"{bucket.name}/exp/a") == b"from a child"
 
 
@@ -87,7 +87,7 @@ def test_a_hanging_proxy_answers_nothing_until_it_heals(
     wait_until(lambda: s3_proxy.failures == 1)
     assert s3_server.filesystem().find(f"{s3_server.name}/exp") == []
     s3_proxy.heal()
-    writer.join(timeout=60)
+    writer.join(timeout=240)
     assert s3_server.filesystem().cat_file(f"{s3_server.name}/exp/a") == b"content"
 
 

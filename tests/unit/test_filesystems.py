@@ -70,7 +70,7 @@ def test_a_missing_library_names_the_extra(url: str, library: str, extra: str) -
         "    print(error)\n"
     )
     done = subprocess.run(
-        [sys.executable, "-c", script], check=True, capture_output=True, text=True, timeout=60
+        [sys.executable, "-c", script], check=True, capture_output=True, text=True, timeout=240
     )
     assert done.stdout.startswith(f"path={url!r} needs a library")
     assert done.stdout.endswith(f'pip install "tuner[{extra}]"\n')
@@ -102,7 +102,7 @@ def test_a_filesystem_of_pyarrow_that_came_pickled_is_known(kind: str) -> None:
         input=pickle.dumps(filesystem),
         check=True,
         capture_output=True,
-        timeout=60,
+        timeout=240,
     )
     assert done.stdout == b"bucket/run\n"
 

@@ -211,7 +211,7 @@ def test_what_another_process_writes_is_seen(
         "write_bytes(fs, join(path, 'folder/file'), b'y')\n"
     )
     content = pickle.dumps((fs, path))
-    subprocess.run([sys.executable, "-c", script], input=content, check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", script], input=content, check=True, timeout=240)
     assert list_names(fs, path) == ["folder", "mine", "theirs"]
     assert is_directory(fs, join(path, "folder"))
     assert exists(fs, join(path, "theirs"))

@@ -313,7 +313,7 @@ def test_in_a_notebook_one_display_is_replaced_in_place(tmp_path):
             )
         ]
     )
-    done = nbclient.NotebookClient(notebook, timeout=60, resources={"metadata": {"path": "."}})
+    done = nbclient.NotebookClient(notebook, timeout=240, resources={"metadata": {"path": "."}})
     outputs = done.execute().cells[0].outputs
     shown = [output for output in outputs if output.output_type == "display_data"]
     texts = [output.text for output in outputs if output.output_type == "stream"]
@@ -339,7 +339,7 @@ def test_in_a_notebook_what_was_shown_before_can_be_cleared():
             )
         ]
     )
-    done = nbclient.NotebookClient(notebook, timeout=60, resources={"metadata": {"path": "."}})
+    done = nbclient.NotebookClient(notebook, timeout=240, resources={"metadata": {"path": "."}})
     outputs = done.execute().cells[0].outputs
     texts = [output.text for output in outputs if output.output_type == "stream"]
     assert texts == ["output of a trial\n", "more\n"]

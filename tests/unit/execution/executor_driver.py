@@ -34,7 +34,7 @@ EXECUTORS: dict[str, Callable[[], TrialExecutor]] = {
     "simulated": lambda: SimulatedExecutor(num_workers=2),
 }
 
-TIMEOUT_S = 30.0
+TIMEOUT_S = 120.0
 Decide = Callable[[Reported], str]
 
 

@@ -28,7 +28,7 @@ from tuner.recording.csv import CSVLoggerCallback
 from tuner.recording.json import JsonLoggerCallback
 from tuner.recording.process import RecorderProcess
 
-TIMEOUT_S = 60
+TIMEOUT_S = 240
 
 
 def built_in():

@@ -255,7 +255,7 @@ def test_it_does_not_outlive_its_controller(root: Path) -> None:
         "print(server.pid, flush=True)\n"
         "os.kill(os.getpid(), signal.SIGKILL)\n"
     )
-    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, timeout=60)
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, timeout=240)
     pid = int(ended.stdout)
     wait_until(lambda: not psutil.pid_exists(pid))
 

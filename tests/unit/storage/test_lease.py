@@ -226,7 +226,7 @@ def test_one_of_two_processes_gets_a_free_one(kind: Any, request: pytest.Fixture
         racer.stdin.flush()  # type: ignore[union-attr]
     outcomes = {racer.pid: racer.stdout.readline() for racer in racers}  # type: ignore[union-attr]
     for racer in racers:
-        racer.communicate("\n", timeout=30)
+        racer.communicate("\n", timeout=240)
     assert "won\n" in outcomes.values(), outcomes
     (winner,) = [pid for pid, outcome in outcomes.items() if outcome == "won\n"]
     (message,) = [outcome for outcome in outcomes.values() if outcome.startswith("lost")]
