@@ -168,13 +168,18 @@ class OptunaSearch(LibrarySearcher):
             several = isinstance(self.metric, list) and len(self.metric) > 1
             kind = optuna.samplers.NSGAIISampler if several else optuna.samplers.TPESampler
             sampler = kind(seed=seed)
-        self._study = optuna.create_study(
-            directions=["minimize"] * len(self._signs),
-            sampler=sampler,
-            storage=self._storage,
-            study_name=self._study_name,
-            load_if_exists=True,
-        )
+        verbosity = optuna.logging.get_verbosity()
+        optuna.logging.set_verbosity(optuna.logging.WARNING)  # not that a study was created
+        try:
+            self._study = optuna.create_study(
+                directions=["minimize"] * len(self._signs),
+                sampler=sampler,
+                storage=self._storage,
+                study_name=self._study_name,
+                load_if_exists=True,
+            )
+        finally:
+            optuna.logging.set_verbosity(verbosity)
 
     def _distribution(self, parameter: Parameter) -> BaseDistribution:
         from optuna import distributions

@@ -95,7 +95,16 @@ def made(
         inspect.signature(factory).bind(**arguments)
     except TypeError as error:
         raise ConfigError(
-            f"{owner}: {field}={name!r} is {class_name}, and {error}: "
-            f"{class_name}{inspect.signature(factory)}"
+            f"{owner}: {field}={name!r} is a {class_name}, and {error}; "
+            f"it takes {class_name}({_described(inspect.signature(factory))})"
         ) from None
     return factory(**arguments)
+
+
+def _described(signature: inspect.Signature) -> str:
+    return ", ".join(
+        str(each.replace(annotation=each.empty))
+        if each.default is not each.empty or each.kind in (each.VAR_KEYWORD, each.VAR_POSITIONAL)
+        else f"{each.name}=..."
+        for each in signature.parameters.values()
+    )

@@ -212,8 +212,10 @@ class Controller:
         """Names what was asked for and not found in any result, once, when a trial has ended."""
         self._reported_unseen = True
         missing = {f"stop={{{key!r}: …}}": key for key in self._state.stopper.unseen_keys()}
-        if self._info.metric is not None and self._is_missing(self._info.metric, trial):
-            missing[f"metric={self._info.metric!r}"] = self._info.metric
+        metrics = self._info.objectives or [self._info.metric]
+        for metric in metrics:
+            if metric is not None and self._is_missing(metric, trial):
+                missing[f"metric={metric!r}"] = metric
         score = self._info.score_attribute
         if score is not None and trial.checkpoints and trial.checkpoints[-1].score is None:
             missing[f"CheckpointConfig(checkpoint_score_attribute={score!r})"] = score

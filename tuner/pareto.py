@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 
 def pareto_front(losses: Sequence[Sequence[float]]) -> list[int]:
     """The indices of points that no other one dominates, in their order.
@@ -18,15 +20,15 @@ def pareto_front(losses: Sequence[Sequence[float]]) -> list[int]:
         >>> pareto_front([(1, 5), (2, 2), (3, 3), (5, 1), (2, 2)])
         [0, 1, 3, 4]
     """
-    front: list[int] = []
+    if not losses:
+        return []
+    points = np.asarray(losses, dtype=float)
+    found: list[int] = []
+    front = np.empty_like(points)
     # In this order a point can only be dominated by one that is looked at before it.
-    for index in sorted(range(len(losses)), key=lambda index: tuple(losses[index])):
-        point = losses[index]
-        if not any(_dominates(losses[other], point) for other in front):
-            front.append(index)
-    return sorted(front)
-
-
-def _dominates(one: Sequence[float], other: Sequence[float]) -> bool:
-    pairs = [*zip(one, other, strict=True)]
-    return all(a <= b for a, b in pairs) and any(a < b for a, b in pairs)
+    for index in np.lexsort(points.T[::-1]):
+        point, others = points[index], front[: len(found)]
+        if not ((others <= point).all(axis=1) & (others < point).any(axis=1)).any():
+            front[len(found)] = point
+            found.append(int(index))
+    return sorted(found)

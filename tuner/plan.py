@@ -132,6 +132,7 @@ class Plan:
             searcher_name=type(self.searcher).__name__,
             start_time=start_time,
             score_attribute=self.run_config.checkpoint_config.checkpoint_score_attribute,
+            objectives=() if metric is None or isinstance(metric, str) else tuple(metric),
             finished_before=finished_before,
         )
 

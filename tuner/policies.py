@@ -27,8 +27,7 @@ def build_searcher(config: TuneConfig, param_space: dict[str, Any], seed: int) -
     """
     searcher = _resolved("search_alg", config.search_alg, Searcher, SEARCHERS)
     searcher = BasicVariantGenerator() if searcher is None else searcher
-    metric: Any = config.metric
-    mode: Any = config.mode
+    metric, mode = _objectives(config)
     spec = {"num_samples": config.num_samples, "seed": seed}
     accepted = searcher.set_search_properties(
         metric, mode, param_space, **_understood(searcher.set_search_properties, spec)
@@ -48,13 +47,15 @@ def build_scheduler(config: TuneConfig, seed: int) -> TrialScheduler:
     """The scheduler, told what it compares.
 
     Raises:
-        ConfigError: it is unknown, or metric and mode are given twice.
+        ConfigError: it is unknown, metric and mode are given twice, or there are several and it has
+            none of its own.
     """
     scheduler = _resolved("scheduler", config.scheduler, TrialScheduler, SCHEDULERS)
     scheduler = FIFOScheduler() if scheduler is None else scheduler
     strict = os.environ.get(LENIENT_VARIABLE, "0") != "1"
-    metric: Any = config.metric
-    mode: Any = config.mode
+    metric, mode = _objectives(config)
+    if isinstance(metric, list) and scheduler.metric is not None:
+        metric = mode = None  # it compares trials by one metric, which it was given
     spec = {"seed": seed, "strict_metric_checking": strict}
     accepted = scheduler.set_search_properties(
         metric, mode, **_understood(scheduler.set_search_properties, spec)
@@ -66,6 +67,14 @@ def build_scheduler(config: TuneConfig, seed: int) -> TrialScheduler:
         )
     assert isinstance(scheduler, TrialScheduler)
     return scheduler
+
+
+def _objectives(config: TuneConfig) -> tuple[Any, Any]:
+    """Metric and mode: names, lists of them, or None."""
+    metric, mode = config.metric, config.mode
+    if metric is None or isinstance(metric, str):
+        return metric, mode
+    return list(metric), list(mode or ())
 
 
 def _understood(function: Callable[..., Any], arguments: dict[str, Any]) -> dict[str, Any]:

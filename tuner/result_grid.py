@@ -12,7 +12,6 @@ from tuner.filesystems import join, local_filesystem, read_bytes, resolve
 from tuner.flatten import flatten, lookup
 from tuner.layout import RESULTS_FILE
 from tuner.metrics import as_number
-from tuner.pareto import pareto_front
 from tuner.result import Result, Scope, check_scope, metric_names
 from tuner.result_fields import ANONYMOUS_METRIC
 from tuner.tables import to_frame, to_table
@@ -178,6 +177,8 @@ class ResultGrid(Sequence[Result]):
             >>> [result.metrics["error"] for result in grid.get_pareto_front()]
             [0.1, 0.3]
         """
+        from tuner.pareto import pareto_front
+
         names = [*self._modes] if metrics is None else list(metrics)
         wanted = [*map(self._mode_of, names)] if modes is None else list(modes)
         if len(names) < 2 or len(names) != len(wanted) or None in wanted:

@@ -29,7 +29,7 @@ def test_errors_name_what_there_is() -> None:
     with pytest.raises(ConfigError, match=r"search_alg='optun' must be one of .*'optuna'\?"):
         tune.create_searcher("optun")
     with pytest.raises(
-        ConfigError, match=r"is PopulationBasedTrainingReplay, and missing .*policy"
+        ConfigError, match=r"is a PopulationBasedTrainingReplay, and missing .*policy"
     ):
         tune.create_scheduler("pbt_replay")
     with pytest.raises(ConfigError, match="unexpected keyword argument 'max'"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from datetime import timedelta
 
 import pytest
@@ -46,6 +47,23 @@ def test_the_seed_of_the_experiment_decides_on_configurations() -> None:
 
     assert first(1) == first(1)
     assert first(1) != first(2)
+
+
+SEVERAL = tune.TuneConfig(metric=("loss", "size"), mode=("min", "max"))
+
+
+def test_several_objectives_reach_the_searcher() -> None:
+    searcher = build_searcher(SEVERAL, SPACE, 0)
+    assert (searcher.metric, searcher.mode) == (["loss", "size"], ["min", "max"])
+
+
+def test_with_several_objectives_a_scheduler_compares_by_its_own() -> None:
+    own = ASHAScheduler(metric="loss", mode="min")
+    scheduler = build_scheduler(dataclasses.replace(SEVERAL, scheduler=own), 0)
+    assert (scheduler.metric, scheduler.mode) == ("loss", "min")
+    with pytest.raises(ConfigError, match=r"name it: AsyncHyperBandScheduler\(metric=..., mode="):
+        build_scheduler(dataclasses.replace(SEVERAL, scheduler="asha"), 0)
+    build_scheduler(SEVERAL, 0)  # without one, nothing is compared
 
 
 def test_a_searcher_that_does_not_take_the_space_is_refused() -> None:

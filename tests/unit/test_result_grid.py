@@ -170,6 +170,46 @@ def test_the_metric_may_be_missing_from_the_last_result(tmp_path: Path) -> None:
     assert grid.get_best_result("loss", "min") is grid[0]
 
 
+def points(folder: Path, *values: tuple[Any, Any], **options: Any) -> ResultGrid:
+    """A grid with a trial for each pair of an accuracy and a size."""
+    results = [
+        trial(folder, f"t{number}", [{"accuracy": accuracy, "net": {"size": size}}])
+        for number, (accuracy, size) in enumerate(values)
+    ]
+    return ResultGrid(results, experiment_path=str(folder), **options)
+
+
+OBJECTIVES: dict[str, Any] = {"metric": ["accuracy", "net/size"], "mode": ["max", "min"]}
+
+
+def test_the_pareto_front_is_what_no_trial_beats(tmp_path: Path) -> None:
+    nan, inf = math.nan, math.inf
+    values = [(0.9, 50), (0.8, 10), (0.8, 20), (0.9, 50), (nan, 1), (0.1, inf), (0.2, None)]
+    grid = points(tmp_path, *values, **OBJECTIVES)
+    assert grid.get_pareto_front() == [grid[0], grid[1], grid[3]]
+    assert grid.get_pareto_front(["accuracy", "net/size"], ["min", "min"]) == [grid[1]]
+
+
+def test_the_pareto_front_needs_several_objectives_with_their_modes(tmp_path: Path) -> None:
+    one = points(tmp_path / "one", (1, 2), metric="accuracy", mode="max")
+    for arguments in [(), (["accuracy"], ["max"]), (["accuracy", "net/size"], ["max"])]:
+        with pytest.raises(ConfigError, match="name several metrics and a mode for each"):
+            one.get_pareto_front(*arguments)
+    with pytest.raises(ConfigError, match="modes='least'"):
+        one.get_pareto_front(["accuracy", "net/size"], ["max", "least"])
+
+
+def test_of_several_objectives_the_best_needs_a_name(tmp_path: Path) -> None:
+    grid = points(tmp_path, (0.9, 50), (0.8, 10), **OBJECTIVES)
+    with pytest.raises(ConfigError, match="objectives 'accuracy', 'net/size'; name one of them"):
+        grid.get_best_result()
+    assert grid.get_best_result("accuracy") is grid[0]
+    assert grid.get_best_result("net/size") is grid[1]
+    assert grid.get_best_result("net/size", "max") is grid[0]
+    with pytest.raises(ConfigError, match=r"get_best_result\(mode=None\)"):
+        grid.get_best_result("training_iteration")
+
+
 def test_a_mode_alone_means_the_anonymous_metric(tmp_path: Path) -> None:
     results = [trial(tmp_path, f"t{i}", [{"_metric": value}]) for i, value in enumerate((1, 3, 2))]
     grid = ResultGrid(results, experiment_path=str(tmp_path), mode="max")

@@ -22,6 +22,7 @@ class ExperimentInfo:
         searcher_name: Such as `"BasicVariantGenerator"`.
         start_time: When this `fit()` began, Unix time in seconds.
         score_attribute: The metric that tells the best checkpoints, None without one.
+        objectives: The metrics, if there are several; then `metric` is None.
         finished_before: Trials that had finished before this `fit()` began (after a restore);
             they took none of its time, so the estimated time left leaves them out.
     """
@@ -35,6 +36,7 @@ class ExperimentInfo:
     searcher_name: str
     start_time: float
     score_attribute: str | None = None
+    objectives: tuple[str, ...] = ()
     finished_before: int = 0
 
 

@@ -54,8 +54,9 @@ class MetricScheduler(TrialScheduler):
             ConfigError: The metric is not one name, or `mode` is neither `"min"` nor `"max"`.
         """
         if metric is not None:
-            fix = "use the name of one reported value; this scheduler compares trials by one"
-            check_text(type(self).__name__, "metric", metric, fix)
+            name = type(self).__name__
+            fix = f"trials are compared by one value here; name it: {name}(metric=..., mode=...)"
+            check_text(name, "metric", metric, fix)
         if mode is not None:
             check_mode(type(self).__name__, "mode", mode)
         if not super().set_search_properties(metric, mode, **spec):

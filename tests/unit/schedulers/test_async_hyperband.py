@@ -196,7 +196,7 @@ def test_arguments_that_cannot_work(arguments, message):
 
 
 def test_several_objectives_are_refused():
-    with pytest.raises(ConfigError, match="compares trials by one"):
+    with pytest.raises(ConfigError, match="trials are compared by one value"):
         ASHAScheduler().set_search_properties(["a", "b"], ["min", "max"])
     with pytest.raises(ConfigError, match="use 'min'"):
         ASHAScheduler().set_search_properties("a", "minimum")
