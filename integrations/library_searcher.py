@@ -78,7 +78,8 @@ class LibrarySearcher(Searcher):
                 f"evaluated_rewards has {len(rewards)} values for {len(points)} points_to_evaluate"
             )
         self._given_space = space
-        self._points = points
+        self._given_points = points
+        self._points: list[Values] = []
         self._rewards = rewards
         self._seed = seed
         self._space: FlatSpace | None = None
@@ -131,7 +132,7 @@ class LibrarySearcher(Searcher):
         """Returns the next of the points, then what the library proposes."""
         space = self._opened()
         if self._points:
-            values = self._completed(space.values(self._points.pop(0), strict=True))
+            values = self._completed(self._points.pop(0))
         else:
             with self._streams():
                 asked = self.ask(trial_id)
@@ -163,21 +164,7 @@ class LibrarySearcher(Searcher):
         if self._space is None:
             self._evaluated.append((dict(parameters), value))
             return
-        values = self._completed(self._space.values(parameters))
-        with self._streams():
-            self.tell(f"evaluated {self._num_asked}", values, self._loss(value))
-
-    def add_evaluated_points(
-        self, points: Sequence[Mapping[str, Any]], values: Sequence[Any]
-    ) -> None:
-        """Tells the library of configurations that were tried elsewhere.
-
-        Args:
-            points: The configurations.
-            values: Their values of the metric, as many.
-        """
-        for point, value in zip(points, values, strict=True):
-            self.add_evaluated_point(point, value)
+        self._tell_evaluated(self._space.values(parameters), value)
 
     def set_param_space(self, param_space: dict[str, Any]) -> None:
         """Takes over the objects of a search space that a restore was given again."""
@@ -234,11 +221,18 @@ class LibrarySearcher(Searcher):
                     )
         with self._streams():
             self.open(self._space, int(self._seed or 0))
+        points = [self._space.values(point, strict=True) for point in self._given_points]
         rewards = self._rewards
-        evaluated = [*zip(self._points, rewards, strict=False), *self._evaluated]
-        self._points = self._points[len(rewards) :]
-        for point, value in evaluated:
+        self._points = points[len(rewards) :]
+        for values, reward in zip(points, rewards, strict=False):
+            self._tell_evaluated(values, reward)
+        for point, value in self._evaluated:
             self.add_evaluated_point(point, value)
+
+    def _tell_evaluated(self, values: Values, value: Any) -> None:
+        values = self._completed(values)
+        with self._streams():
+            self.tell(f"evaluated {self._num_asked}", values, self._loss(value))
 
     def _opened(self) -> FlatSpace:
         if self._space is None:

@@ -85,11 +85,10 @@ class OptunaSearch(LibrarySearcher):
         self._native = space
         self._make_study(int(self._seed or 0))
         rewards = self._rewards
-        for point, value in zip(self._points, rewards, strict=False):
+        for point, value in zip(self._given_points, rewards, strict=False):
             self.add_evaluated_point(point, value)
-        for point in self._points[len(rewards) :]:
+        for point in self._given_points[len(rewards) :]:
             self._study.enqueue_trial(dict(point))
-        self._points = []
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """Returns the next of the points, then what the sampler proposes."""

@@ -59,6 +59,7 @@ if TYPE_CHECKING:
     from tuner.trainable.trainable import Trainable
     from tuner.trainable.wrappers import with_parameters, with_resources
     from tuner.tuner import Tuner
+    from tuner.warm_start import EvaluatedPoints, from_experiment
 
 _MODULES = {
     "by_name": ("create_scheduler", "create_searcher"),
@@ -108,6 +109,7 @@ _MODULES = {
     "trainable.trainable": ("Trainable",),
     "trainable.wrappers": ("with_parameters", "with_resources"),
     "tuner": ("Tuner",),
+    "warm_start": ("EvaluatedPoints", "from_experiment"),
 }
 _HOMES = {name: module for module, names in _MODULES.items() for name in names}
 _SUBMODULES = frozenset(
@@ -129,6 +131,7 @@ __all__ = [
     "Callback",
     "Checkpoint",
     "CheckpointConfig",
+    "EvaluatedPoints",
     "FailureConfig",
     "InlineExecutor",
     "JupyterNotebookReporter",
@@ -155,6 +158,7 @@ __all__ = [
     "choice",
     "create_scheduler",
     "create_searcher",
+    "from_experiment",
     "get_checkpoint",
     "get_context",
     "grid_search",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from tuner.search.searcher import Searcher
@@ -92,6 +93,10 @@ class ConcurrencyLimiter(Searcher):
         """Counts the trial as unfinished, and passes the record on."""
         self._live.add(trial_id)
         self.searcher.on_trial_recorded(trial_id, config)
+
+    def add_evaluated_point(self, parameters: Mapping[str, Any], value: Any) -> None:
+        """Passes it on."""
+        self.searcher.add_evaluated_point(parameters, value)
 
     def total_samples(self, num_samples: int) -> int | None:
         """Returns how many trials the searcher will propose."""

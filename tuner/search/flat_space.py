@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 
 from tuner.errors import SearchSpaceError
 from tuner.search_space.checks import same
-from tuner.search_space.domains import Categorical, Domain, SampleFrom
+from tuner.search_space.domains import Categorical, Domain, Float, Integer, SampleFrom
 from tuner.search_space.points import first_step
 from tuner.search_space.structure import (
     Path,
@@ -93,13 +93,15 @@ class FlatSpace:
     def values(self, config: Mapping[str, Any], *, strict: bool = False) -> Values:
         """The values of a configuration: the inverse of `config`.
 
+        A number between the steps of its domain counts as the nearest one.
+
         Args:
             config: Nested as the search space, or with flat names such as `"model/lr"`. It may lack
                 parameters, which are then not in the result.
             strict: Whether names that the search space does not have are refused, not ignored.
 
         Raises:
-            SearchSpaceError: A value is none of a choice's categories, or a name is refused.
+            SearchSpaceError: A value is not in its domain, or a name is refused.
         """
         found: Values = {}
         self._read(self._space, config, "", found, strict)
@@ -162,7 +164,7 @@ class FlatSpace:
             found[name] = index
             self._read(part.categories[index], config, f"{name}#{index}", found, strict)
         elif isinstance(part, Domain):
-            found[name] = config
+            found[name] = self._checked(part, config, name)
         elif isinstance(part, dict) or is_sequence(part):
             known = dict(_items(part))
             for key, value in _items(config):
@@ -171,6 +173,11 @@ class FlatSpace:
                     self._read(known[first], inner, _joined(name, first), found, strict)
                 elif strict:
                     self._refuse(_joined(name, first), known)
+
+    def _checked(self, domain: Domain, value: Any, name: str) -> Any:
+        if not domain.is_valid(value):
+            raise SearchSpaceError(f"{self._owner}: {name}={shorten(value)} is not in {domain}")
+        return domain.nearest(value) if isinstance(domain, Float | Integer) else float(value)
 
     def _refuse(self, name: str, known: Mapping[Any, Any]) -> NoReturn:
         names = ", ".join(map(repr, known)) or "no parameters"

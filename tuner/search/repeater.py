@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from numbers import Real
 from typing import Any
 
@@ -94,6 +95,10 @@ class Repeater(Searcher):
             self.searcher.on_trial_recorded(trial_id, config)
             self._open = _Group(trial_id, config)
         self._join(trial_id)
+
+    def add_evaluated_point(self, parameters: Mapping[str, Any], value: Any) -> None:
+        """Passes it on."""
+        self.searcher.add_evaluated_point(parameters, value)
 
     def total_samples(self, num_samples: int) -> int | None:
         """Returns how many trials there will be."""

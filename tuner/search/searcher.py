@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from os import PathLike
 from typing import Any
 
+from tuner.errors import ConfigError
 from tuner.validation import check_mode
 
 
@@ -126,6 +128,33 @@ class Searcher:
             config: Its whole configuration, as the record has it.
         """
         self.suggest(trial_id)
+
+    def add_evaluated_point(self, parameters: Mapping[str, Any], value: Any) -> None:
+        """Tells of a configuration that was tried elsewhere, to learn from.
+
+        Args:
+            parameters: The configuration, nested or with flat names such as `"model/lr"`.
+            value: Its value of the metric, a list with several metrics; NaN or None if it failed.
+
+        Raises:
+            ConfigError: The searcher does not learn from results; none does, unless overridden.
+        """
+        raise ConfigError(
+            f"{type(self).__name__} does not learn from evaluated points; give it the best of them "
+            "as points_to_evaluate, or take another searcher"
+        )
+
+    def add_evaluated_points(
+        self, points: Sequence[Mapping[str, Any]], values: Sequence[Any]
+    ) -> None:
+        """Tells of configurations that were tried elsewhere; see `from_experiment`.
+
+        Args:
+            points: The configurations.
+            values: Their values of the metric, as many.
+        """
+        for point, value in zip(points, values, strict=True):
+            self.add_evaluated_point(point, value)
 
     def total_samples(self, num_samples: int) -> int | None:
         """Returns how many trials there will be, None if there is no limit.
