@@ -116,6 +116,24 @@ def test_every_example_is_tested():
     assert {f"test_{path.stem}" for path in EXAMPLES.glob("*.py")} <= tested
 
 
+def test_pareto_front(run_example):
+    run = run_example("pareto_front.py")
+    ends = [frame.iloc[-1] for frame in run.trials.values()]
+    points = [(row["weights"], row["accuracy"]) for row in ends]
+    front = {
+        (size, accuracy)
+        for size, accuracy in points
+        if not any(
+            (other, better) != (size, accuracy) and other <= size and better >= accuracy
+            for other, better in points
+        )
+    }
+    table = re.findall(r"^ *(\d+)  +(0\.\d{4})  +\d+", run.output, re.MULTILINE)
+    printed = [(int(size), pytest.approx(float(value), abs=5e-5)) for size, value in table]
+    assert sorted(printed, key=lambda row: row[0]) == sorted(front)
+    assert f"{len(front)} of 8 networks are on the Pareto front" in run.output
+
+
 def test_quickstart(run_example):
     run = run_example("quickstart.py")
     last = {folder: frame.iloc[-1] for folder, frame in run.trials.items()}
