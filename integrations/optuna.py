@@ -217,7 +217,7 @@ def _choices(domain: Categorical) -> list[Any]:
     """The categories as Optuna takes them: as they are if plain and all different, else numbers."""
     categories = list(domain.categories)
     plain = all(isinstance(each, _PLAIN) for each in categories)
-    if plain and len({(type(each), each) for each in categories}) == len(categories):
+    if plain and len(set(categories)) == len(categories):
         return categories
     return list(range(len(categories)))
 

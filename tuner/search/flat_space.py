@@ -204,12 +204,16 @@ def _joined(name: str, key: Any) -> str:
 
 
 def _category(domain: Categorical, value: Any) -> int | None:
-    """The category that has given a value; one that equals it comes before one that could be."""
-    for fits in (same, _could_be):
+    """The category that has given a value: the most similar one."""
+    for fits in (_alike, same, _could_be):
         for index, category in enumerate(domain.categories):
             if fits(category, value):
                 return index
     return None
+
+
+def _alike(category: Any, value: Any) -> bool:
+    return type(category) is type(value) and same(category, value)
 
 
 def _could_be(part: Any, value: Any) -> bool:

@@ -99,11 +99,11 @@ def first_step(known: Mapping[Any, Any], name: Any, value: Any) -> tuple[Any, An
         >>> first_step({"model": 1}, "model/lr", 0.1)
         ('model', {'lr': 0.1})
     """
-    if name in known or not isinstance(name, str) or "/" not in name:
+    if name in known or not isinstance(name, str):
         return name, value
-    first, rest = name.split("/", 1)
+    first, _, rest = name.partition("/")
     key = next((key for key in known if str(key) == first), first)
-    return key, {rest: value}
+    return key, {rest: value} if rest else value
 
 
 def _possible(space: Any, value: Any) -> bool:
