@@ -169,9 +169,13 @@ class LibrarySearcher(Searcher):
     def set_param_space(self, param_space: dict[str, Any]) -> None:
         """Takes over the objects of a search space that a restore was given again."""
         if self._given_space is None:
-            self._space = FlatSpace(param_space, self._name)
+            self._space = self.read_space(param_space)
 
     # What helps subclasses
+
+    def read_space(self, space: Any) -> FlatSpace:
+        """A search space as it is worked with here; a subclass may know the library's own ones."""
+        return FlatSpace(space, self._name)
 
     def refuse(self, parameter: Parameter, why: str) -> NoReturn:
         """Raises the error that the library cannot express a parameter."""
@@ -209,7 +213,7 @@ class LibrarySearcher(Searcher):
         self._signs = [1.0 if mode == "min" else -1.0 for mode in modes]
 
     def _open(self, space: Any) -> None:
-        self._space = FlatSpace(space, self._name)
+        self._space = self.read_space(space)
         if not self.has_conditions:
             for parameter in self._space.parameters:
                 if parameter.condition:

@@ -19,6 +19,7 @@ SEARCHERS: Mapping[str, str] = {
     "random": "tuner.search.basic_variant:BasicVariantGenerator",
     "variant_generator": "tuner.search.basic_variant:BasicVariantGenerator",
     "optuna": "tuner.integrations.optuna:OptunaSearch",
+    "hyperopt": "tuner.integrations.hyperopt:HyperOptSearch",
 }
 SCHEDULERS: Mapping[str, str] = {
     "fifo": "tuner.schedulers.fifo:FIFOScheduler",

@@ -384,3 +384,23 @@ def test_distributed_trainable(run_example):
     best = max(frame["accuracy"].iloc[-1] for frame in run.trials.values())
     assert run.number("accuracy:") == pytest.approx(best, abs=5e-5)
     assert best > 0.85
+
+
+def test_search_hyperopt(run_example):
+    run = run_example("search_hyperopt.py")
+    assert len(run.trials) == 12
+    parameters = {
+        "nearest": {"kind", "neighbours"},
+        "logistic": {"kind", "C"},
+        "svm": {"kind", "C", "gamma"},
+    }
+    tried = []
+    for folder in run.trials:
+        model = json.loads((folder / "params.json").read_text())["model"]
+        assert model.keys() == parameters[model["kind"]]
+        tried.append(model["kind"])
+    for kind in parameters:
+        assert run.number(f"{kind}:") == tried.count(kind) > 0
+    best = max(frame["accuracy"].iloc[-1] for frame in run.trials.values())
+    assert run.number("Best accuracy:") == pytest.approx(best, abs=5e-5)
+    assert best > 0.95

@@ -192,9 +192,17 @@ class Normal(Domain):
 
     def draw(self, rng: np.random.Generator) -> float:
         """Draws one value."""
-        value = self.mean + self.sd * float(rng.standard_normal())
+        return self.nearest(self.mean + self.sd * float(rng.standard_normal()))
+
+    def nearest(self, value: float) -> float:
+        """Returns the value of the domain that is nearest to a number.
+
+        Example:
+            >>> Normal(0, 1, q=0.2).nearest(0.55), Normal(0, 1).nearest(7)
+            (0.6, 7.0)
+        """
         if self._multiples is None:
-            return value
+            return float(value)
         return self._multiples.value(self._multiples.nearest(value))
 
     def is_valid(self, value: Any) -> bool:

@@ -8,11 +8,13 @@ from typing import Any
 
 import pytest
 
+from tuner.integrations.hyperopt import HyperOptSearch
 from tuner.integrations.library_searcher import LibrarySearcher
 from tuner.integrations.optuna import OptunaSearch
 
 SEARCHERS: dict[str, type[LibrarySearcher]] = {
     "optuna": OptunaSearch,
+    "hyperopt": HyperOptSearch,
 }
 
 
