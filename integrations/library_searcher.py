@@ -47,6 +47,7 @@ class LibrarySearcher(Searcher):
         library: The library's name.
         module: What is imported of it.
         extra: The extra of this package that installs it.
+        has_categories: Whether it takes choices.
         has_conditions: Whether it takes categories that hold parameters of their own.
         has_objectives: Whether it takes several objectives.
     """
@@ -54,6 +55,7 @@ class LibrarySearcher(Searcher):
     library: ClassVar[str]
     module: ClassVar[str]
     extra: ClassVar[str]
+    has_categories: ClassVar[bool] = True
     has_conditions: ClassVar[bool] = False
     has_objectives: ClassVar[bool] = False
 
@@ -99,8 +101,13 @@ class LibrarySearcher(Searcher):
         """
 
     @abstractmethod
-    def ask(self, trial_id: str) -> Values | None:
-        """The library's next proposal, None if it has none before it is told more."""
+    def ask(self, trial_id: str) -> Values | str | None:
+        """The library's next proposal.
+
+        Returns:
+            None if there is none before more is told; nothing may have changed then, as a replay
+            has no such calls. `Searcher.FINISHED` if there will be none.
+        """
 
     @abstractmethod
     def tell(self, trial_id: str, values: Values, loss: Any) -> None:
@@ -134,10 +141,13 @@ class LibrarySearcher(Searcher):
         if self._points:
             values = self._completed(self._points.pop(0))
         else:
+            num_asked = self._num_asked
             with self._streams():
                 asked = self.ask(trial_id)
             if asked is None:
-                return None
+                self._num_asked = num_asked
+            if not isinstance(asked, dict):
+                return asked
             values = asked
         self._live[trial_id] = values
         return space.config(values)
@@ -214,15 +224,7 @@ class LibrarySearcher(Searcher):
 
     def _open(self, space: Any) -> None:
         self._space = self.read_space(space)
-        if not self.has_conditions:
-            for parameter in self._space.parameters:
-                if parameter.condition:
-                    choice = parameter.condition[-1][0]
-                    self.refuse(
-                        parameter,
-                        f"{self.library} has no parameters within the categories of a choice "
-                        f"({choice})",
-                    )
+        self._check_parameters(self._space.parameters)
         with self._streams():
             self.open(self._space, int(self._seed or 0))
         points = [self._space.values(point, strict=True) for point in self._given_points]
@@ -237,6 +239,19 @@ class LibrarySearcher(Searcher):
         values = self._completed(values)
         with self._streams():
             self.tell(f"evaluated {self._num_asked}", values, self._loss(value))
+
+    def _check_parameters(self, parameters: list[Parameter]) -> None:
+        for parameter in parameters:
+            if parameter.condition and not self.has_conditions:
+                choice = parameter.condition[-1][0]
+                self.refuse(
+                    parameter,
+                    f"{self.library} has no parameters within the categories of a choice "
+                    f"({choice})",
+                )
+        for parameter in parameters:
+            if isinstance(parameter.domain, Categorical) and not self.has_categories:
+                self.refuse(parameter, f"{self.library} has no categories, only numbers")
 
     def _opened(self) -> FlatSpace:
         if self._space is None:

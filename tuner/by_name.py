@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 SEARCHERS: Mapping[str, str] = {
     "random": "tuner.search.basic_variant:BasicVariantGenerator",
     "variant_generator": "tuner.search.basic_variant:BasicVariantGenerator",
+    "bayesopt": "tuner.integrations.bayesopt:BayesOptSearch",
     "optuna": "tuner.integrations.optuna:OptunaSearch",
     "hyperopt": "tuner.integrations.hyperopt:HyperOptSearch",
 }

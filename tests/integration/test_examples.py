@@ -289,6 +289,16 @@ def test_pb2(run_example):
         assert before != after
 
 
+def test_search_bayesopt(run_example):
+    pytest.importorskip("bayes_opt", reason="bayesian-optimization is not installed")
+    run = run_example("search_bayesopt.py")
+    assert len(run.trials) == 6
+    errors = [frame["error"].item() for frame in run.trials.values()]
+    best = min(run.number("of the first 3:"), run.number("of the others:"))
+    assert best == pytest.approx(min(errors), abs=5e-5)
+    assert len({round(error, 6) for error in errors}) > 3
+
+
 def policies(run):
     """The schedules of a population, as (iteration, configuration) pairs by trial."""
     return {

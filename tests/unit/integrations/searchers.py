@@ -8,14 +8,24 @@ from typing import Any
 
 import pytest
 
+from tuner.integrations.bayesopt import BayesOptSearch
 from tuner.integrations.hyperopt import HyperOptSearch
 from tuner.integrations.library_searcher import LibrarySearcher
 from tuner.integrations.optuna import OptunaSearch
 
 SEARCHERS: dict[str, type[LibrarySearcher]] = {
-    "optuna": OptunaSearch,
+    "bayesopt": BayesOptSearch,
     "hyperopt": HyperOptSearch,
+    "optuna": OptunaSearch,
 }
+
+# Within how many trials a searcher has learnt what the suite asks for; fewer where each takes long.
+TRIALS: dict[str, int] = {"bayesopt": 28}
+
+
+def trials(kind: type[LibrarySearcher]) -> int:
+    """Within how many trials a searcher has learnt something."""
+    return TRIALS.get(kind.extra, 60)
 
 
 def parameters() -> list[Any]:

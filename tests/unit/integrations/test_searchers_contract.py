@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+import os
 import statistics
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import cloudpickle
 import pytest
-from searchers import opened, parameters, run
+from searchers import opened, parameters, run, trials
 
 import tuner as tune
 from tuner.errors import ConfigError, SearchSpaceError
@@ -28,9 +31,12 @@ SPACE = {
     "n": tune.randint(1, 6),
     "width": tune.lograndint(1, 100),
     "even": tune.qrandint(2, 9, 2),
-    "model": {"act": tune.choice(["relu", "tanh", None]), "layers": [tune.randint(1, 3), 16]},
-    "size": tune.choice([(1, 2), {"deep": True}]),
+    "model": {"layers": [tune.randint(1, 3), 16]},
     "constant": 3,
+}
+CATEGORIES = {
+    "act": tune.choice(["relu", "tanh", None]),
+    "model": {"size": tune.choice([(1, 2), {"deep": True}])},
 }
 SQUARE = {"x": tune.uniform(-5, 5), "y": tune.uniform(-5, 5)}
 MEDIAN_OF_RANDOM = 17.55  # of `square` over SQUARE
@@ -42,17 +48,28 @@ def square(config: dict[str, Any]) -> float:
 
 @EACH
 def test_values_are_of_their_domains(kind: type[LibrarySearcher]) -> None:
-    for config in run(opened(kind, SPACE), lambda config: config["x"], 25):
+    for config in run(opened(kind, SPACE), lambda config: config["x"], min(25, trials(kind))):
         assert config.keys() == SPACE.keys() - {"constant"}
-        for name in ("x", "lr", "step", "rough", "n", "width", "even", "size"):
+        for name in ("x", "lr", "step", "rough", "n", "width", "even"):
             assert SPACE[name].is_valid(config[name]), name
         assert config["step"] in (0, 0.25, 0.5, 0.75, 1)
         assert config["even"] in (2, 4, 6, 8)
         assert config["rough"] == pytest.approx(round(config["rough"], 3), abs=1e-12)
         assert all(type(config[name]) is int for name in ("n", "width", "even"))
         assert all(type(config[name]) is float for name in ("x", "lr", "step", "rough"))
-        assert config["model"]["act"] in ("relu", "tanh", None)
         assert config["model"]["layers"] in ([1, 16], [2, 16])
+
+
+@EACH
+def test_categories_are_given_as_they_are(kind: type[LibrarySearcher]) -> None:
+    space = {**SPACE, **CATEGORIES}
+    if not kind.has_categories:
+        with pytest.raises(ConfigError, match=r"size=choice\(.*\): .* has no categories"):
+            opened(kind, space)
+        return
+    for config in run(opened(kind, space), lambda config: config["x"], 25):
+        assert config["act"] in ("relu", "tanh", None)
+        assert config["model"]["size"] in ((1, 2), {"deep": True})
 
 
 @EACH
@@ -93,6 +110,44 @@ def test_a_restored_one_goes_on_as_it_would_have(
     assert copy.suggest("next") == restored.suggest("next") == whole.suggest("next")
 
 
+GO_ON = """
+import sys
+import cloudpickle
+searcher = cloudpickle.load(open(sys.argv[1], "rb"))
+for number in range(3):
+    config = searcher.suggest(f"later {number}")
+    searcher.on_trial_complete(f"later {number}", {"loss": sum(config.values())})
+    print(repr(config), file=sys.stderr)
+"""
+
+
+@EACH
+@pytest.mark.slow
+def test_another_process_goes_on_as_this_one_would_have(
+    kind: type[LibrarySearcher], tmp_path: Path
+) -> None:
+    """To the last bit, however many threads it has."""
+    searcher = opened(kind, SQUARE)
+    run(searcher, square, 13)
+    (tmp_path / "searcher.pkl").write_bytes(cloudpickle.dumps(searcher))
+    expected = []
+    for number in range(3):
+        config = searcher.suggest(f"later {number}")
+        assert isinstance(config, dict)
+        searcher.on_trial_complete(f"later {number}", {"loss": sum(config.values())})
+        expected.append(repr(config))
+    for threads in "1", "4":
+        environment = {"OMP_NUM_THREADS": threads, "OPENBLAS_NUM_THREADS": threads}
+        done = subprocess.run(
+            [sys.executable, "-c", GO_ON, str(tmp_path / "searcher.pkl")],
+            env={**os.environ, **environment, "PYTHONHASHSEED": threads},
+            stderr=subprocess.PIPE,
+            text=True,
+            check=True,
+        )
+        assert done.stderr.splitlines()[-3:] == expected
+
+
 @EACH
 def test_a_replay_of_what_was_done_goes_on_as_it_would_have(kind: type[LibrarySearcher]) -> None:
     """A restore of an experiment that has no snapshot does so."""
@@ -126,13 +181,14 @@ def test_evaluated_points_teach(kind: type[LibrarySearcher]) -> None:
     later.add_evaluated_points(points, [square(point) for point in points])
     later.set_search_properties(None, None, SQUARE, seed=7)
     for searcher in (told, later):
-        assert statistics.median(map(square, run(searcher, square, 15))) < 9
+        assert statistics.median(map(square, run(searcher, square, trials(kind) // 4))) < 9
 
 
 @EACH
 def test_it_learns(kind: type[LibrarySearcher]) -> None:
-    configs = run(opened(kind, SQUARE), square, 60)
-    assert statistics.median(map(square, configs[-15:])) < 0.6 * MEDIAN_OF_RANDOM
+    count = trials(kind)
+    configs = run(opened(kind, SQUARE), square, count)
+    assert statistics.median(map(square, configs[-count // 4 :])) < 0.6 * MEDIAN_OF_RANDOM
 
 
 @EACH
@@ -159,8 +215,8 @@ def test_trials_without_a_value_do_no_harm(kind: type[LibrarySearcher]) -> None:
         searcher.on_trial_complete(f"f{number}", result, error=failed)
     searcher.on_trial_complete("unknown", {"loss": 1.0})
     searcher.add_evaluated_point({"x": 0.0, "y": 0.0}, math.nan)
-    configs = run(searcher, square, 60)
-    assert statistics.median(map(square, configs[-15:])) < 10
+    configs = run(searcher, square, trials(kind))
+    assert statistics.median(map(square, configs[-trials(kind) // 4 :])) < 10
 
 
 @EACH
@@ -205,6 +261,8 @@ def test_what_cannot_be_expressed_is_named(kind: type[LibrarySearcher]) -> None:
         opened(kind, {"x": tune.grid_search([1, 2])})
     with pytest.raises(SearchSpaceError, match="'z' is not in the search space"):
         opened(kind, SQUARE, points_to_evaluate=[{"z": 1}]).suggest("t")
+    with pytest.raises(SearchSpaceError, match=r"x=6 is not in uniform\(-5.0, 5.0\)"):
+        opened(kind, SQUARE, points_to_evaluate=[{"x": 6}], evaluated_rewards=[1.0])
     with pytest.raises(ConfigError, match="evaluated_rewards has 1 values for 0"):
         kind(metric="loss", mode="min", evaluated_rewards=[1.0])  # type: ignore[call-arg]
     with pytest.raises(ConfigError, match="metric and mode are needed"):
