@@ -15,7 +15,7 @@ from tuner.flatten import lookup
 from tuner.search.flat_space import FlatSpace, Parameter, Values
 from tuner.search.searcher import Searcher
 from tuner.search_space.domains import Categorical, Float, Integer, Normal
-from tuner.search_space.streams import preserved_globals, seed_globals
+from tuner.search_space.streams import seeded_globals
 from tuner.validation import check_mode, shorten
 
 _DEFAULT_SEED = 0
@@ -290,7 +290,7 @@ class LibrarySearcher(Searcher):
     @contextmanager
     def _streams(self) -> Iterator[None]:
         """While entered, what the library draws from global streams depends on the seed alone."""
-        with preserved_globals():
-            seed_globals(hash((self._seed, self._num_asked)) % 2**64)
-            self._num_asked += 1
+        number = self._num_asked
+        self._num_asked += 1
+        with seeded_globals(hash((self._seed, number)) % 2**64):
             yield

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     RandomState = int | np.random.Generator | np.random.RandomState | None
 
 
+_spares: list[np.random.MT19937] = []  # as many as were entered within each other: one costs 0.1 ms
+
+
 def as_generator(random_state: RandomState = None) -> np.random.Generator:
     """Returns the generator to draw from.
 
@@ -68,6 +71,33 @@ def preserved_globals() -> Iterator[None]:
     finally:
         random.setstate(python_state)
         np.random.set_state(numpy_state)
+
+
+@contextmanager
+def seeded_globals(seed: int) -> Iterator[None]:
+    """While entered, `random` and `np.random` are other streams, which a seed decides.
+
+    That is `preserved_globals` and `seed_globals` in half the time.
+
+    Args:
+        seed: A whole number of at most 64 bits.
+    """
+    import numpy as np
+
+    python_state = random.getstate()
+    numpy_state = np.random.get_state(legacy=False)
+    generator = np.random.get_bit_generator()  # type: ignore[attr-defined]
+    spare = _spares.pop() if _spares else np.random.MT19937()
+    np.random.set_bit_generator(spare)  # type: ignore[attr-defined]
+    try:
+        seed_globals(seed)
+        yield
+    finally:
+        random.setstate(python_state)
+        np.random.set_bit_generator(generator)  # type: ignore[attr-defined]
+        if numpy_state["has_gauss"]:  # a second normal number, which a change of generators drops
+            np.random.set_state(numpy_state)
+        _spares.append(spare)
 
 
 def seed_globals(seed: int) -> None:
