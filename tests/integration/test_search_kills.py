@@ -23,7 +23,7 @@ import tuner as tune
 from tuner.experiment import snapshots
 
 def value(config):
-    return (config["x"] - 1) ** 2 + abs(config["n"] - 4) + 3 * (config["kind"] == "a")
+    return (config["x"] - 1) ** 2 + abs(config["n"] - 4)
 
 def train(config):
     with open("../started", "a") as file:
@@ -33,8 +33,7 @@ def train(config):
     return {"loss": value(config)}
 
 # The model has to propose from the first trial on, not a library's random design.
-known = [{"x": x / 2, "n": 1 + x % 7, "kind": "ab"[x % 2]} for x in range(-6, 7)]
-space = {"x": tune.uniform(-5, 5), "n": tune.randint(1, 9), "kind": tune.choice(["a", "b"])}
+known = [{"x": x / 2, "n": 1 + x % 7} for x in range(-6, 7)]
 if os.environ.get("SNAPSHOTS"):
     snapshots.MIN_GROWTH_BYTES, snapshots.MIN_PERIOD_S, snapshots._COST_SHARE = 1, 0.0, 1.0
 if tune.Tuner.can_restore("run"):
@@ -44,7 +43,7 @@ else:
     searcher = kind(points_to_evaluate=known, evaluated_rewards=[value(each) for each in known])
     tuner = tune.Tuner(
         train,
-        param_space={**space, "constant": 1},
+        param_space={"x": tune.uniform(-5, 5), "n": tune.randint(1, 9), "constant": 1},
         tune_config=tune.TuneConfig(
             metric="loss", mode="min", search_alg=searcher, num_samples=9, seed=5,
             max_concurrent_trials=1,
