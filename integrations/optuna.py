@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
     from optuna.samplers import BaseSampler
     from optuna.storages import BaseStorage
-    from optuna.trial import Trial, TrialState
+    from optuna.trial import FrozenTrial, Trial, TrialState
 
+_TRIAL_ID = "tuner_trial_id"
 _PLAIN = (bool, int, float, str, type(None))
 
 
@@ -32,8 +33,11 @@ class OptunaSearch(LibrarySearcher):
         points_to_evaluate: Configurations to try first.
         sampler: One of `optuna.samplers`; by default `TPESampler` with `seed`, for several
             objectives `NSGAIISampler`. One of your own is seeded by you.
-        study_name: The study's name in `storage`.
-        storage: Where Optuna keeps the study; in memory by default.
+        study_name: The study's name in `storage`; by default it is called after the first trial.
+        storage: Where Optuna keeps the study, for its dashboard, say: a URL such as
+            `"sqlite:///optuna.db"`, or a storage object. In memory by default, and then a restored
+            experiment proposes exactly what it would have proposed. A restore does not write into
+            a storage what is there already.
         seed: What the sampler's randomness derives from; None takes the experiment's.
         evaluated_rewards: Values of the first of the points.
 
@@ -75,7 +79,11 @@ class OptunaSearch(LibrarySearcher):
         self._study_name = study_name
         self._storage = storage
         self._native: Any = None
-        self._trials: dict[str, Trial] = {}
+        self._study: Any = None
+        self._evaluated_trials: list[FrozenTrial] = []
+        self._trials: dict[str, Trial | int] = {}  # as they are known to the study, or by number
+        self._numbers: dict[str, int] = {}
+        self._is_behind = False  # whether the sampler has not drawn what was drawn before a restore
 
     def _open(self, space: Any) -> None:
         """Opens a search space of Optuna's own as well."""
@@ -83,31 +91,46 @@ class OptunaSearch(LibrarySearcher):
             super()._open(space)
             return
         self._native = space
-        self._make_study(int(self._seed or 0))
-        rewards = self._rewards
-        for point, value in zip(self._given_points, rewards, strict=False):
+        for point, value in zip(self._given_points, self._rewards, strict=False):
             self.add_evaluated_point(point, value)
-        for point in self._given_points[len(rewards) :]:
-            self._study.enqueue_trial(dict(point))
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """Returns the next of the points, then what the sampler proposes."""
+        self._begin(trial_id)
+        if self._is_behind:
+            self._is_behind = False
+            self._renew_sampler()
         if self._native is None:
             return super().suggest(trial_id)
         with self._streams():
             is_function = callable(self._native)
-            trial = self._study.ask() if is_function else self._study.ask(self._native)
+            trial = self._asked(trial_id, None if is_function else self._native)
             constants = self._native(trial) if is_function else None
-        self._trials[trial_id] = trial
         self._live[trial_id] = dict(trial.params)
         return unflatten({**trial.params, **(constants or {})})
+
+    def on_trial_recorded(self, trial_id: str, config: dict[str, Any]) -> None:
+        """Repeats what was asked; of a study in a storage, nothing is asked again."""
+        if self._storage is None:
+            super().on_trial_recorded(trial_id, config)
+            return
+        self._begin(trial_id, again=True)
+        self._num_asked += 1
+        self._is_behind = True
+        if self._points:
+            self._live[trial_id] = self._completed(self._points.pop(0))
+        elif self._native is None:
+            self._live[trial_id] = self._opened().values(config)
+        else:
+            self._live[trial_id] = {}  # its number in the study says all
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """Notes the value as an intermediate one, if there is one objective."""
         trial, loss = self._trials.get(trial_id), self._loss_of(result)
         step = result.get("training_iteration")
-        if trial is not None and isinstance(loss, float) and step is not None:
-            trial.report(loss, step)
+        if trial is None or isinstance(trial, int) or step is None or not isinstance(loss, float):
+            return
+        trial.report(self._values(loss)[0], step)
 
     def add_evaluated_point(self, parameters: Mapping[str, Any], value: Any) -> None:
         """Tells Optuna of a configuration that was tried elsewhere."""
@@ -124,13 +147,12 @@ class OptunaSearch(LibrarySearcher):
         self._add({name: params[name] for name in distributions}, distributions, self._loss(value))
 
     def open(self, space: FlatSpace, seed: int) -> None:
-        """Makes the study."""
+        """Takes the parameters; the study begins with the first trial."""
         self._distributions = {each.name: self._distribution(each) for each in space.parameters}
-        self._make_study(seed)
 
     def ask(self, trial_id: str) -> Values:
         """Has the sampler suggest one parameter after the other, a choice before what is in it."""
-        trial = self._trials[trial_id] = self._study.ask()
+        trial = self._asked(trial_id)
         values: Values = {}
         for parameter in self._opened().parameters:
             if parameter.is_active(values):
@@ -140,45 +162,103 @@ class OptunaSearch(LibrarySearcher):
     def tell(self, trial_id: str, values: Values, loss: Any) -> None:
         """Ends the trial, or adds one that Optuna has not proposed."""
         trial = self._trials.pop(trial_id, None)
+        if trial is None and self._storage is not None and self._study is not None:
+            trial = self._number_of(trial_id)
         if trial is not None:
-            self._study.tell(trial, loss, _state(loss))
+            self._study.tell(trial, self._values(loss), _state(loss), skip_if_finished=True)
             return
         parameters = {each.name: each for each in self._opened().parameters}
         params = {name: _theirs(parameters[name], value) for name, value in values.items()}
-        self._add(params, {name: self._distributions[name] for name in values}, loss)
+        distributions = {name: self._distributions[name] for name in values}
+        self._add(params, distributions, loss, {_TRIAL_ID: trial_id})
 
     def _add(
-        self, params: dict[str, Any], distributions: dict[str, BaseDistribution], loss: Any
+        self,
+        params: dict[str, Any],
+        distributions: dict[str, BaseDistribution],
+        loss: Any,
+        user_attrs: dict[str, Any] | None = None,
     ) -> None:
         import optuna
 
-        values = loss if isinstance(loss, list) or loss is None else [loss]
-        self._study.add_trial(
-            optuna.trial.create_trial(
-                state=_state(loss), params=params, distributions=distributions, values=values
-            )
+        trial = optuna.trial.create_trial(
+            state=_state(loss),
+            params=params,
+            distributions=distributions,
+            values=self._values(loss),
+            user_attrs=user_attrs,
         )
+        if self._study is None:
+            self._evaluated_trials.append(trial)
+        else:
+            self._study.add_trial(trial)
 
-    def _make_study(self, seed: int) -> None:
+    def _number_of(self, trial_id: str) -> int | None:
+        """The number of a trial in the study, None if it is not there."""
+        if trial_id not in self._numbers:
+            for each in self._study.get_trials(deepcopy=False):
+                self._numbers[each.user_attrs.get(_TRIAL_ID, "")] = each.number
+        return self._numbers.get(trial_id)
+
+    def _asked(self, trial_id: str, distributions: Any = None) -> Trial:
+        """A new trial of the study; in a storage it can be found again by ours."""
+        trial: Trial = self._study.ask(distributions)
+        if self._storage is not None:
+            trial.set_user_attr(_TRIAL_ID, trial_id)
+        self._trials[trial_id] = trial
+        return trial
+
+    def _values(self, loss: Any) -> Any:
+        """The values as they were reported, which Optuna's dashboard shows."""
+        if loss is None:
+            return None
+        losses = loss if isinstance(loss, list) else [loss]
+        return [sign * each for sign, each in zip(self._signs, losses, strict=True)]
+
+    def _begin(self, trial_id: str, *, again: bool = False) -> None:
+        """Makes or finds the study when there is a first trial, after which it is called.
+
+        Args:
+            trial_id: The trial.
+            again: Whether it was begun before a restore, in the same storage.
+        """
+        if self._study is not None:
+            return
         import optuna
 
-        sampler = self._sampler
-        if sampler is None:
-            several = isinstance(self.metric, list) and len(self.metric) > 1
-            kind = optuna.samplers.NSGAIISampler if several else optuna.samplers.TPESampler
-            sampler = kind(seed=seed)
         verbosity = optuna.logging.get_verbosity()
         optuna.logging.set_verbosity(optuna.logging.WARNING)  # not that a study was created
         try:
             self._study = optuna.create_study(
-                directions=["minimize"] * len(self._signs),
-                sampler=sampler,
+                directions=["minimize" if sign > 0 else "maximize" for sign in self._signs],
+                sampler=self._sampler or self._default_sampler(int(self._seed or 0)),
                 storage=self._storage,
-                study_name=self._study_name,
+                study_name=self._study_name or f"tuner {trial_id}",
                 load_if_exists=True,
             )
         finally:
             optuna.logging.set_verbosity(verbosity)
+        if again:
+            return
+        for trial in self._evaluated_trials:
+            self._study.add_trial(trial)
+        if self._native is not None:
+            for point in self._given_points[len(self._rewards) :]:
+                self._study.enqueue_trial(dict(point))
+
+    def _default_sampler(self, seed: int) -> BaseSampler:
+        import optuna
+
+        several = len(self._signs) > 1
+        return (optuna.samplers.NSGAIISampler if several else optuna.samplers.TPESampler)(seed=seed)
+
+    def _renew_sampler(self) -> None:
+        """Has the sampler draw other numbers than those it drew before a restore."""
+        if self._sampler is None:
+            seed = hash((self._seed, self._num_asked)) % 2**32
+            self._study.sampler = self._default_sampler(seed)
+        else:
+            self._study.sampler.reseed_rng()
 
     def _distribution(self, parameter: Parameter) -> BaseDistribution:
         from optuna import distributions

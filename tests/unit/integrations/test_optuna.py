@@ -1,0 +1,164 @@
+"""What OptunaSearch does beyond the contract of all searchers."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import tuner as tune
+from tuner.integrations.optuna import OptunaSearch
+
+optuna = pytest.importorskip("optuna")
+from searchers import opened, run  # noqa: E402
+
+SPACE = {
+    "x": tune.uniform(-5, 5),
+    "lr": tune.loguniform(1e-4, 1e-1),
+    "n": tune.randint(1, 9),
+    "kind": tune.choice(["a", "b"]),
+}
+
+
+def loss(config: dict[str, Any]) -> float:
+    return float((config["x"] - 1) ** 2 + abs(math.log10(config["lr"]) + 2) + config["n"] / 10)
+
+
+def suggested(trial: Any) -> dict[str, Any]:
+    """The same space, define by run."""
+    return {
+        "x": trial.suggest_float("x", -5, 5),
+        "lr": trial.suggest_float("lr", 1e-4, 1e-1, log=True),
+        "n": trial.suggest_int("n", 1, 8),
+        "kind": trial.suggest_categorical("kind", ["a", "b"]),
+    }
+
+
+def of_optuna(sampler: Any, count: int) -> list[dict[str, Any]]:
+    """The configurations that Optuna's own `optimize` tries."""
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = optuna.create_study(sampler=sampler)
+    study.optimize(lambda trial: loss(suggested(trial)), n_trials=count)
+    return [trial.params for trial in study.trials]
+
+
+@pytest.mark.parametrize("name", ["TPESampler", "CmaEsSampler", "GPSampler", "RandomSampler"])
+def test_it_proposes_what_optuna_proposes(name: str) -> None:
+    count = 12 if name == "GPSampler" else 30
+    kind = getattr(optuna.samplers, name)
+    searcher = opened(OptunaSearch, SPACE, sampler=kind(seed=3))
+    assert run(searcher, loss, count) == of_optuna(kind(seed=3), count)
+
+
+def test_the_default_is_tpe_with_the_seed() -> None:
+    expected = of_optuna(optuna.samplers.TPESampler(seed=3), 20)
+    assert run(opened(OptunaSearch, SPACE, seed=3), loss, 20) == expected
+
+
+def native(space: Any, **arguments: Any) -> OptunaSearch:
+    searcher = OptunaSearch(**{"space": space, "metric": "loss", "mode": "min", **arguments})
+    assert not searcher.set_search_properties(None, None, {}, seed=3)
+    return searcher
+
+
+DISTRIBUTIONS = {
+    "x": optuna.distributions.FloatDistribution(-5, 5),
+    "lr": optuna.distributions.FloatDistribution(1e-4, 1e-1, log=True),
+    "n": optuna.distributions.IntDistribution(1, 8),
+    "kind": optuna.distributions.CategoricalDistribution(["a", "b"]),
+}
+
+
+@pytest.mark.parametrize("space", [lambda trial: suggested(trial) and None, DISTRIBUTIONS])
+def test_optunas_own_spaces(space: Any) -> None:
+    expected = of_optuna(optuna.samplers.TPESampler(seed=3), 20)
+    assert run(native(space), loss, 20) == expected
+
+
+def conditional(trial: Any) -> dict[str, Any]:
+    """A space that only a function can say, with nested names and a constant."""
+    depth = trial.suggest_int("net/depth", 1, 3)
+    for layer in range(depth):
+        trial.suggest_int(f"net/units_{layer}", 1, 64, log=True)
+    trial.suggest_float("x", -5, 5)
+    return {"epochs": 3}
+
+
+def test_a_define_by_run_function_may_be_dynamic(tmp_path: Path) -> None:
+    points = [
+        {"net/depth": 1, "net/units_0": 7, "x": 1.5},
+        {"net/depth": 2, "net/units_0": 5, "net/units_1": 6, "x": 1.0},
+    ]
+
+    def value(config: dict[str, Any]) -> float:
+        assert config["epochs"] == 3
+        assert len(config["net"]) == config["net"]["depth"] + 1
+        return float(abs(config["x"] - 1))
+
+    searcher = native(conditional, points_to_evaluate=points, evaluated_rewards=[0.5])
+    first, *others = run(searcher, value, 30)
+    assert first == {"net": {"depth": 2, "units_0": 5, "units_1": 6}, "x": 1.0, "epochs": 3}
+    assert {config["net"]["depth"] for config in others} == {1, 2, 3}
+    assert sum(value(config) for config in others[-8:]) / 8 < 1.5  # 2.6 at random
+    searcher.save(tmp_path / "searcher.pkl")
+    again = native(conditional)
+    again.restore(tmp_path / "searcher.pkl")
+    assert run(again, value, 3, first=30) == run(searcher, value, 3, first=30)
+
+
+def test_a_function_in_an_experiment(tmp_path: Path) -> None:
+    grid = tune.Tuner(
+        lambda config: {"loss": config["x"] ** 2 + config["offset"]},
+        param_space={"offset": 1},
+        tune_config=tune.TuneConfig(
+            metric="loss", mode="min", num_samples=4, search_alg=OptunaSearch(conditional)
+        ),
+        run_config=tune.RunConfig(storage_path=str(tmp_path), verbose=0),
+    ).fit()
+    assert grid.errors == []
+    assert {result.config["epochs"] for result in grid} == {3}
+    assert {result.config["offset"] for result in grid} == {1}
+
+
+def objectives(x: float) -> list[float]:
+    return [x**2, -((x - 2) ** 2)]
+
+
+@pytest.mark.parametrize("name", ["NSGAIISampler", "TPESampler", "GPSampler"])
+def test_several_objectives(name: str) -> None:
+    count = 12 if name == "GPSampler" else 120
+    kind = getattr(optuna.samplers, name)
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = optuna.create_study(sampler=kind(seed=1), directions=["minimize", "maximize"])
+    study.optimize(lambda trial: objectives(trial.suggest_float("x", -10, 10)), n_trials=count)
+    searcher = opened(
+        OptunaSearch,
+        {"x": tune.uniform(-10, 10)},
+        sampler=None if name == "NSGAIISampler" else kind(seed=1),
+        seed=1,
+        metric=["a", "b"],
+        mode=["min", "max"],
+    )
+    for number, expected in enumerate(study.trials):
+        config = searcher.suggest(f"t{number}")
+        assert config == expected.params
+        a, b = objectives(expected.params["x"])
+        searcher.on_trial_complete(f"t{number}", {"a": a, "b": b})
+    searcher.add_evaluated_point({"x": 1.0}, [1.0, -1.0])
+    searcher.add_evaluated_point({"x": 1.0}, [1.0, math.nan])
+
+
+def test_results_on_the_way_are_intermediate_values(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/optuna.db"
+    searcher = opened(OptunaSearch, SPACE, storage=url, study_name="s", mode="max")
+    searcher.suggest("t")
+    for step in range(1, 4):
+        searcher.on_trial_result("t", {"loss": step * 2.0, "training_iteration": step})
+    searcher.on_trial_complete("t", {"loss": 6.0})
+    study = optuna.load_study(study_name="s", storage=url)
+    assert study.direction.name == "MAXIMIZE"
+    (trial,) = study.trials
+    assert trial.intermediate_values == {1: 2.0, 2: 4.0, 3: 6.0}
+    assert trial.values == [6.0]
