@@ -19,8 +19,9 @@ SEARCHERS: Mapping[str, str] = {
     "random": "tuner.search.basic_variant:BasicVariantGenerator",
     "variant_generator": "tuner.search.basic_variant:BasicVariantGenerator",
     "bayesopt": "tuner.integrations.bayesopt:BayesOptSearch",
-    "optuna": "tuner.integrations.optuna:OptunaSearch",
+    "bohb": "tuner.integrations.bohb:TuneBOHB",
     "hyperopt": "tuner.integrations.hyperopt:HyperOptSearch",
+    "optuna": "tuner.integrations.optuna:OptunaSearch",
 }
 SCHEDULERS: Mapping[str, str] = {
     "fifo": "tuner.schedulers.fifo:FIFOScheduler",

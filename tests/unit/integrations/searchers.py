@@ -9,12 +9,14 @@ from typing import Any
 import pytest
 
 from tuner.integrations.bayesopt import BayesOptSearch
+from tuner.integrations.bohb import TuneBOHB
 from tuner.integrations.hyperopt import HyperOptSearch
 from tuner.integrations.library_searcher import LibrarySearcher
 from tuner.integrations.optuna import OptunaSearch
 
 SEARCHERS: dict[str, type[LibrarySearcher]] = {
     "bayesopt": BayesOptSearch,
+    "bohb": TuneBOHB,
     "hyperopt": HyperOptSearch,
     "optuna": OptunaSearch,
 }
