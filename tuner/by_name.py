@@ -22,6 +22,7 @@ SEARCHERS: Mapping[str, str] = {
     "bohb": "tuner.integrations.bohb:TuneBOHB",
     "hyperopt": "tuner.integrations.hyperopt:HyperOptSearch",
     "optuna": "tuner.integrations.optuna:OptunaSearch",
+    "zoopt": "tuner.integrations.zoopt:ZOOptSearch",
 }
 SCHEDULERS: Mapping[str, str] = {
     "fifo": "tuner.schedulers.fifo:FIFOScheduler",

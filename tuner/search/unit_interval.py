@@ -35,8 +35,8 @@ def from_unit(domain: Float | Integer, fraction: float) -> float | int:
     """The inverse of `to_unit`: the value of the domain that is nearest.
 
     Example:
-        >>> from_unit(Float(0.01, 1, log=True), 0.5), from_unit(Integer(0, 10), 0.29)
-        (0.1, 2)
+        >>> from_unit(Float(0, 10), 0.25), from_unit(Integer(0, 10), 0.29)
+        (2.5, 2)
     """
     lower, upper = _bounds(domain)
     if domain.log:

@@ -13,12 +13,14 @@ from tuner.integrations.bohb import TuneBOHB
 from tuner.integrations.hyperopt import HyperOptSearch
 from tuner.integrations.library_searcher import LibrarySearcher
 from tuner.integrations.optuna import OptunaSearch
+from tuner.integrations.zoopt import ZOOptSearch
 
 SEARCHERS: dict[str, type[LibrarySearcher]] = {
     "bayesopt": BayesOptSearch,
     "bohb": TuneBOHB,
     "hyperopt": HyperOptSearch,
     "optuna": OptunaSearch,
+    "zoopt": ZOOptSearch,
 }
 
 # Within how many trials a searcher has learnt what the suite asks for; fewer where each takes long.

@@ -284,4 +284,4 @@ def test_in_an_experiment(kind: type[LibrarySearcher], tmp_path: Path) -> None:
         run_config=tune.RunConfig(storage_path=str(tmp_path), verbose=0),
     ).fit()
     assert grid.errors == []
-    assert len({result.config["x"] for result in grid}) == 6
+    assert len({(result.config["x"], result.config["y"]) for result in grid}) == 6
