@@ -265,15 +265,11 @@ class LibrarySearcher(Searcher):
         rng = np.random.default_rng([int(self._seed or 0), self._num_asked])
         self._num_asked += 1
         for parameter in self._opened().parameters:
-            if not parameter.is_active(values):
-                continue
-            name, domain = parameter.name, parameter.domain
-            if name not in values:
-                values[name] = (
+            if parameter.name not in values and parameter.is_active(values):
+                domain = parameter.domain
+                values[parameter.name] = (
                     domain.draw_index(rng) if isinstance(domain, Categorical) else domain.draw(rng)
                 )
-            elif not isinstance(domain, Categorical) and not domain.is_valid(values[name]):
-                self.refuse(parameter, f"{shorten(values[name])} of a given point is outside")
         return values
 
     def _loss_of(self, result: dict[str, Any]) -> Any:

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import importlib
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
 
 import pytest
+from searchers import SEARCHERS as LIBRARIES
 
 import tuner as tune
 from tuner.by_name import SCHEDULERS, SEARCHERS
-from tuner.errors import ConfigError
+from tuner.errors import ConfigError, MissingDependencyError
 from tuner.schedulers.async_hyperband import AsyncHyperBandScheduler
 from tuner.search import BasicVariantGenerator
 
@@ -17,6 +22,35 @@ from tuner.search import BasicVariantGenerator
 def test_every_name_leads_to_a_class(place: str) -> None:
     module, _, name = place.partition(":")
     assert isinstance(getattr(importlib.import_module(module), name), type)
+
+
+def test_no_library_is_imported_before_it_is_asked() -> None:
+    """Their imports take up to seconds, and users have one or two of them."""
+    modules = sorted({place.partition(":")[0] for place in SEARCHERS.values()})
+    libraries = {kind.module for kind in LIBRARIES.values()} | {"ConfigSpace", "torch", "sklearn"}
+    script = f"""
+import importlib, sys
+for name in {modules}:
+    importlib.import_module(name)
+print(sorted({libraries} & sys.modules.keys()))
+"""
+    done = subprocess.run([sys.executable, "-c", script], stdout=subprocess.PIPE, check=True)
+    assert done.stdout == b"[]\n"
+
+
+def test_every_searcher_of_a_library_has_a_name_and_an_extra() -> None:
+    places = {f"{kind.__module__}:{kind.__name__}" for kind in LIBRARIES.values()}
+    assert places <= set(SEARCHERS.values())
+    pyproject = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())
+    extras = pyproject["project"]["optional-dependencies"]
+    assert {kind.extra for kind in LIBRARIES.values()} <= extras.keys()
+
+
+def test_a_library_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    for name, kind in LIBRARIES.items():
+        with pytest.raises(MissingDependencyError, match=rf"pip install 'tuner\[{kind.extra}\]'"):
+            tune.create_searcher(name)
 
 
 def test_arguments_are_passed_on() -> None:

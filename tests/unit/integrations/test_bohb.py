@@ -100,12 +100,13 @@ def test_a_space_of_configspace() -> None:
 
 def test_what_configspace_or_the_model_refuses_is_named() -> None:
     space = CS.ConfigurationSpace({"x": (0.0, 1.0)})
-    searcher = TuneBOHB(space, metric="loss", mode="min", points_to_evaluate=[{"z": 1}, {"x": 7}])
-    searcher.set_search_properties(None, None, {})
-    with pytest.raises(SearchSpaceError, match="'z' is not in the search space, which has 'x'"):
-        searcher.suggest("t")
-    with pytest.raises(ConfigError, match=r"TuneBOHB: {'x': 7} is not in the space"):
-        searcher.suggest("t")
+    for point, kind, words in (
+        ({"z": 1}, SearchSpaceError, "'z' is not in the search space, which has 'x'"),
+        ({"x": 7}, ConfigError, r"TuneBOHB: {'x': 7} is not in the space"),
+    ):
+        searcher = TuneBOHB(space, metric="loss", mode="min", points_to_evaluate=[point])
+        with pytest.raises(kind, match=words):
+            searcher.set_search_properties(None, None, {})
     ordinal = CS.ConfigurationSpace()
     ordinal.add(CS.OrdinalHyperparameter("size", ["s", "m", "l"]))
     with pytest.raises(ConfigError, match=r"does not support ordinal .*size"):
