@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 SEARCHERS: Mapping[str, str] = {
     "random": "tuner.search.basic_variant:BasicVariantGenerator",
     "variant_generator": "tuner.search.basic_variant:BasicVariantGenerator",
+    "ax": "tuner.integrations.ax:AxSearch",
     "bayesopt": "tuner.integrations.bayesopt:BayesOptSearch",
     "bohb": "tuner.integrations.bohb:TuneBOHB",
     "hyperopt": "tuner.integrations.hyperopt:HyperOptSearch",

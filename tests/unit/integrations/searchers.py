@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tuner.integrations.ax import AxSearch
 from tuner.integrations.bayesopt import BayesOptSearch
 from tuner.integrations.bohb import TuneBOHB
 from tuner.integrations.hyperopt import HyperOptSearch
@@ -16,6 +17,7 @@ from tuner.integrations.optuna import OptunaSearch
 from tuner.integrations.zoopt import ZOOptSearch
 
 SEARCHERS: dict[str, type[LibrarySearcher]] = {
+    "ax": AxSearch,
     "bayesopt": BayesOptSearch,
     "bohb": TuneBOHB,
     "hyperopt": HyperOptSearch,
@@ -24,12 +26,15 @@ SEARCHERS: dict[str, type[LibrarySearcher]] = {
 }
 
 # Within how many trials a searcher has learnt what the suite asks for; fewer where each takes long.
-TRIALS: dict[str, int] = {"bayesopt": 28}
+TRIALS: dict[str, int] = {"ax": 16, "bayesopt": 28}
 
 
 def trials(kind: type[LibrarySearcher]) -> int:
     """Within how many trials a searcher has learnt something."""
     return TRIALS.get(kind.extra, 60)
+
+
+SLOW = {"ax"}
 
 
 def parameters() -> list[Any]:
@@ -38,10 +43,13 @@ def parameters() -> list[Any]:
         pytest.param(
             kind,
             id=name,
-            marks=pytest.mark.skipif(
-                importlib.util.find_spec(kind.module) is None,
-                reason=f"{kind.library} is not installed: tuner[{kind.extra}]",
-            ),
+            marks=[
+                pytest.mark.skipif(
+                    importlib.util.find_spec(kind.module) is None,
+                    reason=f"{kind.library} is not installed: tuner[{kind.extra}]",
+                ),
+                *([pytest.mark.slow] if name in SLOW else []),
+            ],
         )
         for name, kind in SEARCHERS.items()
     ]

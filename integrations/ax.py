@@ -1,0 +1,245 @@
+"""Ax: Bayesian optimization with BoTorch's models, as a searcher."""
+
+from __future__ import annotations
+
+import logging
+import random
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from tuner.flatten import lookup
+from tuner.integrations.ax_space import config_of, space_of_client, space_of_dicts
+from tuner.integrations.library_searcher import LibrarySearcher
+from tuner.integrations.one_thread import one_thread
+from tuner.search.flat_space import FlatSpace, Parameter, Values
+from tuner.search_space.domains import Categorical
+
+if TYPE_CHECKING:
+    from ax.api.client import Client
+
+# Says on import which SQLAlchemy there is.
+_CHATTY = "ax.storage.sqa_store.with_db_settings_base"
+
+
+class AxSearch(LibrarySearcher):
+    """Asks Ax's `Client`: some quasi-random configurations first, then those of a model.
+
+    A trial without a value is abandoned: Ax does not propose its configuration again.
+
+    Args:
+        space: The search space, if it is not the `param_space`: a dict of ours, or Ax's list of
+            dicts with `name`, `type`, `bounds` and so on.
+        metric: The metric to optimize, or a list of several.
+        mode: `"min"` or `"max"`, or a list.
+        points_to_evaluate: Configurations to try first.
+        parameter_constraints: What configurations must fulfil, such as `"x3 >= x4"` or
+            `"x3 + x4 >= 2"`; parameters by their flat names.
+        outcome_constraints: What results should fulfil, such as `"size <= 3"`. Trials must report
+            these metrics too.
+        ax_client: An `ax.api.client.Client` with an experiment and an optimization configured;
+            search space, metric and constraints are then what it has.
+        evaluated_rewards: Values of the first of the points.
+        seed: What all randomness derives from; None takes the experiment's.
+        **ax_kwargs: What `Client.configure_generation_strategy` is called with, such as
+            `method="quality"` or `initialization_budget=10`.
+
+    Raises:
+        ConfigError: An argument cannot work.
+        MissingDependencyError: Ax is not installed.
+
+    Example:
+        >>> from tuner import uniform
+        >>> searcher = AxSearch(metric="loss", mode="min")
+        >>> searcher.set_search_properties(None, None, {"x": uniform(0, 1)}, seed=1)
+        True
+        >>> 0 <= searcher.suggest("first")["x"] <= 1
+        True
+
+    Source: https://ax.dev
+    """
+
+    library = "Ax"
+    module = "ax"
+    extra = "ax"
+    has_objectives = True
+
+    def __init__(
+        self,
+        space: dict[str, Any] | list[dict[str, Any]] | None = None,
+        metric: str | list[str] | None = None,
+        mode: str | list[str] | None = None,
+        points_to_evaluate: Sequence[Mapping[str, Any]] | None = None,
+        parameter_constraints: Sequence[str] | None = None,
+        outcome_constraints: Sequence[str] | None = None,
+        ax_client: Client | None = None,
+        evaluated_rewards: Sequence[Any] | None = None,
+        seed: int | None = None,
+        **ax_kwargs: Any,
+    ) -> None:
+        super().__init__(space, metric, mode, points_to_evaluate, evaluated_rewards, seed)
+        if ax_client is not None:
+            given = {
+                "space": space,
+                "metric": metric,
+                "mode": mode,
+                "parameter_constraints": parameter_constraints,
+                "outcome_constraints": outcome_constraints,
+                **ax_kwargs,
+            }
+            for name, value in given.items():
+                if value is not None:
+                    self._refuse(f"{name}={value!r} and ax_client exclude each other")
+        self._parameter_constraints = list(parameter_constraints or [])
+        self._outcome_constraints = list(outcome_constraints or [])
+        self._client: Any = ax_client
+        self._ax_kwargs = ax_kwargs
+        self._indices: dict[str, int] = {}
+        self._outcomes: dict[str, float] = {}
+
+    def set_search_properties(
+        self, metric: Any, mode: Any, config: dict[str, Any], seed: int | None = None, **spec: Any
+    ) -> bool:
+        """Takes the metric, and the search space if none was given."""
+        _import_quietly()
+        self._is_own = self._client is None
+        if not self._is_own:
+            self._given_space = space_of_client(self._client, self._name)
+            objective = self._client._experiment.optimization_config.objective
+            weights = [weight for _, weight in objective.metric_weights]
+            self.metric = objective.metric_names
+            self.mode = ["max" if weight > 0 else "min" for weight in weights]
+        return super().set_search_properties(metric, mode, config, seed=seed, **spec)
+
+    def _open(self, space: Any) -> None:
+        """Opens Ax's own list of parameters as well."""
+        super()._open(space_of_dicts(space, self._name) if isinstance(space, list) else space)
+
+    def open(self, space: FlatSpace, seed: int) -> None:
+        """Makes the client, unless there is one."""
+        self._parameters = {each.name: each for each in space.parameters}
+        if self._is_own:
+            from ax.api.client import Client
+            from ax.exceptions.core import AxError
+
+            self._client = Client()
+            try:
+                self._configure(self._client, seed)
+            except (AxError, TypeError, ValueError) as error:
+                self._refuse(f"Ax refuses its arguments: {error}")
+        self._outcome_names = sorted(
+            self._client._experiment.optimization_config.metric_names - set(self._metrics)
+        )
+
+    def on_trial_complete(
+        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
+    ) -> None:
+        """Tells Ax the trial's last values, those that are constrained too."""
+        found = {name: lookup(result or {}, name) for name in self._outcome_names}
+        self._outcomes = {name: value for name, value in found.items() if value is not None}
+        super().on_trial_complete(trial_id, result, error)
+        self._outcomes = {}
+
+    def ask(self, trial_id: str) -> Values | str | None:
+        """The next proposal, None while Ax waits for values, `FINISHED` if there are no others."""
+        from ax.exceptions.core import DataRequiredError, OptimizationComplete
+        from ax.exceptions.generation_strategy import (
+            GenerationStrategyRepeatedPoints,
+            MaxParallelismReachedException,
+        )
+
+        try:
+            ((index, proposed),) = self._client.get_next_trials(max_trials=1).items()
+        except (DataRequiredError, MaxParallelismReachedException):
+            return None
+        except (GenerationStrategyRepeatedPoints, OptimizationComplete):
+            return self.FINISHED
+        self._indices[trial_id] = index
+        return {name: self._ours(each, proposed[name]) for name, each in self._parameters.items()}
+
+    def tell(self, trial_id: str, values: Values, loss: Any) -> None:
+        """Completes or abandons the trial, after attaching it if Ax has not proposed it."""
+        index = self._indices.pop(trial_id, None)
+        if index is None:
+            parameters = self._parameters.items()
+            index = self._client.attach_trial(
+                {name: self._theirs(each, values[name]) for name, each in parameters}
+            )
+        if loss is None:
+            self._client.mark_trial_abandoned(index)
+            return
+        losses = loss if isinstance(loss, list) else [loss]
+        data = {
+            name: sign * each
+            for name, sign, each in zip(self._metrics, self._signs, losses, strict=True)
+        }
+        self._client.complete_trial(index, {**data, **self._outcomes})
+
+    @property
+    def _metrics(self) -> list[str]:
+        return self.metric if isinstance(self.metric, list) else [str(self.metric)]
+
+    def _configure(self, client: Client, seed: int) -> None:
+        client.configure_experiment(
+            [
+                config_of(
+                    each, None if isinstance(each.domain, Categorical) else self.bounded(each)
+                )
+                for each in self._parameters.values()
+            ],
+            parameter_constraints=self._parameter_constraints,
+        )
+        objectives = zip(self._metrics, self._signs, strict=True)
+        client.configure_optimization(
+            ", ".join(f"-{name}" if sign > 0 else name for name, sign in objectives),
+            outcome_constraints=self._outcome_constraints or None,
+        )
+        usual = {
+            "initialization_random_seed": seed % 2**31,
+            "allow_exceeding_initialization_budget": True,  # no slot waits for the first values
+        }
+        client.configure_generation_strategy(**{**usual, **self._ax_kwargs})
+
+    def _ours(self, parameter: Parameter, value: Any) -> Any:
+        if not isinstance(parameter.domain, Categorical):
+            return self.bounded(parameter).nearest(value)
+        return value if self._is_own else parameter.domain.categories.index(value)
+
+    def _theirs(self, parameter: Parameter, value: Any) -> Any:
+        if not isinstance(parameter.domain, Categorical):
+            return self.bounded(parameter).nearest(value)
+        return value if self._is_own else parameter.domain.categories[value]
+
+    @contextmanager
+    def _streams(self) -> Iterator[None]:
+        """What torch draws is seeded too, and the console is left alone."""
+        import torch
+        from ax.utils.common.logger import ROOT_STREAM_HANDLER
+
+        state, threads = torch.random.get_rng_state(), torch.get_num_threads()
+        level = ROOT_STREAM_HANDLER.level
+        with super()._streams(), one_thread(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            torch.default_generator.manual_seed(random.getrandbits(63))
+            torch.set_num_threads(1)
+            ROOT_STREAM_HANDLER.setLevel(max(level, logging.WARNING))
+            try:
+                yield
+            finally:
+                ROOT_STREAM_HANDLER.setLevel(level)
+                torch.set_num_threads(threads)
+                torch.random.set_rng_state(state)
+
+
+def _import_quietly() -> None:
+    chatty = logging.getLogger(_CHATTY)
+    chatty.addFilter(_nothing)
+    try:
+        import ax.api.client  # noqa: F401
+    finally:
+        chatty.removeFilter(_nothing)
+
+
+def _nothing(record: logging.LogRecord) -> bool:
+    return False
