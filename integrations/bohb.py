@@ -137,7 +137,9 @@ class TuneBOHB(LibrarySearcher):
         if error or not result:
             super().on_trial_complete(trial_id, result, error)
             return
-        values, budget = self._live.pop(trial_id, None), _budget(result, _NO_BUDGET)
+        # After a restore, a result of a trial that waits at a rung no longer says which.
+        budget = _budget(result, _NO_BUDGET if told is None else told)
+        values = self._live.pop(trial_id, None)
         if values is None or budget is None or budget == told:
             return
         with self._streams():

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import math
 import random
@@ -18,6 +19,7 @@ from typing import Any
 import numpy as np
 
 import tuner as tune
+from tuner.integrations.bohb import TuneBOHB
 from tuner.schedulers import (
     PB2,
     ASHAScheduler,
@@ -30,9 +32,11 @@ from tuner.schedulers import (
     ResourceChangingScheduler,
     TrialScheduler,
 )
+from tuner.search import Searcher
 
 NAME = "run"
 NUM_TRIALS = 6
+NUM_TRIALS_OF = {"pbt_replay": 1, "bohb": 14}  # the model of BOHB is made of the first four
 NUM_RESULTS = 12
 
 
@@ -94,6 +98,10 @@ SCHEDULERS: dict[str, Callable[[], TrialScheduler]] = {
     ),
     "resources": lambda: ResourceChangingScheduler(population()),
 }
+SEARCHERS: dict[str, Callable[[], Searcher]] = {}
+if importlib.util.find_spec("hpbandster") is not None:
+    SEARCHERS["bohb"] = lambda: TuneBOHB(bohb_config={"random_fraction": 0})
+"""By the scheduler that they are for; the other ones have random search."""
 
 
 def new_tuner(folder: str, scheduler: str) -> tune.Tuner:
@@ -104,9 +112,10 @@ def new_tuner(folder: str, scheduler: str) -> tune.Tuner:
         tune_config=tune.TuneConfig(
             metric="loss",
             mode="min",
-            num_samples=1 if scheduler == "pbt_replay" else NUM_TRIALS,
+            num_samples=NUM_TRIALS_OF.get(scheduler, NUM_TRIALS),
             max_concurrent_trials=1,
             scheduler=SCHEDULERS[scheduler](),
+            search_alg=SEARCHERS[scheduler]() if scheduler in SEARCHERS else None,
             seed=3,
         ),
         run_config=tune.RunConfig(

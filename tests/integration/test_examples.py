@@ -414,3 +414,26 @@ def test_search_hyperopt(run_example):
     best = max(frame["accuracy"].iloc[-1] for frame in run.trials.values())
     assert run.number("Best accuracy:") == pytest.approx(best, abs=5e-5)
     assert best > 0.95
+
+
+def test_search_bohb(run_example):
+    pytest.importorskip("hpbandster", reason="hpbandster is not installed: tuner[bohb]")
+    run = run_example("search_bohb.py")
+    assert len(run.trials) == 14
+    assert run.number("Epochs trained:") == sum(map(len, run.trials.values())) < 14 * 3
+    configs = [json.loads((folder / "params.json").read_text()) for folder in run.trials]
+    for config in configs:
+        assert ("momentum" in config["solver"]) == (config["solver"]["name"] == "sgd")
+    best = max(frame["accuracy"].iloc[-1] for frame in run.trials.values())
+    assert run.number("Best accuracy:") == pytest.approx(best, abs=5e-5)
+    assert best > 0.8
+
+
+def test_search_zoopt(run_example):
+    pytest.importorskip("zoopt", reason="ZOOpt is not installed: tuner[zoopt]")
+    run = run_example("search_zoopt.py")
+    assert len(run.trials) == 8
+    best = max(frame["accuracy"].iloc[-1] for frame in run.trials.values())
+    assert run.number("Best accuracy:") == pytest.approx(best, abs=5e-5)
+    assert best >= run.number("random ones:") - 5e-5
+    assert best > 0.8

@@ -129,12 +129,15 @@ def test_results_count_at_the_rung_that_they_were_reached_at() -> None:
     searcher.on_trial_result("a", rung(1, 3))
     searcher.on_trial_result("b", rung(math.nan, 3))
     searcher.on_trial_complete("b", rung(math.nan, 3))  # dropped while it waits: told before
+    searcher.suggest("e")
+    searcher.on_trial_result("e", rung(2, 3))
+    searcher.on_trial_complete("e", {"loss": 2})  # the same, after a restore
     searcher.on_trial_result("a", rung(0.5, None))  # on the way to the next rung
     searcher.on_trial_complete("a", rung(0.25, 9))
     searcher.on_trial_complete("c", rung(0.1, None))  # ended between two rungs
-    assert losses == {3: [1, math.inf], 9: [0.25]}
+    assert losses == {3: [1, math.inf, 2], 9: [0.25]}
     searcher.on_trial_complete("d", error=True)
-    assert losses == {3: [1, math.inf], 9: [0.25, math.inf]}
+    assert losses == {3: [1, math.inf, 2], 9: [0.25, math.inf]}
     searcher.add_evaluated_point({"x": 0.5}, 7)  # told without a rung: the least that is known
     assert losses[0] == [7]
 
