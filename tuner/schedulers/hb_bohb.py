@@ -21,7 +21,7 @@ class HyperBandForBOHB(HyperBandScheduler):
 
     Each result gets an entry `hyperband_info`, before the searcher is told: `{"budget": r}` for a
     result at which the trial reached its rung, r being the rung's time in units of `time_attr`,
-    and `{}` for all others.
+    and `{}` for all others. A trial that ends there by itself, as by `stop`, has reached it too.
 
     Takes the arguments of `HyperBandScheduler`, and raises what it raises.
 
@@ -45,6 +45,12 @@ class HyperBandForBOHB(HyperBandScheduler):
         self, experiment: ExperimentView, trial: TrialView, result: dict[str, Any]
     ) -> None:
         """The trial leaves its bracket; a last result that was not decided on gets its entry."""
+        place = self._live.get(trial.trial_id)
+        if result and "hyperband_info" not in result:
+            reached = (
+                place is not None
+                and self._is_complete(result)
+                and self._time(trial.trial_id, result) >= place.milestone
+            )
+            result["hyperband_info"] = {"budget": place.milestone} if place and reached else {}
         super().on_trial_complete(experiment, trial, result)
-        if result:
-            result.setdefault("hyperband_info", {})

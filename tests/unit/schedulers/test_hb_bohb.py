@@ -37,12 +37,14 @@ def test_results_at_rungs_carry_their_budget():
 
 
 def test_the_last_result_of_a_trial_that_ends_by_itself_has_the_entry():
-    experiment = SmallExperiment(HyperBandForBOHB(metric="loss", mode="min"), flat(1, 2))
-    undecided = {"loss": 1.0, "training_iteration": 1, "done": True}
-    experiment.scheduler.on_trial_complete(experiment, experiment.trials[0], undecided)
-    assert undecided["hyperband_info"] == {}
+    scheduler = HyperBandForBOHB(metric="loss", mode="min", max_t=8, reduction_factor=4)
+    experiment = SmallExperiment(scheduler, flat(1, 2, 3))
+    for trial, ended_at, info in zip(experiment.trials, (1, 2), ({}, {"budget": 2}), strict=False):
+        undecided = {"loss": 1.0, "training_iteration": ended_at, "done": True}
+        scheduler.on_trial_complete(experiment, trial, undecided)
+        assert undecided["hyperband_info"] == info
     nothing = {}
-    experiment.scheduler.on_trial_complete(experiment, experiment.trials[1], nothing)
+    scheduler.on_trial_complete(experiment, experiment.trials[2], nothing)
     assert nothing == {}
 
 
