@@ -10,6 +10,7 @@ from hypothesis import settings
 pytest_plugins = ["browser", "servers"]
 
 os.environ.pop("COLUMNS", None)  # pytest-xdist sets it for its workers
+os.environ.setdefault("KERAS_BACKEND", "torch")  # what Keras is used with here
 
 settings.register_profile("repeatable", deadline=None, derandomize=True)
 settings.load_profile("repeatable")
