@@ -18,8 +18,8 @@ class TuneReportCheckpointCallback(BoostingReports):
     """Reports each round's metrics to the trial, and the model as a checkpoint.
 
     A trial that is stopped early, or by LightGBM's own early stopping, does not come to its last
-    round: use a `frequency` where its model is needed. `lightgbm.cv` is reported without
-    checkpoints, its metrics as `"valid-loss-mean"` and `"valid-loss-stdv"`.
+    round: use a `frequency` where its model is needed. Of `lightgbm.cv`, metrics are reported as
+    `"valid-loss-mean"` and `"valid-loss-stdv"`, and the file is that of a `CVBooster`.
 
     Args:
         metrics: What to report: a name as `"valid-binary_logloss"` (data set, metric), several of
@@ -72,8 +72,7 @@ class TuneReportCheckpointCallback(BoostingReports):
         """Reports a round."""
         is_last = env.iteration == env.end_iteration - 1
         is_due = self._is_due(env.iteration + 1) or (is_last and self._checkpoint_at_end)
-        model = env.model if is_due and isinstance(env.model, Booster) else None
-        self._report(_by_name(env.evaluation_result_list or ()), model)
+        self._report(_by_name(env.evaluation_result_list or ()), env.model if is_due else None)
 
 
 class TuneReportCallback(TuneReportCheckpointCallback):

@@ -231,22 +231,24 @@ def test_impossible_arguments_are_named(
         library.callback(**arguments)
 
 
-def test_cross_validation_is_reported_without_checkpoints(reports: list[Any]) -> None:
-    both = [each.callback(frequency=1) for each in LIBRARIES.values()]
+def test_cross_validation_with_xgboost_has_no_checkpoints(reports: list[Any]) -> None:
+    callback = for_xgboost.TuneReportCheckpointCallback(frequency=1)
     params = {"objective": "binary:logistic", "eval_metric": "logloss"}
-    scores = xgboost.cv(params, xgboost.DMatrix(X, Y), 2, callbacks=[both[0]], as_pandas=False)
+    scores = xgboost.cv(params, xgboost.DMatrix(X, Y), 2, callbacks=[callback], as_pandas=False)
     assert [metrics["test-logloss"] for metrics, _ in reports] == list(
         zip(scores["test-logloss-mean"], scores["test-logloss-std"], strict=True)
     )
     assert not any(files for _, files in reports)
-    reports.clear()
+
+
+def test_cross_validation_with_lightgbm(reports: list[Any]) -> None:
+    callback = for_lightgbm.TuneReportCheckpointCallback()
     params = {"objective": "binary", "verbosity": -1}
-    scores = lightgbm.cv(params, lightgbm.Dataset(X, Y), 2, callbacks=[both[1]])
-    name = "valid-binary_logloss"
-    assert [(metrics[f"{name}-mean"], metrics[f"{name}-stdv"]) for metrics, _ in reports] == list(
-        zip(scores["valid binary_logloss-mean"], scores["valid binary_logloss-stdv"], strict=True)
-    )
-    assert not any(files for _, files in reports)
+    scores = lightgbm.cv(params, lightgbm.Dataset(X, Y), 2, callbacks=[callback])
+    for suffix in ("mean", "stdv"):
+        reported = [metrics[f"valid-binary_logloss-{suffix}"] for metrics, _ in reports]
+        assert reported == scores[f"valid binary_logloss-{suffix}"]
+    assert [files for _, files in reports] == [[], ["model.txt"]]
 
 
 def test_libraries_that_stop_early_by_themselves(reports: list[Any]) -> None:

@@ -19,6 +19,8 @@ from tuner.integrations.keras import (
     TuneReportCheckpointCallback,
 )
 
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+
 IMAGES, DIGITS = load_digits(return_X_y=True)
 X, X_VALID, Y, Y_VALID = train_test_split(IMAGES / 16, DIGITS, test_size=0.5, random_state=0)
 
