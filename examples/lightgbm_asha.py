@@ -33,6 +33,8 @@ def train(config):
     if checkpoint is not None:
         model = TuneReportCheckpointCallback.get_model(checkpoint)
         rounds -= model.current_iteration()
+        if rounds == 0:  # it was killed just before it ended
+            return
     data = load_data()
     train_set = lightgbm.Dataset(*data["train"])
     metrics = {"loss": "val-binary_logloss", "error": "val-binary_error"}

@@ -191,6 +191,12 @@ def test_models_are_saved_every_so_many_rounds_and_at_the_end(
     assert [each[1] for each in reports] == [["my.json"], [], ["my.json"]], "counted on"
 
 
+def test_without_a_round_there_is_no_report(reports: list[Any]) -> None:
+    model = boost_xgboost({}, 2, None, [])
+    boost_xgboost({}, 0, model, [for_xgboost.TuneReportCheckpointCallback(frequency=1)])
+    assert reports == []
+
+
 def test_no_checkpoints_where_none_are_wanted(library: Library, reports: list[Any]) -> None:
     library.boost({}, 2, None, [library.callback(checkpoint_at_end=False)])
     library.boost({}, 2, None, [library.ours.TuneReportCallback(library.metric)])
