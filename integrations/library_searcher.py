@@ -280,8 +280,12 @@ class LibrarySearcher(Searcher):
     def _loss(self, value: Any) -> Any:
         """Values as numbers to minimize, None if one is no finite number."""
         values = value if isinstance(self.metric, list) else [value]
+        if values is None:
+            return None
+        if not isinstance(values, list | tuple) or len(values) != len(self._signs):
+            self._refuse(f"value={shorten(value)} must be a list, one for each of {self.metric}")
         losses = []
-        for each, sign in zip(values or (), self._signs, strict=True):
+        for each, sign in zip(values, self._signs, strict=True):
             if not isinstance(each, Real) or not math.isfinite(each):
                 return None
             losses.append(sign * float(each))

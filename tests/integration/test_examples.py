@@ -396,6 +396,18 @@ def test_distributed_trainable(run_example):
     assert best > 0.85
 
 
+def test_search_optuna(run_example):
+    run = run_example("search_optuna.py")
+    assert len(run.trials) == 10
+    configs = [json.loads((folder / "params.json").read_text()) for folder in run.trials]
+    assert {"num_layers": 1, "widths": {"0": 100}, "lr": 1e-3, "epochs": 4} in configs
+    assert all(len(config["widths"]) == config["num_layers"] for config in configs)
+    assert run.number("Epochs trained:") == sum(map(len, run.trials.values())) < 10 * 4
+    last = [frame["accuracy"].iloc[-1] for frame in run.trials.values()]
+    assert run.number("Best accuracy:") == pytest.approx(max(last), abs=5e-5)
+    assert max(last) > 0.8
+
+
 def test_search_hyperopt(run_example):
     run = run_example("search_hyperopt.py")
     assert len(run.trials) == 12

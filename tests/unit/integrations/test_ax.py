@@ -188,7 +188,7 @@ def test_arguments_that_cannot_work_are_named() -> None:
         AxSearch(metric="loss", ax_client=client())
     with pytest.raises(ConfigError, match="unexpected keyword argument 'methods'"):
         opened(AxSearch, SQUARE, methods="fast")
-    with pytest.raises(ConfigError, match="Ax refuses its arguments.*z"):
+    with pytest.raises(ConfigError, match=r"Ax refuses its arguments.*z"):
         opened(AxSearch, SQUARE, parameter_constraints=["z <= 3"])
     with pytest.raises(ConfigError, match=r"x=randn\(0.0, 1.0\): .*no normal distribution"):
         opened(AxSearch, {"x": tune.randn(0, 1)})

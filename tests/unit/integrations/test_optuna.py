@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 import tuner as tune
+from tuner.errors import ConfigError
 from tuner.integrations.optuna import OptunaSearch
 
 optuna = pytest.importorskip("optuna")
@@ -148,6 +149,10 @@ def test_several_objectives(name: str) -> None:
         searcher.on_trial_complete(f"t{number}", {"a": a, "b": b})
     searcher.add_evaluated_point({"x": 1.0}, [1.0, -1.0])
     searcher.add_evaluated_point({"x": 1.0}, [1.0, math.nan])
+    searcher.add_evaluated_point({"x": 1.0}, None)
+    for value in (1.0, [1.0]):
+        with pytest.raises(ConfigError, match=r"must be a list, one for each of \['a', 'b'\]"):
+            searcher.add_evaluated_point({"x": 1.0}, value)
 
 
 def test_results_on_the_way_are_intermediate_values(tmp_path: Path) -> None:
