@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import io
 import pickle
 import sys
+from types import ModuleType
 from typing import Any
 
 import cloudpickle
@@ -58,9 +60,12 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         self._of_ray = _classes_of_ray()
 
     def reducer_override(self, obj: Any) -> Any:
-        """Refuses what has to be left to Ray."""
+        """Refuses what has to be left to Ray; modules such as `torch.ops` travel by name."""
         if type(obj) in self._of_ray:
             raise _OnlyByRay
+        is_unusual = isinstance(obj, ModuleType) and type(obj) is not ModuleType
+        if is_unusual and obj.__name__ in sys.modules:  # cloudpickle cannot
+            return importlib.import_module, (obj.__name__,)
         return super().reducer_override(obj)
 
 

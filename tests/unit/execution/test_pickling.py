@@ -1,4 +1,4 @@
-"""Pickles of what users write, where this process is connected to Ray."""
+"""Pickles of what users write, also where this process is connected to Ray."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import sys
 
 import numpy as np
 import ray
+import torch
 
 from tuner import pickling
 
@@ -22,6 +23,12 @@ def test_what_has_nothing_of_ray_is_loaded_without_it(ray_cluster: None) -> None
     content = pickling.dumps(lambda x: x + 1)
     done = subprocess.run([sys.executable, "-c", LOAD], input=content, capture_output=True)
     assert done.stdout.split() == [b"3", b"False"]
+
+
+def test_modules_of_a_class_of_their_own_are_pickled_by_name() -> None:
+    assert type(torch.ops) is not type(torch)
+    zeros = pickle.loads(pickling.dumps(lambda: torch.ops.aten.zeros([2])))
+    assert zeros().tolist() == [0, 0]
 
 
 def test_references_to_rays_objects_can_be_used_elsewhere(ray_cluster: None) -> None:
