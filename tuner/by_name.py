@@ -22,6 +22,7 @@ SEARCHERS: Mapping[str, str] = {
     "bayesopt": "tuner.integrations.bayesopt:BayesOptSearch",
     "bohb": "tuner.integrations.bohb:TuneBOHB",
     "hyperopt": "tuner.integrations.hyperopt:HyperOptSearch",
+    "nevergrad": "tuner.integrations.nevergrad:NevergradSearch",
     "optuna": "tuner.integrations.optuna:OptunaSearch",
     "zoopt": "tuner.integrations.zoopt:ZOOptSearch",
 }

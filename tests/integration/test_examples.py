@@ -492,3 +492,19 @@ def test_keras_digits(run_example):
 
 def test_lightning_digits(run_example):
     check_network(run_example("lightning_digits.py"), "digits.ckpt")
+
+
+def test_search_nevergrad(run_example):
+    run = run_example("search_nevergrad.py")
+    assert len(run.trials) == 16
+    front = re.findall(r"^ +([\d.]+) +(\d+) ", run.output, flags=re.MULTILINE)
+    ends = {
+        (f"{end['error']:.4f}", str(end["weights"]))
+        for end in (frame.iloc[-1] for frame in run.trials.values())
+    }
+    assert set(front) <= ends
+    errors, sizes = ([float(each) for each in column] for column in zip(*front, strict=True))
+    assert errors == sorted(errors)
+    assert sizes == sorted(sizes, reverse=True)
+    assert len(front) > 1
+    assert min(errors) < 0.2

@@ -13,6 +13,7 @@ from tuner.integrations.bayesopt import BayesOptSearch
 from tuner.integrations.bohb import TuneBOHB
 from tuner.integrations.hyperopt import HyperOptSearch
 from tuner.integrations.library_searcher import LibrarySearcher
+from tuner.integrations.nevergrad import NevergradSearch
 from tuner.integrations.optuna import OptunaSearch
 from tuner.integrations.zoopt import ZOOptSearch
 
@@ -21,6 +22,7 @@ SEARCHERS: dict[str, type[LibrarySearcher]] = {
     "bayesopt": BayesOptSearch,
     "bohb": TuneBOHB,
     "hyperopt": HyperOptSearch,
+    "nevergrad": NevergradSearch,
     "optuna": OptunaSearch,
     "zoopt": ZOOptSearch,
 }
