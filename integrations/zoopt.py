@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from typing import TYPE_CHECKING, Any
 
 from tuner.flatten import unflatten
@@ -26,7 +27,7 @@ _PRECISION = 1e-12
 
 
 class ZOOptSearch(LibrarySearcher):
-    """Asks ZOOpt's ASRACOS, which learns a box around good configurations from pairs of them.
+    """Asks ZOOpt's ASRACOS, which draws from boxes that hold a good configuration and no bad one.
 
     The first configurations are random: 4 of a budget up to 50, 6 up to 100, 12 up to 1000, 22
     beyond. Their number is all that the budget decides; when it is spent, proposals go on for as
@@ -120,7 +121,7 @@ class ZOOptSearch(LibrarySearcher):
         except TypeError as error:
             self._refuse(f"zoopt.Parameter: {error}")
         self._digits: list[int | None] = []
-        with self._precisions():
+        with self._called():
             dimensions = Dimension2([self._dimension(each) for each in space.parameters])
             self._digits = gl.float_precisions
             self._racos = SRacosTune(dimensions, parameter, parallel_num=self._parallel_num)
@@ -134,7 +135,7 @@ class ZOOptSearch(LibrarySearcher):
             racos.complete_num < self._num_first or racos.live_num >= self._parallel_num
         ):
             return None
-        with self._precisions():
+        with self._called():
             solution = self._first() if is_first else self._sampled()
         if solution is None:
             return Searcher.FINISHED
@@ -154,7 +155,7 @@ class ZOOptSearch(LibrarySearcher):
             racos._init_data.append(solution)  # what its first ones are not to repeat
             racos.init_num += 1
             racos.live_num += 1
-        with self._precisions():
+        with self._called():
             if any(solution.get_x() == each.get_x() for each in self._kept()):
                 racos.init_num -= 1  # it learns nothing from the same one twice, but runs endlessly
                 racos.live_num -= 1
@@ -178,13 +179,14 @@ class ZOOptSearch(LibrarySearcher):
         return [*self._racos.get_positive_data(), *self._racos.get_negative_data()]
 
     @contextmanager
-    def _precisions(self) -> Iterator[None]:
-        """ZOOpt has the digits of the dimensions in a global variable."""
+    def _called(self) -> Iterator[None]:
+        """ZOOpt has the digits of the dimensions in a global variable, and prints what it notes."""
         from zoopt.utils.zoo_global import gl
 
         before, gl.float_precisions = gl.float_precisions, self._digits
         try:
-            yield
+            with redirect_stdout(io.StringIO()):
+                yield
         finally:
             gl.float_precisions = before
 

@@ -97,7 +97,7 @@ def test_a_small_space_is_tried_once() -> None:
     assert len(tried) == 4 + 2  # those that were asked for twice more
 
 
-def test_choices_alone() -> None:
+def test_choices_alone(capsys: pytest.CaptureFixture[str]) -> None:
     """ZOOpt's sampler may run endlessly on these if it is told of one twice."""
     space = {name: tune.choice([1, 2, 3, 4]) for name in "abcde"}
     searcher = opened(ZOOptSearch, space, budget=200, parallel_num=3)
@@ -111,6 +111,7 @@ def test_choices_alone() -> None:
             for name in [*running]:
                 searcher.on_trial_complete(name, {"loss": sum(running.pop(name).values())})
     assert min(sum(config.values()) for config in configs) == 5
+    assert capsys.readouterr().out == ""
 
 
 def test_two_at_a_time_keep_their_precisions() -> None:
