@@ -97,7 +97,7 @@ def test_a_small_space_is_tried_once() -> None:
     assert len(tried) == 4 + 2  # those that were asked for twice more
 
 
-def test_choices_alone(capsys: pytest.CaptureFixture[str]) -> None:
+def test_choices_alone() -> None:
     """ZOOpt's sampler may run endlessly on these if it is told of one twice."""
     space = {name: tune.choice([1, 2, 3, 4]) for name in "abcde"}
     searcher = opened(ZOOptSearch, space, budget=200, parallel_num=3)
@@ -111,6 +111,13 @@ def test_choices_alone(capsys: pytest.CaptureFixture[str]) -> None:
             for name in [*running]:
                 searcher.on_trial_complete(name, {"loss": sum(running.pop(name).values())})
     assert min(sum(config.values()) for config in configs) == 5
+
+
+def test_it_goes_on_where_a_box_has_nothing_new(capsys: pytest.CaptureFixture[str]) -> None:
+    """ZOOpt ends there, and prints why."""
+    searcher = opened(ZOOptSearch, {"a": tune.randint(0, 6), "b": tune.randint(0, 6)}, budget=60)
+    configs = run(searcher, lambda config: abs(config["a"] - 4) + abs(config["b"] - 1), 60)
+    assert {"a": 4, "b": 1} in configs
     assert capsys.readouterr().out == ""
 
 
