@@ -93,7 +93,7 @@ class NevergradSearch(LibrarySearcher):
         self._budget = _DEFAULT_BUDGET
         self._candidates: dict[str, Parametrization] = {}
         self._worst: Any = None
-        self._given_optimizer = self._checked(optimizer)
+        self._given_optimizer = None if optimizer is None else self._checked(optimizer)
 
     def set_search_properties(
         self, metric: Any, mode: Any, config: dict[str, Any], seed: int | None = None, **spec: Any
@@ -118,7 +118,7 @@ class NevergradSearch(LibrarySearcher):
         """Makes the optimizer, unless it was given."""
         import nevergrad
 
-        given = self._given_optimizer
+        given = self._given_optimizer or nevergrad.optimizers.registry[_DEFAULT]
         if isinstance(given, nevergrad.optimizers.base.Optimizer):
             self._optimizer: Optimizer = given
         else:
@@ -163,15 +163,14 @@ class NevergradSearch(LibrarySearcher):
         """What makes the optimizer, or the optimizer itself."""
         import nevergrad
 
-        if optimizer is None or isinstance(optimizer, str):
+        if isinstance(optimizer, str):
             known = nevergrad.optimizers.registry
-            name = optimizer or _DEFAULT
-            if name not in known:
+            if optimizer not in known:
                 self._refuse(
-                    f"optimizer={name!r} is none of nevergrad.optimizers.registry"
-                    f"{did_you_mean(name, known)}"
+                    f"optimizer={optimizer!r} is none of nevergrad.optimizers.registry"
+                    f"{did_you_mean(optimizer, known)}"
                 )
-            return known[name]
+            return known[optimizer]
         base = nevergrad.optimizers.base
         if isinstance(optimizer, base.Optimizer):
             if self._made_with:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import subprocess
-import sys
 import tomllib
 from pathlib import Path
 
@@ -22,20 +20,6 @@ from tuner.search import BasicVariantGenerator
 def test_every_name_leads_to_a_class(place: str) -> None:
     module, _, name = place.partition(":")
     assert isinstance(getattr(importlib.import_module(module), name), type)
-
-
-def test_no_library_is_imported_before_it_is_asked() -> None:
-    """Their imports take up to seconds, and users have one or two of them."""
-    modules = sorted({place.partition(":")[0] for place in SEARCHERS.values()})
-    libraries = {kind.module for kind in LIBRARIES.values()} | {"ConfigSpace", "torch", "sklearn"}
-    script = f"""
-import importlib, sys
-for name in {modules}:
-    importlib.import_module(name)
-print(sorted({libraries} & sys.modules.keys()))
-"""
-    done = subprocess.run([sys.executable, "-c", script], stdout=subprocess.PIPE, check=True)
-    assert done.stdout == b"[]\n"
 
 
 def test_every_searcher_of_a_library_has_a_name_and_an_extra() -> None:
