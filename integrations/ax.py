@@ -217,9 +217,15 @@ class AxSearch(LibrarySearcher):
         import torch
         from ax.utils.common.logger import ROOT_STREAM_HANDLER
 
-        state, threads = torch.random.get_rng_state(), torch.get_num_threads()
-        level = ROOT_STREAM_HANDLER.level
-        with super()._streams(), one_thread(), warnings.catch_warnings():
+        level, threads = ROOT_STREAM_HANDLER.level, torch.get_num_threads()
+        on_gpu = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
+        devices = range(torch.cuda.device_count()) if on_gpu else ()
+        with (
+            super()._streams(),
+            torch.random.fork_rng(devices),
+            one_thread(),
+            warnings.catch_warnings(),
+        ):
             warnings.simplefilter("ignore")
             torch.default_generator.manual_seed(random.getrandbits(63))
             torch.set_num_threads(1)
@@ -229,7 +235,6 @@ class AxSearch(LibrarySearcher):
             finally:
                 ROOT_STREAM_HANDLER.setLevel(level)
                 torch.set_num_threads(threads)
-                torch.random.set_rng_state(state)
 
 
 def _import_quietly() -> None:

@@ -289,6 +289,19 @@ def test_pb2(run_example):
         assert before != after
 
 
+@pytest.mark.slow
+def test_search_ax(run_example):
+    pytest.importorskip("ax", reason="Ax is not installed")
+    run = run_example("search_ax.py")
+    assert len(run.trials) == 7
+    found = {(frame["size"].item(), frame["accuracy"].item()) for frame in run.trials.values()}
+    front = re.findall(r"^ *(\d+) leaves: accuracy ([\d.]+)$", run.output, flags=re.MULTILINE)
+    assert front
+    for size, accuracy in ((int(size), float(accuracy)) for size, accuracy in front):
+        assert any(a == size and b == pytest.approx(accuracy, abs=5e-5) for a, b in found)
+        assert not any(a <= size and b > accuracy + 1e-4 for a, b in found)
+
+
 def test_search_bayesopt(run_example):
     pytest.importorskip("bayes_opt", reason="bayesian-optimization is not installed")
     run = run_example("search_bayesopt.py")

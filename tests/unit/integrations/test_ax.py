@@ -89,7 +89,7 @@ def test_two_objectives() -> None:
         configs.append(config["x"])
         searcher.on_trial_complete(f"t{number}", results(config["x"]))
     assert sum(-0.2 <= x <= 1.2 for x in configs[5:]) >= 3
-    assert max(configs[5:]) - min(configs[5:]) > 0.5
+    assert max(configs[5:]) - min(configs[5:]) > 0.3
 
 
 def test_parameters_as_ax_knows_them() -> None:
@@ -135,11 +135,18 @@ def test_outcome_constraints_are_learnt() -> None:
 def test_what_failed_is_not_proposed_again() -> None:
     searcher = opened(AxSearch, {"n": tune.randint(0, 4)})
     seen = []
-    while isinstance(config := searcher.suggest(f"t{len(seen)}"), dict):
-        searcher.on_trial_complete(f"t{len(seen)}", {"loss": 0.5}, error=len(seen) % 2 == 0)
+    for number in range(4):
+        config = searcher.suggest(f"t{number}")
+        assert isinstance(config, dict)
         seen.append(config["n"])
-    assert config == AxSearch.FINISHED
+        searcher.on_trial_complete(f"t{number}", error=True)
     assert sorted(seen) == list(range(4))
+
+
+def test_a_space_that_is_exhausted_ends_the_search() -> None:
+    searcher = opened(AxSearch, {"n": tune.randint(3, 4)}, initialization_budget=9)
+    assert searcher.suggest("t0") == {"n": 3}
+    assert searcher.suggest("t1") == AxSearch.FINISHED
 
 
 def test_multiples_that_are_many_are_rounded() -> None:
