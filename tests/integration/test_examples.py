@@ -10,55 +10,9 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import pandas
 import pytest
 import ray
-
-EXAMPLES = Path(__file__).parents[2] / "examples"
-TIMEOUT_S = 400
-
-
-class Run:
-    """What a finished example left behind: its output, its folder, its trials by folder."""
-
-    def __init__(self, output, folder):
-        self.output = output
-        self.folder = folder
-        self.trials = {
-            path.parent: pandas.read_csv(path) for path in sorted(folder.glob("*/progress.csv"))
-        }
-
-    def number(self, pattern):
-        """The number that follows `pattern` in the output."""
-        found = re.search(pattern + r"\s*(-?[\d.e+-]+)", self.output)
-        assert found, f"{pattern!r} is not in:\n{self.output}"
-        return float(found[1].rstrip(".,"))
-
-
-@pytest.fixture
-def run_example(tmp_path_factory):
-    def run(name, *arguments, on_ray=False, env=None):
-        folder = tmp_path_factory.mktemp("example")
-        results = folder / "results"
-        done = subprocess.run(
-            [sys.executable, EXAMPLES / name, "--smoke-test", *arguments],
-            cwd=folder,
-            env={**os.environ, "TUNER_RESULTS_DIR": str(results), **(env or {})},
-            capture_output=True,
-            text=True,
-            timeout=TIMEOUT_S,
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-        if on_ray:
-            assert re.search("Connected to Ray|Connecting to existing|Started a local", done.stderr)
-        else:
-            assert done.stderr == ""
-        assert [path.name for path in folder.iterdir()] == ["results"]
-        (folder,) = results.iterdir()
-        assert str(folder) in done.stdout
-        return Run(done.stdout, folder)
-
-    return run
+from example_runs import EXAMPLES, TIMEOUT_S, Run
 
 
 def test_pbt_ppo(tmp_path):
@@ -112,26 +66,9 @@ def load_module(name):
 
 
 def test_every_example_is_tested():
-    tested = {name for name in globals() if name.startswith("test_")}
-    assert {f"test_{path.stem}" for path in EXAMPLES.glob("*.py")} <= tested
-
-
-def test_pareto_front(run_example):
-    run = run_example("pareto_front.py")
-    ends = [frame.iloc[-1] for frame in run.trials.values()]
-    points = [(row["weights"], row["accuracy"]) for row in ends]
-    front = {
-        (size, accuracy)
-        for size, accuracy in points
-        if not any(
-            (other, better) != (size, accuracy) and other <= size and better >= accuracy
-            for other, better in points
-        )
-    }
-    table = re.findall(r"^ *(\d+)  +(0\.\d{4})  +\d+", run.output, re.MULTILINE)
-    printed = [(int(size), pytest.approx(float(value), abs=5e-5)) for size, value in table]
-    assert sorted(printed, key=lambda row: row[0]) == sorted(front)
-    assert f"{len(front)} of 8 networks are on the Pareto front" in run.output
+    tests = "".join(path.read_text() for path in Path(__file__).parent.glob("test_*examples.py"))
+    tested = set(re.findall(r"^def test_(\w+)", tests, re.MULTILINE))
+    assert {path.stem for path in EXAMPLES.glob("*.py")} <= tested
 
 
 def test_quickstart(run_example):
@@ -289,29 +226,6 @@ def test_pb2(run_example):
         assert before != after
 
 
-@pytest.mark.slow
-def test_search_ax(run_example):
-    pytest.importorskip("ax", reason="Ax is not installed")
-    run = run_example("search_ax.py")
-    assert len(run.trials) == 7
-    found = {(frame["size"].item(), frame["accuracy"].item()) for frame in run.trials.values()}
-    front = re.findall(r"^ *(\d+) leaves: accuracy ([\d.]+)$", run.output, flags=re.MULTILINE)
-    assert front
-    for size, accuracy in ((int(size), float(accuracy)) for size, accuracy in front):
-        assert any(a == size and b == pytest.approx(accuracy, abs=5e-5) for a, b in found)
-        assert not any(a <= size and b > accuracy + 1e-4 for a, b in found)
-
-
-def test_search_bayesopt(run_example):
-    pytest.importorskip("bayes_opt", reason="bayesian-optimization is not installed")
-    run = run_example("search_bayesopt.py")
-    assert len(run.trials) == 6
-    errors = [frame["error"].item() for frame in run.trials.values()]
-    best = min(run.number("of the first 3:"), run.number("of the others:"))
-    assert best == pytest.approx(min(errors), abs=5e-5)
-    assert len({round(error, 6) for error in errors}) > 3
-
-
 def policies(run):
     """The schedules of a population, as (iteration, configuration) pairs by trial."""
     return {
@@ -407,117 +321,3 @@ def test_distributed_trainable(run_example):
     best = max(frame["accuracy"].iloc[-1] for frame in run.trials.values())
     assert run.number("accuracy:") == pytest.approx(best, abs=5e-5)
     assert best > 0.85
-
-
-def test_search_optuna(run_example):
-    run = run_example("search_optuna.py")
-    assert len(run.trials) == 10
-    configs = [json.loads((folder / "params.json").read_text()) for folder in run.trials]
-    assert {"num_layers": 1, "widths": {"0": 100}, "lr": 1e-3, "epochs": 4} in configs
-    assert all(len(config["widths"]) == config["num_layers"] for config in configs)
-    assert run.number("Epochs trained:") == sum(map(len, run.trials.values())) < 10 * 4
-    last = [frame["accuracy"].iloc[-1] for frame in run.trials.values()]
-    assert run.number("Best accuracy:") == pytest.approx(max(last), abs=5e-5)
-    assert max(last) > 0.8
-
-
-def test_search_hyperopt(run_example):
-    run = run_example("search_hyperopt.py")
-    assert len(run.trials) == 12
-    parameters = {
-        "nearest": {"kind", "neighbours"},
-        "logistic": {"kind", "C"},
-        "svm": {"kind", "C", "gamma"},
-    }
-    tried = []
-    for folder in run.trials:
-        model = json.loads((folder / "params.json").read_text())["model"]
-        assert model.keys() == parameters[model["kind"]]
-        tried.append(model["kind"])
-    for kind in parameters:
-        assert run.number(f"{kind}:") == tried.count(kind) > 0
-    best = max(frame["accuracy"].iloc[-1] for frame in run.trials.values())
-    assert run.number("Best accuracy:") == pytest.approx(best, abs=5e-5)
-    assert best > 0.95
-
-
-def test_search_bohb(run_example):
-    pytest.importorskip("hpbandster", reason="hpbandster is not installed: tuner[bohb]")
-    run = run_example("search_bohb.py")
-    assert len(run.trials) == 14
-    assert run.number("Epochs trained:") == sum(map(len, run.trials.values())) < 14 * 3
-    configs = [json.loads((folder / "params.json").read_text()) for folder in run.trials]
-    for config in configs:
-        assert ("momentum" in config["solver"]) == (config["solver"]["name"] == "sgd")
-    best = max(frame["accuracy"].iloc[-1] for frame in run.trials.values())
-    assert run.number("Best accuracy:") == pytest.approx(best, abs=5e-5)
-    assert best > 0.8
-
-
-def test_search_zoopt(run_example):
-    pytest.importorskip("zoopt", reason="ZOOpt is not installed: tuner[zoopt]")
-    run = run_example("search_zoopt.py")
-    assert len(run.trials) == 8
-    best = max(frame["accuracy"].iloc[-1] for frame in run.trials.values())
-    assert run.number("Best accuracy:") == pytest.approx(best, abs=5e-5)
-    assert best >= run.number("random ones:") - 5e-5
-    assert best > 0.8
-
-
-def check_boosted_trees(run):
-    """What is the same with XGBoost and LightGBM."""
-    rounds = {folder: len(frame) for folder, frame in run.trials.items()}
-    assert len(rounds) == 4
-    assert run.number("Rounds trained:") == sum(rounds.values()) < 4 * 8
-    best = min(run.trials, key=lambda folder: run.trials[folder]["loss"].iloc[-1])
-    losses = run.trials[best]["loss"]
-    assert run.number("Best loss:") == pytest.approx(losses.iloc[-1], abs=5e-5)
-    assert losses.is_monotonic_decreasing
-    assert run.number("Accuracy of its") == rounds[best]
-    assert run.number("on the test part:") > 0.85
-
-
-def test_xgboost_asha(run_example):
-    check_boosted_trees(run_example("xgboost_asha.py"))
-
-
-def test_lightgbm_asha(run_example):
-    check_boosted_trees(run_example("lightgbm_asha.py"))
-
-
-def check_network(run, checkpoint_file):
-    """What is the same with Keras and Lightning."""
-    epochs = [len(frame) for frame in run.trials.values()]
-    assert run.number("Epochs trained:") == sum(epochs)
-    assert max(epochs) == 3
-    best = max(frame["accuracy"].iloc[-1] for frame in run.trials.values())
-    assert run.number("Best accuracy:") == pytest.approx(best, abs=5e-5)
-    assert run.number("On the test part:") == pytest.approx(best, abs=0.1)
-    assert best > 0.6
-    for folder in run.trials:
-        (checkpoint,) = folder.glob("checkpoint_*")
-        assert (checkpoint / checkpoint_file).is_file()
-
-
-def test_keras_digits(run_example):
-    check_network(run_example("keras_digits.py"), "model.keras")
-
-
-def test_lightning_digits(run_example):
-    check_network(run_example("lightning_digits.py"), "digits.ckpt")
-
-
-def test_search_nevergrad(run_example):
-    run = run_example("search_nevergrad.py")
-    assert len(run.trials) == 16
-    front = re.findall(r"^ +([\d.]+) +(\d+) ", run.output, flags=re.MULTILINE)
-    ends = {
-        (f"{end['error']:.4f}", str(end["weights"]))
-        for end in (frame.iloc[-1] for frame in run.trials.values())
-    }
-    assert set(front) <= ends
-    errors, sizes = ([float(each) for each in column] for column in zip(*front, strict=True))
-    assert errors == sorted(errors)
-    assert sizes == sorted(sizes, reverse=True)
-    assert len(front) > 1
-    assert min(errors) < 0.2
