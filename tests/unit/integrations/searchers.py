@@ -28,7 +28,7 @@ SEARCHERS: dict[str, type[LibrarySearcher]] = {
 }
 
 # Within how many trials a searcher has learnt what the suite asks for; fewer where each takes long.
-TRIALS: dict[str, int] = {"ax": 16, "bayesopt": 28}
+TRIALS: dict[str, int] = {"ax": 14, "bayesopt": 28}
 
 
 def trials(kind: type[LibrarySearcher]) -> int:
