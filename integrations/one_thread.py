@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from threadpoolctl import ThreadpoolController
 
 
-def one_thread() -> Any:
+@contextmanager
+def one_thread() -> Iterator[None]:
     """While entered, the thread pools of this process (BLAS, OpenMP) have one thread.
 
     How many there are decides in which order sums are taken. A restore on another machine, which
@@ -21,7 +24,16 @@ def one_thread() -> Any:
         ...     float(np.ones(3) @ np.ones(3))
         3.0
     """
-    return _controller().limit(limits=1)
+    # Not `ThreadpoolController.limit`, which takes 0.1 ms to look at much more.
+    pools = _controller().lib_controllers
+    before = [pool.get_num_threads() for pool in pools]
+    for pool in pools:
+        pool.set_num_threads(1)
+    try:
+        yield
+    finally:
+        for pool, number in zip(pools, before, strict=True):
+            pool.set_num_threads(number)
 
 
 @functools.cache
