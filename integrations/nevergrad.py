@@ -250,13 +250,15 @@ class NevergradSearch(LibrarySearcher):
         domain = self.bounded(parameter)
         lower, upper = domain.lower, domain.upper
         if isinstance(domain, Integer):
-            # Rounded here: what Nevergrad takes for whole numbers it gives to other optimizers,
-            # which do worse when there are choices, too.
             step = domain.q or 1
             lower, upper = domain.least - step / 2, domain.most + step / 2
         if domain.nearest(lower) == domain.nearest(upper):
             return domain.nearest(lower)
-        return p.Log(lower=lower, upper=upper) if domain.log else p.Scalar(lower=lower, upper=upper)
+        kind = p.Log if domain.log else p.Scalar
+        numbers = kind(lower=lower, upper=upper)
+        # Nevergrad chooses other optimizers for whole numbers; multiples are rounded here.
+        is_whole = isinstance(domain, Integer) and domain.q is None
+        return numbers.set_integer_casting() if is_whole else numbers
 
     def _ours(self, value: Any) -> Values:
         """The values of what Nevergrad has drawn."""
