@@ -64,6 +64,7 @@ class AxSearch(LibrarySearcher):
     module = "ax"
     extra = "ax"
     has_objectives = True
+    draws_when_told = False
 
     def __init__(
         self,
@@ -215,26 +216,38 @@ class AxSearch(LibrarySearcher):
     def _streams(self) -> Iterator[None]:
         """What torch draws is seeded too, and the console is left alone."""
         import torch
-        from ax.utils.common.logger import ROOT_STREAM_HANDLER
 
-        level, threads = ROOT_STREAM_HANDLER.level, torch.get_num_threads()
+        threads = torch.get_num_threads()
         on_gpu = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
         devices = range(torch.cuda.device_count()) if on_gpu else ()
-        with (
-            super()._streams(),
-            torch.random.fork_rng(devices),
-            one_thread(),
-            warnings.catch_warnings(),
-        ):
-            warnings.simplefilter("ignore")
+        with super()._streams(), torch.random.fork_rng(devices), one_thread(), _quiet():
             torch.default_generator.manual_seed(random.getrandbits(63))
             torch.set_num_threads(1)
-            ROOT_STREAM_HANDLER.setLevel(max(level, logging.WARNING))
             try:
                 yield
             finally:
-                ROOT_STREAM_HANDLER.setLevel(level)
                 torch.set_num_threads(threads)
+
+    @contextmanager
+    def _telling(self) -> Iterator[None]:
+        """The console is left alone."""
+        with super()._telling(), _quiet():
+            yield
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """While entered, Ax says nothing on the console but warnings, and Python not even these."""
+    from ax.utils.common.logger import ROOT_STREAM_HANDLER
+
+    level = ROOT_STREAM_HANDLER.level
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        ROOT_STREAM_HANDLER.setLevel(max(level, logging.WARNING))
+        try:
+            yield
+        finally:
+            ROOT_STREAM_HANDLER.setLevel(level)
 
 
 def _import_quietly() -> None:

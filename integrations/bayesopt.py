@@ -72,6 +72,7 @@ class BayesOptSearch(LibrarySearcher):
     module = "bayes_opt"
     extra = "bayesopt"
     has_categories = False
+    draws_when_told = False
 
     def __init__(
         self,

@@ -60,6 +60,7 @@ class HyperOptSearch(LibrarySearcher):
     module = "hyperopt"
     extra = "hyperopt"
     has_conditions = True
+    draws_when_told = False
 
     def __init__(
         self,

@@ -6,7 +6,7 @@ import importlib.util
 import math
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from numbers import Real
 from typing import Any, ClassVar, NoReturn
 
@@ -50,6 +50,7 @@ class LibrarySearcher(Searcher):
         has_categories: Whether it takes choices.
         has_conditions: Whether it takes categories that hold parameters of their own.
         has_objectives: Whether it takes several objectives.
+        draws_when_told: Whether it may draw random numbers when it is told a value, too.
     """
 
     library: ClassVar[str]
@@ -58,6 +59,7 @@ class LibrarySearcher(Searcher):
     has_categories: ClassVar[bool] = True
     has_conditions: ClassVar[bool] = False
     has_objectives: ClassVar[bool] = False
+    draws_when_told: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -160,7 +162,7 @@ class LibrarySearcher(Searcher):
         if values is None:
             return
         loss = None if error or result is None else self._loss_of(result)
-        with self._streams():
+        with self._telling():
             self.tell(trial_id, values, loss)
 
     def add_evaluated_point(self, parameters: Mapping[str, Any], value: Any) -> None:
@@ -237,7 +239,7 @@ class LibrarySearcher(Searcher):
 
     def _tell_evaluated(self, values: Values, value: Any) -> None:
         values = self._completed(values)
-        with self._streams():
+        with self._telling():
             self.tell(f"evaluated {self._num_asked}", values, self._loss(value))
 
     def _check_parameters(self, parameters: list[Parameter]) -> None:
@@ -290,6 +292,13 @@ class LibrarySearcher(Searcher):
                 return None
             losses.append(sign * float(each))
         return losses if isinstance(self.metric, list) else losses[0]
+
+    def _telling(self) -> AbstractContextManager[None]:
+        """What `tell` is called in; to seed streams for it would take longer than many tells."""
+        if self.draws_when_told:
+            return self._streams()
+        self._num_asked += 1
+        return nullcontext()
 
     @contextmanager
     def _streams(self) -> Iterator[None]:

@@ -61,6 +61,7 @@ class OptunaSearch(LibrarySearcher):
     extra = "optuna"
     has_conditions = True
     has_objectives = True
+    draws_when_told = False
 
     def __init__(
         self,

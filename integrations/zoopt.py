@@ -68,6 +68,7 @@ class ZOOptSearch(LibrarySearcher):
     library = "ZOOpt"
     module = "zoopt"
     extra = "zoopt"
+    draws_when_told = False
 
     def __init__(
         self,
