@@ -115,7 +115,7 @@ def approximately(config: Any, rel: float = 1e-12) -> Any:
 
 
 # Where a library tries others through us: what is run again, and with how many seeds.
-AGAIN = {"ax": ("branin", 2), "bayesopt": ("hartmann6", 3), "zoopt": ("hartmann6", 20)}
+AGAIN = {"ax": ("branin", 3), "bayesopt": ("hartmann6", 3), "zoopt": ("hartmann6", 20)}
 
 
 @each([*AGAIN])
