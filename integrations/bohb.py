@@ -139,6 +139,7 @@ class TuneBOHB(LibrarySearcher):
             return
         # After a restore, a result of a trial that waits at a rung no longer says which.
         budget = _budget(result, _NO_BUDGET if told is None else told)
+        self._check_reported(trial_id, result)
         values = self._live.pop(trial_id, None)
         if values is None or budget is None or budget == told:
             return

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import importlib.util
+import logging
 import math
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from numbers import Real
 from typing import Any, ClassVar, NoReturn
 
-from tuner.errors import ConfigError, MissingDependencyError
-from tuner.flatten import lookup
+from tuner.errors import ConfigError, MissingDependencyError, SearchSpaceError
+from tuner.flatten import flatten, lookup
+from tuner.metrics import as_number
 from tuner.search.flat_space import FlatSpace, Parameter, Values
-from tuner.search.searcher import Searcher
-from tuner.search_space.domains import Categorical, Float, Integer, Normal
-from tuner.search_space.streams import seeded_globals
-from tuner.validation import check_mode, shorten
+from tuner.search.searcher import Searcher, check_points
+from tuner.search_space.domains import Categorical, Domain, Float, Integer, Normal
+from tuner.search_space.streams import preserved_globals, seeded_globals
+from tuner.validation import check_mode, check_whole, did_you_mean, shorten
+
+logger = logging.getLogger(__name__)
 
 _DEFAULT_SEED = 0
+_NOTHING = object()
 
 
 class LibrarySearcher(Searcher):
@@ -76,7 +80,11 @@ class LibrarySearcher(Searcher):
                 f"{self._name} needs {self.library}, which is not installed: "
                 f"pip install 'tuner[{self.extra}]'"
             )
-        points, rewards = list(points_to_evaluate or []), list(evaluated_rewards or [])
+        points = check_points(self._name, points_to_evaluate)
+        rewards = list(evaluated_rewards or [])
+        if seed is not None:
+            fix = "use a whole number >= 0, or None for the experiment's"
+            check_whole(self._name, "seed", seed, fix, least=0)
         if len(rewards) > len(points):
             self._refuse(
                 f"evaluated_rewards has {len(rewards)} values for {len(points)} points_to_evaluate"
@@ -90,6 +98,9 @@ class LibrarySearcher(Searcher):
         self._live: dict[str, Values] = {}
         self._num_asked = 0
         self._evaluated: list[tuple[Mapping[str, Any], Any]] = []
+        self._is_open = False
+        self._is_strict = True
+        self._has_differed = False
 
     # What a subclass says
 
@@ -131,10 +142,17 @@ class LibrarySearcher(Searcher):
         """Takes the metric, and the search space if none was given."""
         super().set_search_properties(metric, mode, config)
         self._check_objectives()
+        self._is_strict = spec.get("strict_metric_checking", True)
+        takes_config = self._given_space is None
+        if self._is_open:  # what it knows, from a file or another experiment, is kept
+            if takes_config:
+                self._check_same(config)
+            return takes_config
+        self._is_open = True
         if self._seed is None:
             self._seed = _DEFAULT_SEED if seed is None else seed
-        takes_config = self._given_space is None
-        self._open(config if takes_config else self._given_space)
+        with preserved_globals():  # a library's import may draw, too
+            self._open(config if takes_config else self._given_space)
         return takes_config
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
@@ -161,9 +179,27 @@ class LibrarySearcher(Searcher):
         values = self._live.pop(trial_id, None)
         if values is None:
             return
+        if result and not error:
+            self._check_reported(trial_id, result)
         loss = None if error or result is None else self._loss_of(result)
         with self._telling():
             self.tell(trial_id, values, loss)
+
+    def on_trial_recorded(self, trial_id: str, config: dict[str, Any]) -> bool | None:
+        """Asks the library again, so that it is where it was, and holds to what the record has."""
+        answers = super().on_trial_recorded(trial_id, config)
+        asked = self._live.get(trial_id)
+        try:
+            recorded = self._recorded(config, asked)
+        except SearchSpaceError:  # such as an object that cannot be loaded here
+            return answers
+        if asked != recorded:
+            if asked is not None:
+                self._warn_of_difference(trial_id, asked, recorded)
+                with self._streams():
+                    self.tell(trial_id, asked, None)
+            self._live[trial_id] = recorded
+        return answers
 
     def add_evaluated_point(self, parameters: Mapping[str, Any], value: Any) -> None:
         """Tells the library of a configuration that was tried elsewhere.
@@ -226,9 +262,11 @@ class LibrarySearcher(Searcher):
 
     def _open(self, space: Any) -> None:
         self._space = self.read_space(space)
+        if type(self._space) is FlatSpace and not self._space.parameters:
+            self._refuse("the search space has nothing to search for; give it a domain")
         self._check_parameters(self._space.parameters)
         with self._streams():
-            self.open(self._space, int(self._seed or 0))
+            self.open(self._space, int(self._seed or 0) % 2**32)
         points = [self._space.values(point, strict=True) for point in self._given_points]
         rewards = self._rewards
         self._points = points[len(rewards) :]
@@ -236,6 +274,43 @@ class LibrarySearcher(Searcher):
             self._tell_evaluated(values, reward)
         for point, value in self._evaluated:
             self.add_evaluated_point(point, value)
+
+    def _recorded(self, config: dict[str, Any], asked: Values | None) -> Values:
+        """The values of a recorded configuration, such as those that were asked for."""
+        return self._opened().values(config)
+
+    def _check_same(self, space: Any) -> None:
+        known, given = (
+            [(each.name, _outline(each.domain)) for each in flat.parameters]
+            for flat in (self._opened(), self.read_space(space))
+        )
+        if known != given:
+            self._refuse(
+                f"it has searched {shorten(dict(known))}, and cannot go on in "
+                f"{shorten(dict(given))}; make a new one, with the points that it is to know"
+            )
+
+    def _check_reported(self, trial_id: str, result: dict[str, Any]) -> None:
+        """Refuses to search blindly if the first trials do not report the metric at all."""
+        names = self.metric if isinstance(self.metric, list) else [str(self.metric)]
+        missing = [name for name in names if lookup(result, name, _NOTHING) is _NOTHING]
+        if missing and self._is_strict:
+            raise ConfigError(
+                f"{self._name}(metric={missing[0]!r}): trial {trial_id} did not report it"
+                f"{did_you_mean(missing[0], flatten(result))}; report it in every trial, or set "
+                "TUNE_DISABLE_STRICT_METRIC_CHECKING=1 to let trials without it count as failed"
+            )
+        self._is_strict = False
+
+    def _warn_of_difference(self, trial_id: str, asked: Values, recorded: Values) -> None:
+        if self._has_differed:
+            return
+        self._has_differed = True
+        logger.warning(
+            "%s: asked again after a restore, %s proposes %s for trial %s, and not %s as before; "
+            "the record counts. Seed what you give to the searcher for exact restores",
+            *(self._name, self.library, shorten(asked), trial_id, shorten(recorded)),
+        )
 
     def _tell_evaluated(self, values: Values, value: Any) -> None:
         values = self._completed(values)
@@ -288,9 +363,10 @@ class LibrarySearcher(Searcher):
             self._refuse(f"value={shorten(value)} must be a list, one for each of {self.metric}")
         losses = []
         for each, sign in zip(values, self._signs, strict=True):
-            if not isinstance(each, Real) or not math.isfinite(each):
+            number = as_number(each)
+            if number is None or not math.isfinite(number):
                 return None
-            losses.append(sign * float(each))
+            losses.append(sign * number)
         return losses if isinstance(self.metric, list) else losses[0]
 
     def _telling(self) -> AbstractContextManager[None]:
@@ -307,3 +383,10 @@ class LibrarySearcher(Searcher):
         self._num_asked += 1
         with seeded_globals(hash((self._seed, number)) % 2**64):
             yield
+
+
+def _outline(domain: Domain) -> str:
+    """What tells a domain from others; of a choice how many categories, which may be objects."""
+    if isinstance(domain, Categorical):
+        return f"choice of {len(domain.categories)}"
+    return str(domain)

@@ -28,7 +28,11 @@ def build_searcher(config: TuneConfig, param_space: dict[str, Any], seed: int) -
     searcher = _resolved("search_alg", config.search_alg, Searcher, SEARCHERS)
     searcher = BasicVariantGenerator() if searcher is None else searcher
     metric, mode = _objectives(config)
-    spec = {"num_samples": config.num_samples, "seed": seed}
+    spec = {
+        "num_samples": config.num_samples,
+        "seed": seed,
+        "strict_metric_checking": _is_strict(),
+    }
     accepted = searcher.set_search_properties(
         metric, mode, param_space, **_understood(searcher.set_search_properties, spec)
     )
@@ -52,11 +56,10 @@ def build_scheduler(config: TuneConfig, seed: int) -> TrialScheduler:
     """
     scheduler = _resolved("scheduler", config.scheduler, TrialScheduler, SCHEDULERS)
     scheduler = FIFOScheduler() if scheduler is None else scheduler
-    strict = os.environ.get(LENIENT_VARIABLE, "0") != "1"
     metric, mode = _objectives(config)
     if isinstance(metric, list) and scheduler.metric is not None:
         metric = mode = None  # it compares trials by one metric, which it was given
-    spec = {"seed": seed, "strict_metric_checking": strict}
+    spec = {"seed": seed, "strict_metric_checking": _is_strict()}
     accepted = scheduler.set_search_properties(
         metric, mode, **_understood(scheduler.set_search_properties, spec)
     )
@@ -67,6 +70,10 @@ def build_scheduler(config: TuneConfig, seed: int) -> TrialScheduler:
         )
     assert isinstance(scheduler, TrialScheduler)
     return scheduler
+
+
+def _is_strict() -> bool:
+    return os.environ.get(LENIENT_VARIABLE, "0") != "1"
 
 
 def _objectives(config: TuneConfig) -> tuple[Any, Any]:

@@ -87,7 +87,7 @@ def from_experiment(
         storage_filesystem: An fsspec or a pyarrow filesystem that the path is on.
 
     Raises:
-        ConfigError: The experiment had no metric, so one has to be named.
+        ConfigError: The experiment had no metric, so one has to be named, or no trial has it.
         StorageError: There is no experiment, or it cannot be read.
 
     Example:
@@ -97,6 +97,9 @@ def from_experiment(
             OptunaSearch(points_to_evaluate=earlier.points, evaluated_rewards=earlier.rewards)
             BasicVariantGenerator(points_to_evaluate=earlier.best(5))
     """
+    for each in [mode] if mode is None or isinstance(mode, str) else mode:
+        if each is not None:
+            check_mode("from_experiment", "mode", each)
     storage, local = locate(path, storage_filesystem)
     with nullcontext(local) if storage is None else viewed(storage) as folder:
         shown_as = str(storage or local)
@@ -111,6 +114,12 @@ def from_experiment(
                 "name the one that is to be read"
             )
         trials = _trials(folder, metric)
+    ended = [trial for trial in trials if trial.has_ended]
+    if ended and all(trial.reward is None for trial in ended):
+        raise ConfigError(
+            f"from_experiment({shown_as!r}, metric={metric!r}): none of the {len(ended)} trials "
+            "that have ended reported a finite number for it; name another metric"
+        )
     points, rewards = [], []
     space = None if param_space is None else FlatSpace(param_space, "from_experiment")
     for trial in trials:
@@ -125,6 +134,7 @@ class _Trial:
     point: dict[str, Any]
     last: Any = None
     reward: Any = None
+    has_ended: bool = False
 
 
 def _objectives(folder: str, shown_as: str) -> tuple[Any, Any]:
@@ -152,7 +162,8 @@ def _trials(folder: str, metric: str | Sequence[str]) -> list[_Trial]:
             trials[fact.trial_id].last = _reward(fact.result, metric)
         elif isinstance(fact, TrialEnded):
             trial = trials[fact.trial_id]
-            trial.reward = trial.last if fact.status == TERMINATED else None
+            trial.has_ended = fact.status == TERMINATED
+            trial.reward = trial.last if trial.has_ended else None
     return [*trials.values()]
 
 

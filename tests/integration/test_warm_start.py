@@ -70,6 +70,23 @@ def test_other_metrics_and_several(earlier: tune.ResultGrid) -> None:
         both.best(1)
 
 
+def test_a_category_is_one_value_whatever_is_in_it(tmp_path: Path) -> None:
+    space = {
+        "x": tune.uniform(-5, 5),
+        "c": tune.choice(
+            [{"k": "a", "d": tune.randint(1, 5)}, {"k": "b", "e": tune.loguniform(0.1, 1)}]
+        ),
+    }
+    options: dict[str, Any] = {"metric": "loss", "mode": "min", "num_samples": 6, "seed": 1}
+    first = fit(train, tmp_path, space=space, search_alg="optuna", **options)
+    found = tune.from_experiment(first.experiment_path, param_space=space)
+    assert found.points == [{"x": each.config["x"], "c": each.config["c"]} for each in good(first)]
+    searcher = OptunaSearch(points_to_evaluate=[*found.points[:2], {"c": {"d": 3}}])
+    again = fit(train, tmp_path, space=space, search_alg=searcher, **options)
+    assert [each.config["c"] for each in again][:2] == [each["c"] for each in found.points[:2]]
+    assert again[2].config["c"] == {"k": "a", "d": 3}
+
+
 def test_points_outside_of_the_new_space_are_left_out(earlier: tune.ResultGrid) -> None:
     narrow = {**SPACE, "x": tune.uniform(0, 2), "net": {"kind": tune.choice(["a"])}}
     found = tune.from_experiment(earlier.experiment_path, param_space=narrow)
@@ -198,6 +215,10 @@ def test_errors_say_what_is_missing(tmp_path: Path) -> None:
     grid = fit(train, tmp_path, space={"x": 1.0})
     with pytest.raises(ConfigError, match="its TuneConfig had no metric; name the one"):
         tune.from_experiment(grid.experiment_path)
+    with pytest.raises(ConfigError, match=r"metric='los'.*: none of the 1 trials that have ended"):
+        tune.from_experiment(grid.experiment_path, "los")
+    with pytest.raises(ConfigError, match=r"from_experiment\(mode=.maximum.\)"):
+        tune.from_experiment(grid.experiment_path, "loss", "maximum")
     found = tune.from_experiment(grid.experiment_path, "loss")
     assert (found.points, found.rewards, found.mode) == ([{}], [1.0], None)
     with pytest.raises(ConfigError, match=r"EvaluatedPoints.best\(mode=None\)"):

@@ -44,7 +44,7 @@ def new_trial(
     Raises:
         ConfigError: a creator of names raises, or returns something else.
     """
-    evaluated = {**evaluated_params(spec.param_space, config), **flatten(suggestion or {})}
+    evaluated = _evaluated(spec, config, suggestion or {})
     tag = f"{number}_{format_tag(evaluated)}" if evaluated else str(number)
     trial = Trial(
         trial_id=trial_id(spec, number),
@@ -71,6 +71,19 @@ def new_trial(
         bundles=bundles,
         chosen_objects=spec.param_space.chosen_objects(config),
     )
+
+
+def _evaluated(
+    spec: ExperimentSpec, config: dict[str, Any], suggestion: dict[str, Any]
+) -> dict[str, Any]:
+    """The values that were searched for, by flat name; what is chosen as a whole is one of them."""
+    chosen = evaluated_params(spec.param_space, config)
+    others = {
+        name: value
+        for name, value in flatten(suggestion).items()
+        if not any(name == each or name.startswith(f"{each}/") for each in chosen)
+    }
+    return {**chosen, **others}
 
 
 def changed_values(before: dict[Any, Any], after: dict[Any, Any]) -> dict[str, Any]:

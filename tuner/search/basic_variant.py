@@ -8,9 +8,9 @@ from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 from tuner.errors import SearchSpaceError
-from tuner.search.searcher import Searcher
+from tuner.search.searcher import Searcher, check_points
 from tuner.search_space import SearchSpace, as_seed
-from tuner.validation import check_flag, check_whole, reject
+from tuner.validation import check_flag, check_whole
 
 if TYPE_CHECKING:
     import numpy as np
@@ -64,7 +64,7 @@ class BasicVariantGenerator(Searcher):
         check_whole(owner, "max_concurrent", max_concurrent, "use 0 for no limit, or 1 up", least=0)
         check_flag(owner, "constant_grid_search", constant_grid_search)
         self.max_concurrent = max_concurrent
-        self._points = _checked_points(owner, points_to_evaluate)
+        self._points = check_points(owner, points_to_evaluate)
         self._constant_grid_search = constant_grid_search
         self._seed = None if random_state is None else as_seed(random_state)
         self._space: SearchSpace | None = None
@@ -196,14 +196,6 @@ class BasicVariantGenerator(Searcher):
                 f"{type(self).__name__} has no search space yet; call set_search_properties first"
             )
         return self._space
-
-
-def _checked_points(owner: str, points: Sequence[dict[str, Any]] | None) -> list[dict[str, Any]]:
-    if points is None:
-        return []
-    if not isinstance(points, (list, tuple)) or not all(isinstance(p, dict) for p in points):
-        reject(owner, "points_to_evaluate", points, "give a list of dicts, such as [{'lr': 0.1}]")
-    return list(points)
 
 
 def _fresh_seed() -> int:

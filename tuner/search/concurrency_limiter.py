@@ -89,10 +89,14 @@ class ConcurrencyLimiter(Searcher):
         if len(self._ended) >= self.max_concurrent:
             self._end_batch()
 
-    def on_trial_recorded(self, trial_id: str, config: dict[str, Any]) -> None:
+    def on_trial_recorded(self, trial_id: str, config: dict[str, Any]) -> bool | None:
         """Counts the trial as unfinished, and passes the record on."""
+        answers = self.searcher.on_trial_recorded(trial_id, config)
+        if answers is False and self._ended and len(self._ended) == len(self._live):
+            self._end_batch()  # as `suggest` has done
+            answers = self.searcher.on_trial_recorded(trial_id, config)
         self._live.add(trial_id)
-        self.searcher.on_trial_recorded(trial_id, config)
+        return answers
 
     def add_evaluated_point(self, parameters: Mapping[str, Any], value: Any) -> None:
         """Passes it on."""

@@ -74,6 +74,8 @@ class FlatSpace:
     """
 
     def __init__(self, space: Mapping[str, Any], owner: str) -> None:
+        if not isinstance(space, Mapping):
+            raise SearchSpaceError(f"{owner}: the search space {shorten(space)} must be a dict")
         self._space = dict(space)
         self._owner = owner
         self.parameters: list[Parameter] = []
@@ -173,6 +175,11 @@ class FlatSpace:
                     self._read(known[first], inner, _joined(name, first), found, strict)
                 elif strict:
                     self._refuse(_joined(name, first), known)
+        elif strict and not same(part, config):
+            raise SearchSpaceError(
+                f"{self._owner}: {name}={shorten(config)} is not the search space's constant "
+                f"{shorten(part)}"
+            )
 
     def _checked(self, domain: Domain, value: Any, name: str) -> Any:
         if not domain.is_valid(value):
@@ -225,11 +232,7 @@ def _could_be(part: Any, value: Any) -> bool:
         return (
             isinstance(value, Mapping)
             and all(key in part for key in value)
-            and all(
-                _could_be(item, value[key])
-                for key, item in part.items()
-                if key in value or not isinstance(item, Domain)
-            )
+            and all(_could_be(item, value[key]) for key, item in part.items() if key in value)
         )
     if is_sequence(part):
         return is_sequence(value) and len(value) == len(part) and all(map(_could_be, part, value))

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from numbers import Real
 from typing import Any
 
 from tuner.flatten import lookup
+from tuner.metrics import as_number
 from tuner.search.searcher import Searcher
 from tuner.validation import check_flag, check_whole, reject
 
@@ -88,13 +88,15 @@ class Repeater(Searcher):
             mean = group.mean(metrics)
             self.searcher.on_trial_complete(group.first, mean, error=mean is None)
 
-    def on_trial_recorded(self, trial_id: str, config: dict[str, Any]) -> None:
+    def on_trial_recorded(self, trial_id: str, config: dict[str, Any]) -> bool | None:
         """Counts the trial, and passes the record on if it is a new configuration."""
         if self._open is None:
             config = {name: value for name, value in config.items() if name != TRIAL_INDEX}
-            self.searcher.on_trial_recorded(trial_id, config)
+            if self.searcher.on_trial_recorded(trial_id, config) is False:
+                return False
             self._open = _Group(trial_id, config)
         self._join(trial_id)
+        return True
 
     def add_evaluated_point(self, parameters: Mapping[str, Any], value: Any) -> None:
         """Passes it on."""
@@ -136,8 +138,8 @@ class _Group:
         """The mean of each metric over the repetitions that have it, None if none has all."""
         means: dict[str, Any] = {}
         for metric in metrics:
-            values = [lookup(result or {}, metric) for result in self.results]
-            finite = [float(v) for v in values if isinstance(v, Real) and math.isfinite(v)]
+            values = [as_number(lookup(result or {}, metric)) for result in self.results]
+            finite = [value for value in values if value is not None and math.isfinite(value)]
             if not finite:
                 return None
             means[metric] = sum(finite) / len(finite)

@@ -7,7 +7,7 @@ from os import PathLike
 from typing import Any
 
 from tuner.errors import ConfigError
-from tuner.validation import check_mode
+from tuner.validation import check_mode, reject
 
 
 class Searcher:
@@ -118,7 +118,7 @@ class Searcher:
             error: Whether it failed.
         """
 
-    def on_trial_recorded(self, trial_id: str, config: dict[str, Any]) -> None:
+    def on_trial_recorded(self, trial_id: str, config: dict[str, Any]) -> bool | None:
         """Tells that `suggest(trial_id)` was answered with `config` before a restore.
 
         Unless overridden, `suggest` is called and its answer ignored, so that the state moves on.
@@ -126,8 +126,12 @@ class Searcher:
         Args:
             trial_id: The trial.
             config: Its whole configuration, as the record has it.
+
+        Returns:
+            False if `suggest` has no configuration now, as more has to be told before: what is
+            around the searcher may have held it back, and then calls again.
         """
-        self.suggest(trial_id)
+        return isinstance(self.suggest(trial_id), dict)
 
     def add_evaluated_point(self, parameters: Mapping[str, Any], value: Any) -> None:
         """Tells of a configuration that was tried elsewhere, to learn from.
@@ -222,3 +226,16 @@ class Searcher:
 
         with open(checkpoint_path, "rb") as file:
             self.set_state(cloudpickle.load(file))
+
+
+def check_points(owner: str, points: Any) -> list[Mapping[str, Any]]:
+    """The `points_to_evaluate` of a searcher as a list.
+
+    Raises:
+        ConfigError: They are no list of dicts.
+    """
+    if points is None:
+        return []
+    if not isinstance(points, list | tuple) or not all(isinstance(p, Mapping) for p in points):
+        reject(owner, "points_to_evaluate", points, "give a list of dicts, such as [{'lr': 0.1}]")
+    return list(points)

@@ -7,6 +7,7 @@ import os
 import statistics
 import subprocess
 import sys
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -163,6 +164,36 @@ def test_a_replay_of_what_was_done_goes_on_as_it_would_have(kind: type[LibrarySe
 
 
 @EACH
+def test_the_record_counts_where_the_library_answers_otherwise(
+    kind: type[LibrarySearcher], caplog: pytest.LogCaptureFixture
+) -> None:
+    """As after a restore, if something in it was not seeded; it learns what was really tried."""
+    replayed = opened(kind, SQUARE)
+    for number in range(6):
+        config = {"x": 0.5 * number, "y": -0.25 * number}
+        replayed.on_trial_recorded(f"t{number}", {**config, "constant": 3})
+        assert replayed._live[f"t{number}"] == config
+        replayed.on_trial_complete(f"t{number}", {"loss": square(config)})
+    assert caplog.text.count("asked again after a restore") == 1
+    assert isinstance(replayed.suggest("next"), dict)
+
+
+@EACH
+def test_what_a_saved_one_knows_serves_another_experiment(
+    kind: type[LibrarySearcher], tmp_path: Path
+) -> None:
+    first = opened(kind, SQUARE)
+    run(first, square, 8)
+    first.save(tmp_path / "searcher.pkl")
+    later = kind()  # type: ignore[call-arg]
+    later.restore(tmp_path / "searcher.pkl")
+    later.set_search_properties("loss", "min", SQUARE, seed=7, num_samples=100)
+    assert run(later, square, 3, first=8) == run(first, square, 3, first=8)
+    with pytest.raises(ConfigError, match=r"it has searched .*'x'.*, and cannot go on in"):
+        later.set_search_properties("loss", "min", {"x": tune.uniform(0, 1)})
+
+
+@EACH
 def test_points_come_first_and_evaluated_ones_are_not_tried(kind: type[LibrarySearcher]) -> None:
     points = [{"x": 1.0, "y": -2.0}, {"x": 0.5, "y": 0.5}, {"y": 4.0}]
     searcher = opened(kind, SQUARE, points_to_evaluate=points, evaluated_rewards=[0.0])
@@ -208,6 +239,7 @@ def test_trials_without_a_value_do_no_harm(kind: type[LibrarySearcher]) -> None:
     endings: list[tuple[Any, bool]] = [
         ({"loss": math.nan}, False),
         ({"loss": math.inf}, False),
+        ({"loss": Decimal("nan")}, False),
         ({"other": 1}, False),
         (None, True),
         ({"loss": 1.0}, True),
@@ -220,6 +252,19 @@ def test_trials_without_a_value_do_no_harm(kind: type[LibrarySearcher]) -> None:
     searcher.add_evaluated_point({"x": 0.0, "y": 0.0}, math.nan)
     configs = run(searcher, square, trials(kind))
     assert statistics.median(map(square, configs[-trials(kind) // 4 :])) < 10
+
+
+@EACH
+def test_a_metric_that_nobody_reports_is_an_error(kind: type[LibrarySearcher]) -> None:
+    searcher = opened(kind, SQUARE)
+    searcher.suggest("t")
+    with pytest.raises(ConfigError, match=r"metric='loss'\): trial t did not .* mean 'los'\?"):
+        searcher.on_trial_complete("t", {"los": 1.0})
+    lenient = kind()  # type: ignore[call-arg]
+    lenient.set_search_properties("loss", "min", SQUARE, strict_metric_checking=False)
+    lenient.suggest("t")
+    lenient.on_trial_complete("t", {"los": 1.0})
+    lenient.on_trial_complete("t", {"los": 1.0})
 
 
 @EACH
@@ -268,6 +313,17 @@ def test_what_cannot_be_expressed_is_named(kind: type[LibrarySearcher]) -> None:
         opened(kind, SQUARE, points_to_evaluate=[{"x": 6}], evaluated_rewards=[1.0])
     with pytest.raises(ConfigError, match="evaluated_rewards has 1 values for 0"):
         kind(metric="loss", mode="min", evaluated_rewards=[1.0])  # type: ignore[call-arg]
+    for points in ([0.5], {"x": 0.5}):
+        with pytest.raises(ConfigError, match=r"points_to_evaluate=.*give a list of dicts"):
+            opened(kind, SQUARE, points_to_evaluate=points)
+    for seed in (-1, "a", 0.5):
+        with pytest.raises(ConfigError, match=r"seed=.*use a whole number >= 0"):
+            opened(kind, SQUARE, seed=seed)
+    opened(kind, SQUARE, seed=2**70).suggest("t")
+    with pytest.raises(SearchSpaceError, match=r"k=4 is not the search space's constant 3"):
+        opened(kind, {**SQUARE, "k": 3}, points_to_evaluate=[{"x": 0.5, "k": 4}])
+    with pytest.raises(ConfigError, match="nothing to search for"):
+        opened(kind, {"x": 0.5})
     with pytest.raises(ConfigError, match="metric and mode are needed"):
         kind().set_search_properties(None, None, SQUARE)  # type: ignore[call-arg]
 

@@ -197,3 +197,37 @@ def test_recorded_trials_count():
 def test_wrong_arguments_are_refused(args, message):
     with pytest.raises(ConfigError, match=message):
         ConcurrencyLimiter(*args)
+
+
+class OneAtATime(Searcher):
+    """Proposes the next number when it has been told the value of the one before."""
+
+    def __init__(self):
+        super().__init__("loss", "min")
+        self.told, self.waits = [], False
+
+    def suggest(self, trial_id):
+        if self.waits:
+            return None
+        self.waits = True
+        return {"x": len(self.told)}
+
+    def on_trial_complete(self, trial_id, result=None, error=False):
+        self.told.append(trial_id)
+        self.waits = False
+
+
+def test_a_batch_that_was_cut_short_is_cut_short_by_a_replay():
+    """The searcher says None, so what it waits for is told before the batch is full."""
+    whole, replayed = (ConcurrencyLimiter(OneAtATime(), 3, batch=True) for _ in range(2))
+    configs = []
+    for number in range(5):
+        configs.append(whole.suggest(f"t{number}"))
+        whole.on_trial_complete(f"t{number}", {"loss": 1})
+    for number, config in enumerate(configs):
+        replayed.on_trial_recorded(f"t{number}", config)
+        replayed.on_trial_complete(f"t{number}", {"loss": 1})
+    assert configs == [{"x": number} for number in range(5)]
+    assert replayed.searcher.told == whole.searcher.told
+    assert replayed.get_state().keys() == whole.get_state().keys()
+    assert replayed.suggest("t5") == whole.suggest("t5") == {"x": 5}
