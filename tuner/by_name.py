@@ -26,6 +26,7 @@ SEARCHERS: Mapping[str, str] = {
     "optuna": "tuner.integrations.optuna:OptunaSearch",
     "zoopt": "tuner.integrations.zoopt:ZOOptSearch",
 }
+_LEFT_OUT = {"hebo": "HEBO cannot be installed beside a present numpy; see docs/guide/search.md"}
 SCHEDULERS: Mapping[str, str] = {
     "fifo": "tuner.schedulers.fifo:FIFOScheduler",
     "asha": "tuner.schedulers.async_hyperband:AsyncHyperBandScheduler",
@@ -94,6 +95,8 @@ def made(
     if place is None:
         names = ", ".join(map(repr, known))
         fix = did_you_mean(name, known) if isinstance(name, str) else ""
+        why = _LEFT_OUT.get(str(name).lower())
+        fix = f": {why}" if why else fix
         raise ConfigError(f"{owner}: {field}={name!r:.100} must be one of {names}{fix}")
     module, _, class_name = place.partition(":")
     factory = getattr(importlib.import_module(module), class_name)

@@ -179,6 +179,7 @@ class ResultGrid(Sequence[Result]):
         """
         from tuner.pareto import pareto_front
 
+        metrics = [metrics] if isinstance(metrics, str) else metrics
         names = [*self._modes] if metrics is None else list(metrics)
         wanted = [*map(self._mode_of, names)] if modes is None else list(modes)
         if len(names) < 2 or len(names) != len(wanted) or None in wanted:

@@ -50,7 +50,7 @@ LIBRARIES = {
     ),
     "bohb": Library("BOHB", "hpbandster"),
     "zoopt": Library("ZOOpt", "zoopt", mixed="flat", seeds=100),
-    "ax": Library("Ax", "ax-platform", mixed="flat", evaluations=16, seeds=10),
+    "ax": Library("Ax", "ax-platform", mixed="flat", evaluations=14),
     "bayesopt": Library(
         "BayesOpt",
         "bayesian-optimization",

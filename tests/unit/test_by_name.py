@@ -46,6 +46,8 @@ def test_arguments_are_passed_on() -> None:
 def test_errors_name_what_there_is() -> None:
     with pytest.raises(ConfigError, match=r"search_alg='optun' must be one of .*'optuna'\?"):
         tune.create_searcher("optun")
+    with pytest.raises(ConfigError, match=r"search_alg='HEBO' must be one of .*: HEBO cannot be"):
+        tune.create_searcher("HEBO")
     with pytest.raises(
         ConfigError, match=r"is a PopulationBasedTrainingReplay, and missing .*policy"
     ):

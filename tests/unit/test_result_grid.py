@@ -192,7 +192,12 @@ def test_the_pareto_front_is_what_no_trial_beats(tmp_path: Path) -> None:
 
 def test_the_pareto_front_needs_several_objectives_with_their_modes(tmp_path: Path) -> None:
     one = points(tmp_path / "one", (1, 2), metric="accuracy", mode="max")
-    for arguments in [(), (["accuracy"], ["max"]), (["accuracy", "net/size"], ["max"])]:
+    for arguments in [
+        (),
+        ("accuracy",),
+        (["accuracy"], ["max"]),
+        (["accuracy", "net/size"], ["max"]),
+    ]:
         with pytest.raises(ConfigError, match="name several metrics and a mode for each"):
             one.get_pareto_front(*arguments)
     with pytest.raises(ConfigError, match="modes='least'"):
