@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from tuner.flatten import unflatten
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
     from optuna.samplers import BaseSampler
     from optuna.storages import BaseStorage
+    from optuna.study import Study
     from optuna.trial import FrozenTrial, Trial, TrialState
 
 _TRIAL_ID = "tuner_trial_id"
@@ -84,6 +86,7 @@ class OptunaSearch(LibrarySearcher):
         self._evaluated_trials: list[FrozenTrial] = []
         self._trials: dict[str, Trial | int] = {}  # as they are known to the study, or by number
         self._numbers: dict[str, int] = {}
+        self._steps: dict[str, int] = {}  # the last one of each trial that Optuna has a value of
         self._is_behind = False  # whether the sampler has not drawn what was drawn before a restore
 
     def _open(self, space: Any) -> None:
@@ -131,7 +134,9 @@ class OptunaSearch(LibrarySearcher):
         step = result.get("training_iteration")
         if trial is None or isinstance(trial, int) or step is None or not isinstance(loss, float):
             return
-        trial.report(self._values(loss)[0], step)
+        if step > self._steps.get(trial_id, -1):  # a trial that was paused or failed may repeat one
+            self._steps[trial_id] = step
+            trial.report(self._values(loss)[0], step)
 
     def add_evaluated_point(self, parameters: Mapping[str, Any], value: Any) -> None:
         """Tells Optuna of a configuration that was tried elsewhere."""
@@ -162,11 +167,13 @@ class OptunaSearch(LibrarySearcher):
 
     def tell(self, trial_id: str, values: Values, loss: Any) -> None:
         """Ends the trial, or adds one that Optuna has not proposed."""
+        self._steps.pop(trial_id, None)
         trial = self._trials.pop(trial_id, None)
         if trial is None and self._storage is not None and self._study is not None:
             trial = self._number_of(trial_id)
         if trial is not None:
-            self._study.tell(trial, self._values(loss), _state(loss), skip_if_finished=True)
+            with _quiet():
+                self._study.tell(trial, self._values(loss), _state(loss), skip_if_finished=True)
             return
         parameters = {each.name: each for each in self._opened().parameters}
         params = {name: _theirs(parameters[name], value) for name, value in values.items()}
@@ -225,20 +232,7 @@ class OptunaSearch(LibrarySearcher):
         """
         if self._study is not None:
             return
-        import optuna
-
-        verbosity = optuna.logging.get_verbosity()
-        optuna.logging.set_verbosity(optuna.logging.WARNING)  # not that a study was created
-        try:
-            self._study = optuna.create_study(
-                directions=["minimize" if sign > 0 else "maximize" for sign in self._signs],
-                sampler=self._sampler or self._default_sampler(int(self._seed or 0)),
-                storage=self._storage,
-                study_name=self._study_name or f"tuner {trial_id}",
-                load_if_exists=True,
-            )
-        finally:
-            optuna.logging.set_verbosity(verbosity)
+        self._study = self._made(self._study_name or f"tuner {trial_id}")
         if again:
             return
         for trial in self._evaluated_trials:
@@ -246,6 +240,26 @@ class OptunaSearch(LibrarySearcher):
         if self._native is not None:
             for point in self._given_points[len(self._rewards) :]:
                 self._study.enqueue_trial(dict(point))
+
+    def _made(self, study_name: str) -> Study:
+        import optuna
+
+        directions = ["minimize" if sign > 0 else "maximize" for sign in self._signs]
+        with _quiet():
+            study = optuna.create_study(
+                directions=directions,  # type: ignore[arg-type]
+                sampler=self._sampler or self._default_sampler(int(self._seed or 0)),
+                storage=self._storage,
+                study_name=study_name,
+                load_if_exists=True,
+            )
+        known = [each.name.lower() for each in study.directions]
+        if known != directions:
+            self._refuse(
+                f"study_name={study_name!r}: this study in the storage has the directions {known}, "
+                f"but mode={self.mode!r} needs {directions}; use another study_name"
+            )
+        return study
 
     def _default_sampler(self, seed: int) -> BaseSampler:
         import optuna
@@ -286,6 +300,19 @@ class OptunaSearch(LibrarySearcher):
         suggest: Any = trial.suggest_int if isinstance(domain, Integer) else trial.suggest_float
         value = suggest(name, known.low, known.high, step=known.step, log=known.log)
         return domain.nearest(value)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """While entered, Optuna's log says no more than warnings."""
+    from optuna import logging
+
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity(max(verbosity, logging.WARNING))
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
 
 
 def _state(loss: Any) -> TrialState:

@@ -63,6 +63,7 @@ def test_a_restore_goes_on_in_the_study(tmp_path: Path, snapshots: bool) -> None
     process = start_script(SCRIPT, tmp_path, "stored")
     output, _ = process.communicate(timeout=240)
     assert process.returncode == 0, output
+    assert "Skipped telling" not in output
     tried = json.loads(output[output.index("tried") + 5 :])
     assert len(set(tried)) == 9
     assert tried[0] == 2.5

@@ -167,3 +167,31 @@ def test_results_on_the_way_are_intermediate_values(tmp_path: Path) -> None:
     (trial,) = study.trials
     assert trial.intermediate_values == {1: 2.0, 2: 4.0, 3: 6.0}
     assert trial.values == [6.0]
+
+
+def test_a_study_of_other_directions_is_refused(tmp_path: Path) -> None:
+    arguments = {"storage": f"sqlite:///{tmp_path}/optuna.db", "study_name": "s"}
+    run(opened(OptunaSearch, SPACE, mode="min", **arguments), loss, 1)
+    searcher = opened(OptunaSearch, SPACE, mode="max", **arguments)
+    for _ in range(2):
+        with pytest.raises(
+            ConfigError,
+            match=r"study_name='s': .* \['minimize'\], but mode='max' needs \['maximize'\]; use",
+        ):
+            searcher.suggest("t")
+    both = opened(OptunaSearch, SPACE, metric=["a", "b"], mode=["min", "min"], **arguments)
+    with pytest.raises(ConfigError, match=r"needs \['minimize', 'minimize'\]"):
+        both.suggest("t")
+    assert len(run(opened(OptunaSearch, SPACE, mode="min", **arguments), loss, 1)) == 1
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_step_that_is_repeated_keeps_its_first_value(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/optuna.db"
+    searcher = opened(OptunaSearch, SPACE, storage=url, study_name="s")
+    searcher.suggest("t")
+    for step, value in [(1, 5.0), (2, 4.0), (1, 9.0), (2, 8.0), (3, 3.0)]:
+        searcher.on_trial_result("t", {"loss": value, "training_iteration": step})
+    searcher.on_trial_complete("t", {"loss": 3.0})
+    (trial,) = optuna.load_study(study_name="s", storage=url).trials
+    assert trial.intermediate_values == {1: 5.0, 2: 4.0, 3: 3.0}
