@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from tuner.errors import ConfigError
 from tuner.flatten import unflatten
 from tuner.integrations.library_searcher import LibrarySearcher
+from tuner.integrations.optuna_space import OptunaSpace, optuna_space
 from tuner.search.flat_space import FlatSpace, Parameter, Values
 from tuner.search_space.checks import same
 from tuner.search_space.domains import Categorical, Integer
+from tuner.validation import shorten
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -28,7 +32,7 @@ class OptunaSearch(LibrarySearcher):
 
     Args:
         space: The search space, if it is not the `param_space`: a dict of ours; a dict of Optuna's
-            distributions by flat name; or a function that takes an Optuna trial, calls its
+            distributions; or a function that takes an Optuna trial, calls its
             `suggest_…` methods, and returns a dict of constants, or None (define-by-run).
         metric: The metric to optimize, or a list of several.
         mode: `"min"` or `"max"`, or a list.
@@ -78,10 +82,11 @@ class OptunaSearch(LibrarySearcher):
         evaluated_rewards: Sequence[Any] | None = None,
     ) -> None:
         super().__init__(space, metric, mode, points_to_evaluate, evaluated_rewards, seed)
-        self._sampler = sampler
+        self._sampler = self._checked(sampler)
         self._study_name = study_name
         self._storage = storage
-        self._native: Any = None
+        self._native: OptunaSpace | None = None
+        self._queue: list[dict[str, Any]] = []  # the points of such a space
         self._study: Any = None
         self._evaluated_trials: list[FrozenTrial] = []
         self._trials: dict[str, Trial | int] = {}  # as they are known to the study, or by number
@@ -89,13 +94,30 @@ class OptunaSearch(LibrarySearcher):
         self._steps: dict[str, int] = {}  # the last one of each trial that Optuna has a value of
         self._is_behind = False  # whether the sampler has not drawn what was drawn before a restore
 
+    def _checked(self, sampler: Any) -> BaseSampler | None:
+        if sampler is None:
+            return None
+        from optuna.samplers import BaseSampler
+
+        if not isinstance(sampler, BaseSampler):
+            self._refuse(
+                f"sampler={shorten(sampler)} is no sampler object; give one such as "
+                "optuna.samplers.TPESampler(seed=1)"
+            )
+        return sampler
+
     def _open(self, space: Any) -> None:
         """Opens a search space of Optuna's own as well."""
-        if not callable(space) and not _is_of_optuna(space):
+        self._native = optuna_space(space)
+        if self._native is None:
             super()._open(space)
             return
-        self._native = space
+        self._queue = [
+            self._native.point(each) for each in self._given_points[len(self._rewards) :]
+        ]
         for point, value in zip(self._given_points, self._rewards, strict=False):
+            self._add(*self._native.evaluated(point, strict=True), self._loss(value))
+        for point, value in self._evaluated:
             self.add_evaluated_point(point, value)
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
@@ -107,11 +129,10 @@ class OptunaSearch(LibrarySearcher):
         if self._native is None:
             return super().suggest(trial_id)
         with self._streams():
-            is_function = callable(self._native)
-            trial = self._asked(trial_id, None if is_function else self._native)
-            constants = self._native(trial) if is_function else None
+            trial = self._asked(trial_id, self._native.distributions)
+            constants = self._native.constants(trial)
         self._live[trial_id] = dict(trial.params)
-        return unflatten({**trial.params, **(constants or {})})
+        return unflatten({**trial.params, **constants})
 
     def on_trial_recorded(self, trial_id: str, config: dict[str, Any]) -> None:
         """Repeats what was asked; of a study in a storage, nothing is asked again."""
@@ -143,14 +164,7 @@ class OptunaSearch(LibrarySearcher):
         if self._native is None:
             super().add_evaluated_point(parameters, value)
             return
-        import optuna
-
-        params, distributions = dict(parameters), self._native
-        if callable(distributions):
-            fixed = optuna.trial.FixedTrial(params)
-            distributions(fixed)
-            distributions = fixed.distributions
-        self._add({name: params[name] for name in distributions}, distributions, self._loss(value))
+        self._add(*self._native.evaluated(parameters), self._loss(value))
 
     def open(self, space: FlatSpace, seed: int) -> None:
         """Takes the parameters; the study begins with the first trial."""
@@ -237,22 +251,28 @@ class OptunaSearch(LibrarySearcher):
             return
         for trial in self._evaluated_trials:
             self._study.add_trial(trial)
-        if self._native is not None:
-            for point in self._given_points[len(self._rewards) :]:
-                self._study.enqueue_trial(dict(point))
+        for point in self._queue:
+            self._study.enqueue_trial(point)
 
     def _made(self, study_name: str) -> Study:
         import optuna
 
         directions = ["minimize" if sign > 0 else "maximize" for sign in self._signs]
-        with _quiet():
-            study = optuna.create_study(
-                directions=directions,  # type: ignore[arg-type]
-                sampler=self._sampler or self._default_sampler(int(self._seed or 0)),
-                storage=self._storage,
-                study_name=study_name,
-                load_if_exists=True,
-            )
+        sampler = self._sampler or self._default_sampler(int(self._seed or 0))
+        try:
+            with _quiet():
+                study = optuna.create_study(
+                    directions=directions,  # type: ignore[arg-type]
+                    sampler=sampler,
+                    storage=self._storage,
+                    study_name=study_name,
+                    load_if_exists=True,
+                )
+        except Exception as error:  # of the storage, whose databases have errors of their own
+            raise ConfigError(
+                f"{self._name}: storage={_shown(self._storage)} cannot hold a study: "
+                f"{type(error).__name__}: {error}"
+            ) from error
         known = [each.name.lower() for each in study.directions]
         if known != directions:
             self._refuse(
@@ -315,6 +335,13 @@ def _quiet() -> Iterator[None]:
         logging.set_verbosity(verbosity)
 
 
+def _shown(storage: Any) -> str:
+    """A storage for an error, without the password that its URL may have."""
+    if isinstance(storage, str):
+        storage = re.sub(r"(://[^:/@]*):[^/@]*@", r"\1:***@", storage)
+    return shorten(storage)
+
+
 def _state(loss: Any) -> TrialState:
     from optuna.trial import TrialState
 
@@ -333,11 +360,3 @@ def _choices(domain: Categorical) -> list[Any]:
 def _theirs(parameter: Parameter, value: Any) -> Any:
     domain = parameter.domain
     return _choices(domain)[value] if isinstance(domain, Categorical) else value
-
-
-def _is_of_optuna(space: Any) -> bool:
-    from optuna.distributions import BaseDistribution
-
-    return isinstance(space, dict) and any(
-        isinstance(each, BaseDistribution) for each in space.values()
-    )

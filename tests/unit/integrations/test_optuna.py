@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import tuner as tune
-from tuner.errors import ConfigError
+from tuner.errors import ConfigError, SearchSpaceError
 from tuner.integrations.optuna import OptunaSearch
 
 optuna = pytest.importorskip("optuna")
@@ -195,3 +195,120 @@ def test_a_step_that_is_repeated_keeps_its_first_value(tmp_path: Path) -> None:
     searcher.on_trial_complete("t", {"loss": 3.0})
     (trial,) = optuna.load_study(study_name="s", storage=url).trials
     assert trial.intermediate_values == {1: 5.0, 2: 4.0, 3: 3.0}
+
+
+@pytest.mark.parametrize("name", ["fresh", "evaluated"])
+@pytest.mark.parametrize(
+    ("point", "message"),
+    [
+        ({"x": 50}, r"x=50 is not in FloatDistribution\(high=5.0"),
+        ({"n": 2.5}, r"n=2.5 is not in IntDistribution\(high=8"),
+        ({"lr": "big"}, r"lr='big' is not in FloatDistribution"),
+        ({"kind": "c"}, r"kind='c' is not in CategoricalDistribution\(choices=\('a', 'b'\)"),
+        ({"knd": "a"}, r"'knd' is not in the search space, which has .*did you mean 'kind'\?"),
+    ],
+)
+def test_points_are_checked_against_distributions(
+    name: str, point: dict[str, Any], message: str
+) -> None:
+    whole = {"x": 1.0, "lr": 1e-2, "n": 3, "kind": "a", **point}
+    values = [1.0] if name == "evaluated" else []
+    if "knd" in point:
+        del whole["kind"]
+    with pytest.raises(SearchSpaceError, match=message):
+        native(DISTRIBUTIONS, points_to_evaluate=[whole], evaluated_rewards=values)
+    if "knd" not in point and values:
+        for space in (DISTRIBUTIONS, suggested):
+            with pytest.raises(SearchSpaceError, match=message):
+                native(space).add_evaluated_point(whole, 1.0)
+
+
+@pytest.mark.filterwarnings("error")
+def test_points_of_distributions_may_be_nested_and_leave_something_out() -> None:
+    inner = {"x": optuna.distributions.FloatDistribution(0, 1)}
+    flat = {"m/x": inner["x"], "n": DISTRIBUTIONS["n"]}
+    for space in (flat, {"m": inner, "n": DISTRIBUTIONS["n"]}):
+        searcher = native(space, points_to_evaluate=[{"m": {"x": 0.5}}, {"m/x": 0.25, "n": 4}])
+        first, second = run(searcher, lambda config: config["n"], 2)
+        assert first["m"] == {"x": 0.5}
+        assert first["n"] in range(1, 9)
+        assert second == {"m": {"x": 0.25}, "n": 4}
+
+
+@pytest.mark.parametrize("space", [DISTRIBUTIONS, suggested])
+def test_an_evaluated_point_must_have_all_parameters(space: Any) -> None:
+    point = {"x": 1.0, "lr": 1e-2, "kind": "a"}
+    with pytest.raises(SearchSpaceError, match=r"evaluated point \{'x': 1.0, .*\} lacks 'n'"):
+        native(space, points_to_evaluate=[point], evaluated_rewards=[1.0])
+    with pytest.raises(SearchSpaceError, match="lacks 'n'"):
+        native(space).add_evaluated_point(point, 1.0)
+
+
+def test_points_of_a_function_may_be_nested() -> None:
+    points = [
+        {"net": {"depth": 1, "units_0": 7}, "x": 1.5, "epochs": 3},
+        {"net": {"depth": 1, "units_0": 5}, "x": 1.0},
+    ]
+    searcher = native(conditional, points_to_evaluate=points, evaluated_rewards=[0.5])
+    assert searcher.suggest("t") == {**points[1], "epochs": 3}
+    typo = {**points[0], "y": 1}
+    with pytest.raises(SearchSpaceError, match="'y' is not in the search space"):
+        native(conditional, points_to_evaluate=[typo], evaluated_rewards=[0.5])
+    native(conditional).add_evaluated_point(typo, 0.5)
+
+
+@pytest.mark.parametrize("space", [DISTRIBUTIONS, suggested])
+def test_what_was_evaluated_before_the_space_is_known_is_told(space: Any, tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/optuna.db"
+    searcher = OptunaSearch(space, "loss", "min", storage=url, study_name="s")
+    searcher.add_evaluated_point({"x": 1.0, "lr": 1e-2, "n": 3, "kind": "a", "constant": 1}, 0.5)
+    searcher.set_search_properties(None, None, {}, seed=3)
+    searcher.suggest("t")
+    first, _ = optuna.load_study(study_name="s", storage=url).trials
+    assert (first.params, first.value) == ({"x": 1.0, "lr": 1e-2, "n": 3, "kind": "a"}, 0.5)
+
+
+@pytest.mark.parametrize("other", [tune.uniform(0, 1), 3])
+def test_optunas_distributions_are_not_mixed_with_others(other: Any) -> None:
+    with pytest.raises(ConfigError, match=r"m/y=.* stands among distributions of Optuna; write"):
+        native({**DISTRIBUTIONS, "m": {"y": other}})
+
+
+def test_a_function_must_return_constants() -> None:
+    searcher = native(lambda trial: trial.suggest_float("x", 0, 1) * 0 + 2)
+    with pytest.raises(
+        ConfigError, match=r"define-by-run function returned 2\.0; it must return a"
+    ):
+        searcher.suggest("t")
+
+
+@pytest.mark.parametrize("error", [optuna.TrialPruned(), KeyError("k")])
+def test_what_a_function_raises_is_the_cause_of_an_error(error: Exception) -> None:
+    def broken(trial: Any) -> None:
+        raise error
+
+    with pytest.raises(SearchSpaceError, match=r"by-run function raised (Tri|Key)") as caught:
+        native(broken).suggest("t")
+    assert caught.value.__cause__ is error
+
+
+@pytest.mark.parametrize("sampler", [optuna.samplers.TPESampler, "tpe"])
+def test_a_sampler_must_be_an_object(sampler: Any) -> None:
+    with pytest.raises(ConfigError, match=r"sampler=.*[tT][pP][eE].* is no sampler object; give"):
+        OptunaSearch(SPACE, "loss", "min", sampler=sampler)
+
+
+@pytest.mark.parametrize(
+    ("storage", "shown"),
+    [
+        ("optuna.db", "'optuna.db'"),
+        ("sqlite:////no/such/folder/optuna.db", "'sqlite:////no/such/folder/optuna.db'"),
+        ("nosuch://me:secret@host/db", r"'nosuch://me:\*\*\*@host/db'"),
+        (f"nosuch://me:{'secret' * 20}@host/db", r"'nosuch://me:\*\*\*@host/db'"),
+    ],
+)
+def test_a_bad_storage_is_named(storage: str, shown: str) -> None:
+    searcher = opened(OptunaSearch, SPACE, storage=storage)
+    with pytest.raises(ConfigError, match=f"storage={shown} cannot hold a study: ") as caught:
+        searcher.suggest("t")
+    assert "secret" not in str(caught.value)
