@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from tuner.errors import ConfigError
-from tuner.flatten import unflatten
+from tuner.flatten import flatten, unflatten
 from tuner.integrations.library_searcher import LibrarySearcher
 from tuner.integrations.optuna_space import OptunaSpace, optuna_space
 from tuner.search.flat_space import FlatSpace, Parameter, Values
@@ -132,13 +132,12 @@ class OptunaSearch(LibrarySearcher):
             trial = self._asked(trial_id, self._native.distributions)
             constants = self._native.constants(trial)
         self._live[trial_id] = dict(trial.params)
-        return unflatten({**trial.params, **constants})
+        return unflatten({**trial.params, **flatten(constants)})
 
-    def on_trial_recorded(self, trial_id: str, config: dict[str, Any]) -> None:
+    def on_trial_recorded(self, trial_id: str, config: dict[str, Any]) -> bool | None:
         """Repeats what was asked; of a study in a storage, nothing is asked again."""
         if self._storage is None:
-            super().on_trial_recorded(trial_id, config)
-            return
+            return super().on_trial_recorded(trial_id, config)
         self._begin(trial_id, again=True)
         self._num_asked += 1
         self._is_behind = True
@@ -148,6 +147,7 @@ class OptunaSearch(LibrarySearcher):
             self._live[trial_id] = self._opened().values(config)
         else:
             self._live[trial_id] = {}  # its number in the study says all
+        return True
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """Notes the value as an intermediate one, if there is one objective."""
@@ -189,10 +189,20 @@ class OptunaSearch(LibrarySearcher):
             with _quiet():
                 self._study.tell(trial, self._values(loss), _state(loss), skip_if_finished=True)
             return
+        if self._native is not None:
+            if values:
+                self._add(*self._native.evaluated(values), loss, {_TRIAL_ID: trial_id})
+            return
         parameters = {each.name: each for each in self._opened().parameters}
         params = {name: _theirs(parameters[name], value) for name, value in values.items()}
         distributions = {name: self._distributions[name] for name in values}
         self._add(params, distributions, loss, {_TRIAL_ID: trial_id})
+
+    def _recorded(self, config: dict[str, Any], asked: Values | None) -> Values:
+        if self._native is None:
+            return super()._recorded(config, asked)
+        params, _ = self._native.evaluated(config)
+        return params
 
     def _add(
         self,
@@ -258,7 +268,7 @@ class OptunaSearch(LibrarySearcher):
         import optuna
 
         directions = ["minimize" if sign > 0 else "maximize" for sign in self._signs]
-        sampler = self._sampler or self._default_sampler(int(self._seed or 0))
+        sampler = self._sampler or self._default_sampler(int(self._seed or 0) % 2**32)
         try:
             with _quiet():
                 study = optuna.create_study(

@@ -109,6 +109,36 @@ def test_a_define_by_run_function_may_be_dynamic(tmp_path: Path) -> None:
     assert run(again, value, 3, first=30) == run(searcher, value, 3, first=30)
 
 
+def test_constants_stand_beside_parameters() -> None:
+    def space(trial: Any) -> dict[str, Any]:
+        trial.suggest_int("net/depth", 1, 3)
+        return {"net": {"activation": "relu"}, "layers": [1, 2]}
+
+    (config,) = run(native(space), lambda config: 0.0, 1)
+    assert config["net"] == {"depth": config["net"]["depth"], "activation": "relu"}
+    assert config["layers"] == [1, 2]
+
+
+@pytest.mark.parametrize("space", [conditional, DISTRIBUTIONS])
+def test_own_spaces_are_replayed(space: Any, caplog: pytest.LogCaptureFixture) -> None:
+    """Exactly with a seed; without one the record counts."""
+
+    def value(config: dict[str, Any]) -> float:
+        return float(config["x"] ** 2)
+
+    whole, replayed = native(space), native(space)
+    configs = run(whole, value, 8)
+    unseeded = native(space, sampler=optuna.samplers.TPESampler())
+    for number, config in enumerate(configs):
+        for searcher in (replayed, unseeded):
+            searcher.on_trial_recorded(f"t{number:03d}", {**config, "constant": 1})
+            searcher.on_trial_complete(f"t{number:03d}", {"loss": value(config)})
+    assert run(replayed, value, 4, first=8) == run(whole, value, 4, first=8)
+    told = [trial.params["x"] for trial in unseeded._study.trials if trial.state.name != "FAIL"]
+    assert told == [config["x"] for config in configs]
+    assert caplog.text.count("asked again after a restore") == 1
+
+
 def test_a_function_in_an_experiment(tmp_path: Path) -> None:
     grid = tune.Tuner(
         lambda config: {"loss": config["x"] ** 2 + config["offset"]},
