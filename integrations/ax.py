@@ -10,14 +10,17 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from tuner.flatten import lookup
-from tuner.integrations.ax_space import config_of, space_of_client, space_of_dicts
+from tuner.integrations.ax_space import config_of, is_metric, space_of_client, space_of_dicts
 from tuner.integrations.library_searcher import LibrarySearcher
 from tuner.integrations.one_thread import one_thread
 from tuner.search.flat_space import FlatSpace, Parameter, Values
 from tuner.search_space.domains import Categorical
+from tuner.validation import shorten
 
 if TYPE_CHECKING:
     from ax.api.client import Client
+
+logger = logging.getLogger(__name__)
 
 # Says on import which SQLAlchemy there is.
 _CHATTY = "ax.storage.sqa_store.with_db_settings_base"
@@ -98,6 +101,7 @@ class AxSearch(LibrarySearcher):
         self._ax_kwargs = ax_kwargs
         self._indices: dict[str, int] = {}
         self._outcomes: dict[str, float] = {}
+        self._is_warned = {"point": False, "outcome": False}
 
     def set_search_properties(
         self, metric: Any, mode: Any, config: dict[str, Any], seed: int | None = None, **spec: Any
@@ -121,17 +125,17 @@ class AxSearch(LibrarySearcher):
         """Makes the client, unless there is one."""
         self._parameters = {each.name: each for each in space.parameters}
         if self._is_own:
-            from ax.api.client import Client
-            from ax.exceptions.core import AxError
-
-            self._client = Client()
-            try:
-                self._configure(self._client, seed)
-            except (AxError, TypeError, ValueError) as error:
-                self._refuse(f"Ax refuses its arguments: {error}")
+            self._client = self._made_client(seed)
         self._outcome_names = sorted(
             self._client._experiment.optimization_config.metric_names - set(self._metrics)
         )
+        for point in self._given_points:
+            broken = self._broken(space.values(point, strict=True))
+            if broken is not None:
+                self._refuse(
+                    f"the point {shorten(dict(point))} breaks {broken}; leave it out of "
+                    "points_to_evaluate, or change parameter_constraints"
+                )
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
@@ -139,22 +143,29 @@ class AxSearch(LibrarySearcher):
         """Tells Ax the trial's last values, those that are constrained too."""
         found = {name: lookup(result or {}, name) for name in self._outcome_names}
         self._outcomes = {name: value for name, value in found.items() if value is not None}
+        missing = [name for name, value in found.items() if value is None]
+        if missing and result is not None and not error:
+            self._warn_once(
+                "outcome",
+                "outcome_constraints name %s, which the trial %s has not reported; Ax cannot learn "
+                "where they hold. Other trials that lack one are not named.",
+                missing,
+                trial_id,
+            )
         super().on_trial_complete(trial_id, result, error)
         self._outcomes = {}
 
     def ask(self, trial_id: str) -> Values | str | None:
         """The next proposal, None while Ax waits for values, `FINISHED` if there are no others."""
         from ax.exceptions.core import DataRequiredError, OptimizationComplete
-        from ax.exceptions.generation_strategy import (
-            GenerationStrategyRepeatedPoints,
-            MaxParallelismReachedException,
-        )
+        from ax.exceptions.generation_strategy import MaxParallelismReachedException
 
         try:
             ((index, proposed),) = self._client.get_next_trials(max_trials=1).items()
         except (DataRequiredError, MaxParallelismReachedException):
             return None
-        except (GenerationStrategyRepeatedPoints, OptimizationComplete):
+        except OptimizationComplete as error:
+            logger.warning("%s: Ax ends the search: %s", self._name, error)
             return self.FINISHED
         self._indices[trial_id] = index
         return {name: self._ours(each, proposed[name]) for name, each in self._parameters.items()}
@@ -163,10 +174,16 @@ class AxSearch(LibrarySearcher):
         """Completes or abandons the trial, after attaching it if Ax has not proposed it."""
         index = self._indices.pop(trial_id, None)
         if index is None:
-            parameters = self._parameters.items()
-            index = self._client.attach_trial(
-                {name: self._theirs(each, values[name]) for name, each in parameters}
-            )
+            broken = self._broken(values)
+            if broken is not None:
+                self._warn_once(
+                    "point",
+                    "Ax learns nothing from %s, which breaks %s. Other such points are not named.",
+                    shorten(self._opened().config(values)),
+                    broken,
+                )
+                return
+            index = self._client.attach_trial(self._parameterization(values))
         if loss is None:
             self._client.mark_trial_abandoned(index)
             return
@@ -181,16 +198,29 @@ class AxSearch(LibrarySearcher):
     def _metrics(self) -> list[str]:
         return self.metric if isinstance(self.metric, list) else [str(self.metric)]
 
-    def _configure(self, client: Client, seed: int) -> None:
-        client.configure_experiment(
-            [
-                config_of(
-                    each, None if isinstance(each.domain, Categorical) else self.bounded(each)
+    def _made_client(self, seed: int) -> Client:
+        from ax.api.client import Client
+        from ax.exceptions.core import AxError
+
+        configs = [
+            config_of(each, None if isinstance(each.domain, Categorical) else self.bounded(each))
+            for each in self._parameters.values()
+        ]
+        for name in self._metrics:
+            if not is_metric(name):
+                self._refuse(
+                    f"metric={name!r}: Ax reads metrics as a formula, where this name means "
+                    "something else; report it under another one"
                 )
-                for each in self._parameters.values()
-            ],
-            parameter_constraints=self._parameter_constraints,
-        )
+        client = Client()
+        try:
+            client.configure_experiment(configs, parameter_constraints=self._parameter_constraints)
+            self._configure(client, seed)
+        except (AxError, TypeError, ValueError) as error:
+            self._refuse(f"Ax refuses its arguments: {error}")
+        return client
+
+    def _configure(self, client: Client, seed: int) -> None:
         objectives = zip(self._metrics, self._signs, strict=True)
         client.configure_optimization(
             ", ".join(f"-{name}" if sign > 0 else name for name, sign in objectives),
@@ -212,6 +242,27 @@ class AxSearch(LibrarySearcher):
             return self.bounded(parameter).nearest(value)
         return value if self._is_own else parameter.domain.categories[value]
 
+    def _parameterization(self, values: Values) -> dict[str, Any]:
+        """What Ax calls these values; some parameters may lack."""
+        return {
+            name: self._theirs(each, values[name])
+            for name, each in self._parameters.items()
+            if name in values
+        }
+
+    def _broken(self, values: Values) -> Any:
+        """The parameter constraint that values break, None if there is none."""
+        theirs = self._parameterization(values)
+        for constraint in self._client._experiment.search_space.parameter_constraints:
+            if theirs.keys() >= constraint.constraint_dict.keys() and not constraint.check(theirs):
+                return constraint
+        return None
+
+    def _warn_once(self, topic: str, message: str, *arguments: Any) -> None:
+        if not self._is_warned[topic]:
+            self._is_warned[topic] = True
+            logger.warning(f"%s: {message}", self._name, *arguments)
+
     @contextmanager
     def _streams(self) -> Iterator[None]:
         """What torch draws is seeded too, and the console is left alone."""
@@ -230,20 +281,20 @@ class AxSearch(LibrarySearcher):
 
     @contextmanager
     def _telling(self) -> Iterator[None]:
-        """The console is left alone."""
-        with super()._telling(), _quiet():
+        """The console is left alone; that a trial lacks a metric is said here, once."""
+        with super()._telling(), _quiet(logging.ERROR):
             yield
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """While entered, Ax says nothing on the console but warnings, and Python not even these."""
+def _quiet(least: int = logging.WARNING) -> Iterator[None]:
+    """While entered, Ax says on the console only what is grave, and Python does not warn."""
     from ax.utils.common.logger import ROOT_STREAM_HANDLER
 
     level = ROOT_STREAM_HANDLER.level
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        ROOT_STREAM_HANDLER.setLevel(max(level, logging.WARNING))
+        ROOT_STREAM_HANDLER.setLevel(max(level, least))
         try:
             yield
         finally:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 from tuner.errors import ConfigError
 from tuner.search.flat_space import Parameter
 from tuner.search_space.domains import Categorical, Domain, Float, Integer
+from tuner.search_space.structure import is_sequence
 from tuner.validation import shorten
 
 if TYPE_CHECKING:
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
     from ax.api.configs import ChoiceParameterConfig, RangeParameterConfig
 
 _KEYS = {"name", "type", "bounds", "values", "value", "value_type", "log_scale"}
+_NEEDED = {"range": "bounds", "choice": "values", "fixed": "value"}
 _MOST_MULTIPLES = 100
 
 
@@ -68,7 +71,12 @@ def space_of_dicts(parameters: Sequence[Mapping[str, Any]], owner: str) -> dict[
         >>> space_of_dicts([{"name": "x", "type": "range", "bounds": [0.0, 1.0]}], "me")
         {'x': uniform(0.0, 1.0)}
     """
-    return {each["name"]: _domain_of_dict(each, owner) for each in parameters}
+    space: dict[str, Domain] = {}
+    for each in parameters:
+        if not isinstance(each, Mapping) or not isinstance(each.get("name"), str):
+            raise ConfigError(f"{owner}: {shorten(each)} in space must be a dict with a 'name'")
+        space[each["name"]] = _domain_of_dict(each, owner)
+    return space
 
 
 def space_of_client(client: Client, owner: str) -> dict[str, Domain]:
@@ -99,21 +107,47 @@ def space_of_client(client: Client, owner: str) -> dict[str, Domain]:
     return space
 
 
+def is_metric(name: str) -> bool:
+    """Whether Ax, which reads objectives as formulas, takes a text for one metric's name.
+
+    Example:
+        >>> is_metric("val/loss"), is_metric("lambda"), is_metric("gamma")
+        (True, False, False)
+    """
+    from ax.api.utils.instantiation.from_string import optimization_config_from_string
+    from ax.exceptions.core import AxError
+
+    try:
+        names: list[str] = optimization_config_from_string(f"-{name}").objective.metric_names
+    except (AxError, TypeError, ValueError):
+        return False
+    return names == [name]
+
+
 def _domain_of_dict(given: Mapping[str, Any], owner: str) -> Domain:
     kind, unknown = given.get("type"), given.keys() - _KEYS
     if unknown:
         raise ConfigError(
             f"{owner}: {given['name']!r} has {min(unknown)!r}; give an ax_client for such a space"
         )
+    if kind not in _NEEDED:
+        raise ConfigError(f"{owner}: type of {shorten(given)} must be range, choice or fixed")
+    if _NEEDED[kind] not in given:
+        raise ConfigError(f"{owner}: {shorten(given)} is a {kind} and needs {_NEEDED[kind]!r}")
     if kind == "choice":
         return Categorical(given["values"])
     if kind == "fixed":
         return Categorical([given["value"]])
-    if kind != "range":
-        raise ConfigError(f"{owner}: type of {shorten(given)} must be range, choice or fixed")
-    low, high = given["bounds"]
+    bounds = given["bounds"]
+    if not (is_sequence(bounds) and len(bounds) == 2 and all(map(_is_number, bounds))):
+        raise ConfigError(f"{owner}: bounds of {shorten(given)} must be two numbers")
+    low, high = bounds
     is_int = given.get("value_type", "int" if isinstance(low, int) else "float") == "int"
     return _range(low, high, is_int, given.get("log_scale", False))
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)
 
 
 def _range(low: float, high: float, is_int: bool, log: bool) -> Float | Integer:

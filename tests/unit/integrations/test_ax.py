@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,6 +22,11 @@ SQUARE = {"x": tune.uniform(-5, 5), "y": tune.uniform(-5, 5)}
 
 def square(config: dict[str, Any]) -> float:
     return float((config["x"] - 1) ** 2 + (config["y"] + 2) ** 2)
+
+
+def warned(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """What the searcher has logged."""
+    return [each.message for each in caplog.records if each.name == "tuner.integrations.ax"]
 
 
 def client(**arguments: Any) -> Any:
@@ -120,6 +126,62 @@ def test_parameter_constraints_hold() -> None:
     assert min(map(square, configs)) < 3.5  # the least that there is is 2
 
 
+def test_points_that_break_a_parameter_constraint_are_refused_when_opened() -> None:
+    outside = {"x": 4, "y": 4}
+    for arguments in (
+        {"points_to_evaluate": [{"x": 0}, {"x": -4, "y": 0}, outside]},
+        {"points_to_evaluate": [outside], "evaluated_rewards": [1.0]},
+    ):
+        with pytest.raises(ConfigError, match=r"the point \{'x': 4, 'y': 4\} breaks .*x .*y <= -3"):
+            opened(AxSearch, SQUARE, parameter_constraints=["x + y <= -3"], **arguments)
+
+
+def test_what_breaks_a_parameter_constraint_is_not_told(caplog: pytest.LogCaptureFixture) -> None:
+    searcher = opened(
+        AxSearch,
+        SQUARE,
+        parameter_constraints=["x + y <= -3"],
+        points_to_evaluate=[{"x": 4.9}],  # what is drawn for y will be too much
+    )
+    assert isinstance(searcher.suggest("first"), dict)
+    searcher.on_trial_complete("first", {"loss": 1.0})
+    searcher.add_evaluated_points([{"x": 4, "y": 4}, {"x": -4, "y": 0}], [1.0, 2.0])
+    (message,) = warned(caplog)
+    assert "AxSearch: Ax learns nothing from {'x': 4.9, 'y': " in message
+    assert "breaks ParameterConstraint(1.0*x + 1.0*y <= -3" in message
+    (trial,) = searcher._client._experiment.trials.values()
+    assert trial.arm.parameters == {"x": -4, "y": 0}
+    run(searcher, square, 2)
+
+
+def test_an_experiment_goes_on_where_a_point_breaks_a_constraint(tmp_path: Path) -> None:
+    searcher = AxSearch(parameter_constraints=["x + y <= -3"], points_to_evaluate=[{"x": 4.9}])
+    grid = tune.Tuner(
+        lambda config: {"loss": square(config)},
+        param_space=SQUARE,
+        tune_config=tune.TuneConfig(
+            metric="loss", mode="min", num_samples=3, max_concurrent_trials=1, search_alg=searcher
+        ),
+        run_config=tune.RunConfig(name="ax", storage_path=str(tmp_path), verbose=0),
+    ).fit()
+    assert [len(grid), grid.errors] == [3, []]
+    again = tune.Tuner.restore(str(tmp_path / "ax"), lambda config: {"loss": square(config)}).fit()
+    assert [result.config for result in again] == [result.config for result in grid]
+
+
+def test_a_constrained_metric_that_is_not_reported_is_named_once(
+    caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    searcher = opened(AxSearch, SQUARE, outcome_constraints=["size <= 0"])
+    assert isinstance(searcher.suggest("failed"), dict)
+    searcher.on_trial_complete("failed", error=True)
+    assert not warned(caplog)
+    run(searcher, square, 4)
+    (message,) = warned(caplog)
+    assert "outcome_constraints name ['size'], which the trial t000 has not" in message
+    assert "COMPLETED" not in capfd.readouterr().err
+
+
 def test_outcome_constraints_are_learnt() -> None:
     """The loss is least at x=1, which is too large from 0 on."""
     searcher = opened(AxSearch, SQUARE, outcome_constraints=["size <= 0"])
@@ -143,10 +205,13 @@ def test_what_failed_is_not_proposed_again() -> None:
     assert sorted(seen) == list(range(4))
 
 
-def test_a_space_that_is_exhausted_ends_the_search() -> None:
+def test_a_space_that_is_exhausted_ends_the_search(caplog: pytest.LogCaptureFixture) -> None:
     searcher = opened(AxSearch, {"n": tune.randint(3, 4)}, initialization_budget=9)
     assert searcher.suggest("t0") == {"n": 3}
     assert searcher.suggest("t1") == AxSearch.FINISHED
+    (message,) = warned(caplog)
+    assert "AxSearch: Ax ends the search: " in message
+    assert "no new points" in message
 
 
 def test_multiples_that_are_many_are_rounded() -> None:
@@ -197,11 +262,19 @@ def test_arguments_that_cannot_work_are_named() -> None:
         opened(AxSearch, SQUARE, methods="fast")
     with pytest.raises(ConfigError, match=r"Ax refuses its arguments.*z"):
         opened(AxSearch, SQUARE, parameter_constraints=["z <= 3"])
-    with pytest.raises(ConfigError, match=r"x=randn\(0.0, 1.0\): .*no normal distribution"):
+    with pytest.raises(ConfigError, match=r"^AxSearch: x=randn\(0.0, 1.0\): .*no normal"):
         opened(AxSearch, {"x": tune.randn(0, 1)})
+    for name in ("lambda", "gamma", "None", "loss, size"):
+        with pytest.raises(ConfigError, match=f"metric='{name}': .*report it under another"):
+            opened(AxSearch, SQUARE, metric=name)
     for parameter, error in [
         ({"name": "x", "type": "choice", "values": [1, 2], "is_ordered": True}, "'is_ordered'"),
         ({"name": "x", "type": "ranges"}, "must be range, choice or fixed"),
+        ({"type": "range", "bounds": [0, 1]}, r"\{'type': 'range', .* with a 'name'"),
+        ("x", "'x' in space must be a dict with a 'name'"),
+        ({"name": "x", "type": "range"}, r"\{'name': 'x', .* is a range and needs 'bounds'"),
+        ({"name": "x", "type": "choice"}, "is a choice and needs 'values'"),
+        ({"name": "x", "type": "range", "bounds": [3]}, "bounds of .* must be two numbers"),
     ]:
         with pytest.raises(ConfigError, match=error):
             AxSearch([parameter], "loss", "min").set_search_properties(None, None, {})
