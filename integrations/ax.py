@@ -108,7 +108,8 @@ class AxSearch(LibrarySearcher):
     ) -> bool:
         """Takes the metric, and the search space if none was given."""
         _import_quietly()
-        self._is_own = self._client is None
+        if not self._is_open:
+            self._is_own = self._client is None
         if not self._is_own:
             self._given_space = space_of_client(self._client, self._name)
             objective = self._client._experiment.optimization_config.objective
