@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import logging
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
+from contextlib import contextmanager
+from inspect import signature
 from threading import Thread
 from typing import TYPE_CHECKING, Any
 
@@ -201,8 +204,22 @@ class NevergradSearch(LibrarySearcher):
         parametrization.random_state = np.random.RandomState(seed % 2**32)
         workers = 1 if given.no_parallelization else _DEFAULT_WORKERS
         made_with = {"budget": self._budget, "num_workers": workers, **self._made_with}
+        known = [name for name in signature(given).parameters if name != "parametrization"]
+        for name in self._made_with:
+            if name not in known:
+                self._refuse(
+                    f"optimizer_kwargs has {name!r}, and an optimizer is made with "
+                    f"{', '.join(known)} only{did_you_mean(str(name), known)}"
+                )
         optimizer: Optimizer = given(parametrization=parametrization, **made_with)
         return optimizer
+
+    @contextmanager
+    def _streams(self) -> Iterator[None]:
+        """Python does not warn: what the optimizers' own libraries say helps nobody here."""
+        with super()._streams(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
 
     def _asked(self) -> Parametrization:
         if self._optimizer.num_workers > 1:
@@ -341,7 +358,14 @@ class _OwnSpace(FlatSpace):
         value = self.parametrization.value if value is None else value
         if isinstance(self.parametrization, p.Instrumentation):
             return value  # type: ignore[no-any-return]
-        return ((), value) if isinstance(value, dict) else (list(value), {})
+        return ((), value) if isinstance(value, dict) else ([*map(_plain, value)], {})
+
+
+def _plain(value: Any) -> Any:
+    """A number of an array as Python's own."""
+    import numpy as np
+
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def _nearest(domain: Any, number: float) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -116,6 +117,19 @@ print(searcher.suggest("t"))
     assert done.stdout == "{'x': 0.0}\n"
 
 
+def test_nobody_is_warned_of_what_the_optimizers_do(recwarn: pytest.WarningsRecorder) -> None:
+    warnings.simplefilter("always")
+    searcher = NevergradSearch(metric="loss", mode="min")
+    searcher.set_search_properties(None, None, {**SQUARE, "z": tune.uniform(0, 1)}, num_samples=-1)
+    searcher.suggest("t0")
+    for number in range(60):
+        config = searcher.suggest(f"t{number + 1}")
+        assert isinstance(config, dict)
+        searcher.on_trial_complete(f"t{number}", {"loss": square(config)})
+    run(opened(NevergradSearch, {"x": tune.uniform(0, 1)}), lambda config: config["x"], 60)
+    assert not [str(each.message) for each in recwarn]
+
+
 def test_several_objectives() -> None:
     space = {"x": tune.uniform(-5, 5), "y": tune.uniform(-5, 5)}
     searcher = opened(NevergradSearch, space, metric=["a", "b"], mode=["min", "max"])
@@ -160,6 +174,12 @@ def test_spaces_of_nevergrad_itself() -> None:
         searcher = native(names, optimizer=optimizer, points_to_evaluate=[config])
         assert [each.keys() for each in run(searcher, square, 3)] == [config.keys()] * 3
         assert (optimizer.num_ask, optimizer.num_tell) == (2, 3)
+
+    whole = ng.p.Array(init=[1.0, 2.0]).set_integer_casting()
+    for array, kind in ((ng.p.Array(shape=(2,)), float), (whole, int)):
+        searcher = native(["x", "y"], optimizer=ng.optimizers.OnePlusOne(array, budget=20))
+        for config in run(searcher, square, 3):
+            assert {type(each) for each in config.values()} == {kind}
 
 
 def test_an_optimizer_with_names_of_its_own() -> None:
@@ -247,6 +267,9 @@ def test_arguments_that_cannot_be() -> None:
     optimizer = ng.optimizers.OnePlusOne(2, budget=10)
     with pytest.raises(ConfigError, match=r"optimizer_kwargs=.*'budget': 3.*made already"):
         NevergradSearch(optimizer, {"budget": 3})
+    for made in (None, "TwoPointsDE", ng.optimizers.CMA, ng.optimizers.ParametrizedCMA()):
+        with pytest.raises(ConfigError, match=r"has 'budge',.* num_workers.*mean 'budget'"):
+            opened(NevergradSearch, SQUARE, optimizer=made, optimizer_kwargs={"budge": 3})
     with pytest.raises(SearchSpaceError, match=r"must be a Dict .*a name for each"):
         native(["x"], optimizer=optimizer)
     with pytest.raises(SearchSpaceError, match=r"has a parametrization already"):
