@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 from tuner.errors import SearchSpaceError
@@ -16,6 +17,9 @@ from tuner.validation import shorten
 
 if TYPE_CHECKING:
     from hyperopt.pyll import Apply
+
+
+_ROUNDING = 1e-12  # how far beyond a bound a number may be, relative to the bounds
 
 
 class HyperOptSearch(LibrarySearcher):
@@ -241,9 +245,12 @@ def _reads(node: Apply, value: Any, found: Values, strict: bool) -> bool:
         return same(node.obj, value)
     if node.name == "hyperopt_param":
         found[node.arg["label"].obj] = value
-        return True
-    if node.name in ("float", "int"):
+        return _is_number(value) and _can_give(node.arg["obj"], value)
+    if node.name == "float":
         return _reads(node.pos_args[0], value, found, strict)
+    if node.name == "int":
+        is_whole = _is_number(value) and value == int(value)
+        return is_whole and _reads(node.pos_args[0], int(value), found, strict)
     if node.name == "pos_args":
         return (
             is_sequence(value)
@@ -266,6 +273,30 @@ def _reads(node: Apply, value: Any, found: Values, strict: bool) -> bool:
                 found.update(inner)
                 return _reads(drawn, index, found, strict)
     return False
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _can_give(distribution: Apply, number: float) -> bool:
+    """Whether a distribution of HyperOpt can give a number; whether a step fits is not checked."""
+    kind = distribution.name
+    given = {name: getattr(node, "obj", None) for name, node in distribution.arg.items()}
+    low, high, q = (given.get(name) for name in ("low", "high", "q"))
+    if kind == "randint":
+        low, high = (0, low) if high is None else (low, high)
+        return low is None or high is None or low <= number < high
+    if kind in ("lognormal", "qlognormal"):
+        return number > 0 or (number == 0 and q is not None)
+    if low is None or high is None:  # normal, or the bounds are expressions
+        return True
+    if kind in ("loguniform", "qloguniform"):
+        low, high = math.exp(low), math.exp(high)
+    if q is not None:
+        low, high = min(low, round(low / q) * q), max(high, round(high / q) * q)
+    slack = _ROUNDING * max(abs(low), abs(high))
+    return low - slack <= number <= high + slack
 
 
 def _is_of_hyperopt(part: Any) -> bool:

@@ -154,6 +154,37 @@ def test_points_of_a_space_of_expressions() -> None:
             native(points_to_evaluate=[wrong]).suggest("t")
 
 
+@pytest.mark.parametrize(
+    ("expression", "inside", "outside"),
+    [
+        (hp.uniform("a", 0, 1), [0, 0.5, 1.0], [7, -0.1, "abc", True, None, math.nan]),
+        (hp.uniform("a", low=-1, high=1), [-1, 1], [1.1]),
+        (hp.quniform("a", 1, 8, 3), [0, 3, 9], [-3, 10]),
+        (hp.loguniform("a", math.log(1e-4), math.log(0.1)), [1e-4, 0.1], [0, 1e-5, 0.11, -2.3]),
+        (hp.qloguniform("a", 0, math.log(5), 2), [0, 4], [8, -2]),
+        (hp.uniformint("a", 1, 5), [1, 5, 3.0], [0, 6, 2.5, "abc"]),
+        (hp.randint("a", 3), [0, 2], [3, -1, 0.5]),
+        (hp.randint("a", 2, 7), [2, 6], [1, 7]),
+        (hp.normal("a", 0, 1), [-9, 9], ["abc", math.inf]),
+        (hp.qnormal("a", 0, 1, 2), [-4], [[1]]),
+        (hp.lognormal("a", 0, 1), [0.1, 9], [0, -1]),
+        (hp.qlognormal("a", 0, 1, 2), [0, 2], [-2]),
+        (hp.choice("a", [1, 2]), [1, 2], [0, 3]),
+        (hp.pchoice("a", [(0.5, 1), (0.5, 2)]), [1, 2], [0, 3]),
+    ],
+    ids=lambda value: value.pos_args[0].name if hasattr(value, "pos_args") else "",
+)
+def test_points_that_an_expression_cannot_give_are_refused(
+    expression: Any, inside: list[Any], outside: list[Any]
+) -> None:
+    for value in inside:
+        searcher = native(space={"a": expression}, points_to_evaluate=[{"a": value}])
+        assert searcher.suggest("t") == {"a": pytest.approx(value)}
+    for value in outside:
+        with pytest.raises(SearchSpaceError, match=r"the point .*'a': .* is none of the space"):
+            native(space={"a": expression}, points_to_evaluate=[{"a": value}])
+
+
 def test_spaces_that_cannot_be() -> None:
     with pytest.raises(SearchSpaceError, match=r"uniform\(0\.0, 1\.0\) stands among expressions"):
         native(space={"x": hp.uniform("x", 0, 1), "y": [tune.uniform(0, 1)]})
