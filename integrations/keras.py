@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import functools
+import importlib.util
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tuner.checkpoint import Checkpoint
+from tuner.errors import MissingDependencyError
 from tuner.integrations.training_reports import (
     Metrics,
     ReportedMetrics,
@@ -18,8 +20,16 @@ from tuner.integrations.training_reports import (
 )
 from tuner.validation import check_text
 
-with importing("Keras or its backend (KERAS_BACKEND)", extra="keras"):
-    import keras
+try:
+    with importing("Keras", extra="keras"):
+        import keras
+except MissingDependencyError as missing:
+    if importlib.util.find_spec("keras") is None:
+        raise
+    raise MissingDependencyError(
+        f"Keras is installed, but its backend cannot be imported ({missing.__cause__}): set the "
+        "environment variable KERAS_BACKEND=torch (or jax, tensorflow) to one that is installed"
+    ) from missing
 
 
 class TuneReportCheckpointCallback(keras.callbacks.Callback):  # type: ignore[misc]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -129,3 +132,17 @@ def test_an_unknown_metric_or_event_is_named() -> None:
         TuneReportCheckpointCallback(checkpoint_on="epoch")
     with pytest.raises(ConfigError, match=r"report_metrics_on=.*did you mean 'train_end'\?"):
         TuneReportCallback(on=["train_ends"])
+
+
+def test_a_missing_backend_is_named_with_the_variable_that_chooses_another() -> None:
+    code = "import sys; sys.modules['jax'] = None; import tuner.integrations.keras"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "KERAS_BACKEND": "jax"},
+        capture_output=True,
+        text=True,
+    )
+    error = done.stderr.splitlines()[-1]
+    assert "Keras is installed, but its backend cannot be imported (" in error
+    assert "set the environment variable KERAS_BACKEND=torch" in error
+    assert "pip install" not in error
