@@ -276,7 +276,7 @@ def _reads(node: Apply, value: Any, found: Values, strict: bool) -> bool:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+    return not isinstance(value, bool) and isinstance(value, Real) and math.isfinite(value)
 
 
 def _can_give(distribution: Apply, number: float) -> bool:
@@ -296,7 +296,7 @@ def _can_give(distribution: Apply, number: float) -> bool:
     if q is not None:
         low, high = min(low, round(low / q) * q), max(high, round(high / q) * q)
     slack = _ROUNDING * max(abs(low), abs(high))
-    return low - slack <= number <= high + slack
+    return bool(low - slack <= number <= high + slack)
 
 
 def _is_of_hyperopt(part: Any) -> bool:
