@@ -89,7 +89,8 @@ def test_the_budget_is_the_number_of_trials(
 @pytest.mark.parametrize("fails", [False, True])
 def test_an_optimizer_that_knows_one_trial_at_a_time(fails: bool) -> None:
     searcher = opened(NevergradSearch, SQUARE, optimizer="Cobyla")
-    assert isinstance(searcher.suggest("first"), dict)
+    first = searcher.suggest("first")
+    assert isinstance(first, dict)
     assert searcher.suggest("second") is None
     searcher.on_trial_complete("first", {"loss": 2.0}, error=fails)
     configs = run(searcher, square, 12)
@@ -98,7 +99,7 @@ def test_an_optimizer_that_knows_one_trial_at_a_time(fails: bool) -> None:
         cloudpickle.dumps(searcher)
 
     replayed = opened(NevergradSearch, SQUARE, optimizer="Cobyla")
-    replayed.on_trial_recorded("first", {})
+    assert replayed.on_trial_recorded("first", first)
     replayed.on_trial_complete("first", {"loss": 2.0}, error=fails)
     assert run(replayed, square, 12) == configs
 
