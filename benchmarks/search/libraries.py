@@ -48,7 +48,7 @@ LIBRARIES = {
     "nevergrad": Library(
         "Nevergrad", "nevergrad", arguments={"optimizer_kwargs": {"num_workers": 1}}
     ),
-    "bohb": Library("BOHB", "hpbandster"),
+    "bohb": Library("BOHB", "hpbandster", seeds=100),
     "zoopt": Library("ZOOpt", "zoopt", mixed="flat", seeds=100),
     "ax": Library("Ax", "ax-platform", mixed="flat", evaluations=14),
     "bayesopt": Library(
