@@ -99,7 +99,7 @@ class LibrarySearcher(Searcher):
         self._num_asked = 0
         self._evaluated: list[tuple[Mapping[str, Any], Any]] = []
         self._is_open = False
-        self._is_strict = True
+        self._awaits_metric = True  # an error until the first trial has reported it
         self._has_differed = False
 
     # What a subclass says
@@ -142,7 +142,7 @@ class LibrarySearcher(Searcher):
         """Takes the metric, and the search space if none was given."""
         super().set_search_properties(metric, mode, config)
         self._check_objectives()
-        self._is_strict = spec.get("strict_metric_checking", True)
+        self._awaits_metric = spec.get("strict_metric_checking", True)
         takes_config = self._given_space is None
         if self._is_open:  # what it knows, from a file or another experiment, is kept
             if takes_config:
@@ -190,7 +190,7 @@ class LibrarySearcher(Searcher):
         answers = super().on_trial_recorded(trial_id, config)
         asked = self._live.get(trial_id)
         try:
-            recorded = self._recorded(config, asked)
+            recorded = self._recorded(config)
         except SearchSpaceError:  # such as an object that cannot be loaded here
             return answers
         if asked != recorded:
@@ -275,8 +275,8 @@ class LibrarySearcher(Searcher):
         for point, value in self._evaluated:
             self.add_evaluated_point(point, value)
 
-    def _recorded(self, config: dict[str, Any], asked: Values | None) -> Values:
-        """The values of a recorded configuration, such as those that were asked for."""
+    def _recorded(self, config: dict[str, Any]) -> Values:
+        """The values of a recorded configuration."""
         return self._opened().values(config)
 
     def _check_same(self, space: Any) -> None:
@@ -294,13 +294,13 @@ class LibrarySearcher(Searcher):
         """Refuses to search blindly if the first trials do not report the metric at all."""
         names = self.metric if isinstance(self.metric, list) else [str(self.metric)]
         missing = [name for name in names if lookup(result, name, _NOTHING) is _NOTHING]
-        if missing and self._is_strict:
+        if missing and self._awaits_metric:
             raise ConfigError(
                 f"{self._name}(metric={missing[0]!r}): trial {trial_id} did not report it"
                 f"{did_you_mean(missing[0], flatten(result))}; report it in every trial, or set "
                 "TUNE_DISABLE_STRICT_METRIC_CHECKING=1 to let trials without it count as failed"
             )
-        self._is_strict = False
+        self._awaits_metric = False
 
     def _warn_of_difference(self, trial_id: str, asked: Values, recorded: Values) -> None:
         if self._has_differed:

@@ -198,9 +198,9 @@ class OptunaSearch(LibrarySearcher):
         distributions = {name: self._distributions[name] for name in values}
         self._add(params, distributions, loss, {_TRIAL_ID: trial_id})
 
-    def _recorded(self, config: dict[str, Any], asked: Values | None) -> Values:
+    def _recorded(self, config: dict[str, Any]) -> Values:
         if self._native is None:
-            return super()._recorded(config, asked)
+            return super()._recorded(config)
         params, _ = self._native.evaluated(config)
         return params
 
