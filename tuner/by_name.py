@@ -59,7 +59,8 @@ def create_searcher(search_alg: str, **kwargs: Any) -> Searcher:
         >>> create_searcher("random", max_concurrent=2).max_concurrent
         2
     """
-    return made("create_searcher", "search_alg", search_alg, SEARCHERS, kwargs)  # type: ignore[no-any-return]
+    searcher: Searcher = made("create_searcher", "search_alg", search_alg, SEARCHERS, kwargs)
+    return searcher
 
 
 def create_scheduler(scheduler: str, **kwargs: Any) -> TrialScheduler:
@@ -76,7 +77,8 @@ def create_scheduler(scheduler: str, **kwargs: Any) -> TrialScheduler:
         >>> type(create_scheduler("asha", max_t=10)).__name__
         'AsyncHyperBandScheduler'
     """
-    return made("create_scheduler", "scheduler", scheduler, SCHEDULERS, kwargs)  # type: ignore[no-any-return]
+    policy: TrialScheduler = made("create_scheduler", "scheduler", scheduler, SCHEDULERS, kwargs)
+    return policy
 
 
 def made(

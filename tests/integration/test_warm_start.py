@@ -171,13 +171,13 @@ def test_of_a_population_the_last_configurations_count(tmp_path: Path) -> None:
 
 
 KILLED = """
-import time
+import threading
 import tuner as tune
 
 def train(config):
     tune.report({"loss": config["x"]})
     if config["x"] == 3:
-        time.sleep(60)
+        threading.Event().wait()
 
 if __name__ == "__main__":
     tune.Tuner(

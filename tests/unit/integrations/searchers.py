@@ -59,7 +59,7 @@ def parameters() -> list[Any]:
 
 def opened(kind: type[LibrarySearcher], space: dict[str, Any], **arguments: Any) -> LibrarySearcher:
     """A searcher that is ready to be asked."""
-    searcher = kind(**{"metric": "loss", "mode": "min", **arguments})  # type: ignore[arg-type]
+    searcher = kind(**{"metric": "loss", "mode": "min", **arguments})
     assert searcher.set_search_properties(None, None, space, seed=7, num_samples=100)
     return searcher
 

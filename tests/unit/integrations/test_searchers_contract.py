@@ -185,7 +185,7 @@ def test_what_a_saved_one_knows_serves_another_experiment(
     first = opened(kind, SQUARE)
     run(first, square, 8)
     first.save(tmp_path / "searcher.pkl")
-    later = kind()  # type: ignore[call-arg]
+    later = kind()
     later.restore(tmp_path / "searcher.pkl")
     later.set_search_properties("loss", "min", SQUARE, seed=7, num_samples=100)
     assert run(later, square, 3, first=8) == run(first, square, 3, first=8)
@@ -210,7 +210,7 @@ def test_evaluated_points_teach(kind: type[LibrarySearcher]) -> None:
     points = [{"x": x / 2, "y": y / 2} for x in range(-10, 11, 3) for y in range(-10, 11, 3)]
     told = opened(kind, SQUARE)
     told.add_evaluated_points(points, [square(point) for point in points])
-    later = kind(metric="loss", mode="min")  # type: ignore[call-arg]
+    later = kind(metric="loss", mode="min")
     later.add_evaluated_points(points, [square(point) for point in points])
     later.set_search_properties(None, None, SQUARE, seed=7)
     for searcher in (told, later):
@@ -260,7 +260,7 @@ def test_a_metric_that_nobody_reports_is_an_error(kind: type[LibrarySearcher]) -
     searcher.suggest("t")
     with pytest.raises(ConfigError, match=r"metric='loss'\): trial t did not .* mean 'los'\?"):
         searcher.on_trial_complete("t", {"los": 1.0})
-    lenient = kind()  # type: ignore[call-arg]
+    lenient = kind()
     lenient.set_search_properties("loss", "min", SQUARE, strict_metric_checking=False)
     lenient.suggest("t")
     lenient.on_trial_complete("t", {"los": 1.0})
@@ -312,7 +312,7 @@ def test_what_cannot_be_expressed_is_named(kind: type[LibrarySearcher]) -> None:
     with pytest.raises(SearchSpaceError, match=r"x=6 is not in uniform\(-5.0, 5.0\)"):
         opened(kind, SQUARE, points_to_evaluate=[{"x": 6}], evaluated_rewards=[1.0])
     with pytest.raises(ConfigError, match="evaluated_rewards has 1 values for 0"):
-        kind(metric="loss", mode="min", evaluated_rewards=[1.0])  # type: ignore[call-arg]
+        kind(metric="loss", mode="min", evaluated_rewards=[1.0])
     for points in ([0.5], {"x": 0.5}):
         with pytest.raises(ConfigError, match=r"points_to_evaluate=.*give a list of dicts"):
             opened(kind, SQUARE, points_to_evaluate=points)
@@ -325,7 +325,7 @@ def test_what_cannot_be_expressed_is_named(kind: type[LibrarySearcher]) -> None:
     with pytest.raises(ConfigError, match="nothing to search for"):
         opened(kind, {"x": 0.5})
     with pytest.raises(ConfigError, match="metric and mode are needed"):
-        kind().set_search_properties(None, None, SQUARE)  # type: ignore[call-arg]
+        kind().set_search_properties(None, None, SQUARE)
 
 
 @EACH
@@ -349,7 +349,7 @@ def test_in_an_experiment(kind: type[LibrarySearcher], tmp_path: Path) -> None:
             mode="min",
             num_samples=6,
             search_alg=kind(),
-            max_concurrent_trials=2,  # type: ignore[call-arg]
+            max_concurrent_trials=2,
         ),
         run_config=tune.RunConfig(storage_path=str(tmp_path), verbose=0),
     ).fit()
