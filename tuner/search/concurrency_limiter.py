@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from tuner.search.searcher import Searcher
+from tuner.search.wrapper import SearcherWrapper
 from tuner.validation import check_flag, check_whole, reject
 
 
-class ConcurrencyLimiter(Searcher):
+class ConcurrencyLimiter(SearcherWrapper):
     """Lets at most `max_concurrent` trials of a searcher be unfinished at a time.
 
     A searcher that keeps to a limit by itself is told it, and then does so.
@@ -42,11 +42,9 @@ class ConcurrencyLimiter(Searcher):
             reject(owner, "searcher", searcher, "give a Searcher object")
         check_whole(owner, "max_concurrent", max_concurrent, "use a whole number >= 1", least=1)
         check_flag(owner, "batch", batch)
-        super().__init__(searcher.metric, searcher.mode)
-        self.searcher = searcher
+        super().__init__(searcher)
         self.max_concurrent = max_concurrent
         self.batch = batch
-        self.fills_space = searcher.fills_space
         self._limits_itself = searcher.set_max_concurrency(max_concurrent)
         self._live: set[str] = set()
         self._ended: dict[str, tuple[dict[str, Any] | None, bool]] = {}
@@ -97,22 +95,6 @@ class ConcurrencyLimiter(Searcher):
             answers = self.searcher.on_trial_recorded(trial_id, config)
         self._live.add(trial_id)
         return answers
-
-    def add_evaluated_point(self, parameters: Mapping[str, Any], value: Any) -> None:
-        """Passes it on."""
-        self.searcher.add_evaluated_point(parameters, value)
-
-    def total_samples(self, num_samples: int) -> int | None:
-        """Returns how many trials the searcher will propose."""
-        return self.searcher.total_samples(num_samples)
-
-    def set_num_samples(self, num_samples: int) -> None:
-        """Passes it on."""
-        self.searcher.set_num_samples(num_samples)
-
-    def set_param_space(self, param_space: dict[str, Any]) -> None:
-        """Passes it on."""
-        self.searcher.set_param_space(param_space)
 
     def get_state(self) -> dict[str, Any]:
         """Returns the unfinished trials, and the searcher's state."""

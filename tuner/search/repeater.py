@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from typing import Any
 
 from tuner.flatten import lookup
 from tuner.metrics import as_number
 from tuner.search.searcher import Searcher
+from tuner.search.wrapper import SearcherWrapper
 from tuner.validation import check_flag, check_whole, reject
 
 TRIAL_INDEX = "__trial_index__"
 """Key in the configuration that tells the repetitions of one apart, from 0."""
 
 
-class Repeater(Searcher):
+class Repeater(SearcherWrapper):
     """Has each configuration of a searcher tried `repeat` times, and tells it the mean.
 
     The searcher knows one trial per configuration. It hears of its end when all repetitions have
@@ -45,11 +45,9 @@ class Repeater(Searcher):
             reject(owner, "searcher", searcher, "give a Searcher object")
         check_whole(owner, "repeat", repeat, "use a whole number >= 1", least=1)
         check_flag(owner, "set_index", set_index)
-        super().__init__(searcher.metric, searcher.mode)
-        self.searcher = searcher
+        super().__init__(searcher)
         self.repeat = repeat
         self.set_index = set_index
-        self.fills_space = searcher.fills_space
         self._open: _Group | None = None
         self._groups: dict[str, _Group] = {}
 
@@ -97,22 +95,6 @@ class Repeater(Searcher):
             self._open = _Group(trial_id, config)
         self._join(trial_id)
         return True
-
-    def add_evaluated_point(self, parameters: Mapping[str, Any], value: Any) -> None:
-        """Passes it on."""
-        self.searcher.add_evaluated_point(parameters, value)
-
-    def total_samples(self, num_samples: int) -> int | None:
-        """Returns how many trials there will be."""
-        return self.searcher.total_samples(num_samples)
-
-    def set_num_samples(self, num_samples: int) -> None:
-        """Passes it on."""
-        self.searcher.set_num_samples(num_samples)
-
-    def set_param_space(self, param_space: dict[str, Any]) -> None:
-        """Passes it on."""
-        self.searcher.set_param_space(param_space)
 
     def _join(self, trial_id: str) -> dict[str, Any]:
         group = self._open
