@@ -1,0 +1,39 @@
+"""Deprecated names work, and say once what takes their place."""
+
+from __future__ import annotations
+
+import os
+import sys
+import warnings
+
+import tuner
+
+_LIBRARY = os.path.dirname(os.path.abspath(tuner.__file__))
+
+_warned: set[str] = set()
+
+
+def warn_once(old: str, today: str) -> None:
+    """Warns that a name is of an older API, once per process and name.
+
+    The warning points at the line of the user that brought it about.
+
+    Args:
+        old: What was used, such as `"tune.track.log(…)"`.
+        today: What takes its place, such as `"tune.report({…})"`.
+    """
+    if old in _warned:
+        return
+    _warned.add(old)
+    message = f"{old} is of an older API; today's form is {today}"
+    warnings.warn(message, FutureWarning, stacklevel=_frames_of_library())
+
+
+def _frames_of_library() -> int:
+    """How many frames from `warn_once` up to the first one outside of this library."""
+    frame = sys._getframe(1)
+    depth = 1
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(_LIBRARY + os.sep):
+        frame = frame.f_back
+        depth += 1
+    return depth
