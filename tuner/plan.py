@@ -16,7 +16,7 @@ from tuner.errors import ConfigError
 from tuner.execution import ray_cluster
 from tuner.execution.executor import TrialExecutor
 from tuner.experiment.retention import Retention
-from tuner.experiment.spec import ExperimentSpec
+from tuner.experiment.spec import ExperimentSpec, least_limit
 from tuner.policies import build_scheduler, build_searcher
 from tuner.schedulers.scheduler import TrialScheduler
 from tuner.search.searcher import Searcher
@@ -91,7 +91,8 @@ class Plan:
             id_prefix=self.id_prefix,
             seed=self.seed,
             num_trials=self.total_trials,
-            max_running=self._max_running(),
+            max_running=least_limit(self.tune_config.max_concurrent_trials, self._most_running()),
+            most_running=self._most_running(),
             max_failures=failure_config.max_failures,
             fail_fast=bool(failure_config.fail_fast),
             checkpoint_at_end=bool(self.run_config.checkpoint_config.checkpoint_at_end),
@@ -148,13 +149,8 @@ class Plan:
             run_config=self.run_config,
         )
 
-    def _max_running(self) -> int | None:
-        limits = [
-            self.tune_config.max_concurrent_trials or None,
-            self.searcher.max_concurrent or None,
-            self.executor.max_running,
-        ]
-        return min((limit for limit in limits if limit is not None), default=None)
+    def _most_running(self) -> int | None:
+        return least_limit(self.searcher.max_concurrent, self.executor.max_running)
 
 
 def make_plan(

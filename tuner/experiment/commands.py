@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from tuner.experiment.requests import Outcome
 from tuner.experiment.trial import Trial
 from tuner.trial_progress import Progress
 
@@ -64,4 +65,14 @@ class DiscardStaged:
     attempt: int
 
 
-Command = Launch | Answer | EndAttempt | CommitCheckpoint | DeleteCheckpoint | DiscardStaged
+@dataclass(frozen=True, slots=True)
+class Respond:
+    """Tell who asked for something what came of it."""
+
+    request_id: str
+    outcome: Outcome
+
+
+Command = (
+    Launch | Answer | EndAttempt | CommitCheckpoint | DeleteCheckpoint | DiscardStaged | Respond
+)

@@ -31,6 +31,10 @@ class Decisions:
         searcher: Learns from results.
         scheduler: Decides on results.
         stopper: Decides before the scheduler does.
+
+    Attributes:
+        paused_by_request: Ids of trials that a request has paused, or is to pause at their next
+            report, until another one resumes them.
     """
 
     def __init__(
@@ -40,6 +44,7 @@ class Decisions:
         self._searcher = searcher
         self._scheduler = scheduler
         self._stopper = stopper
+        self.paused_by_request: set[str] = set()
         self._searcher_listens = type(searcher).on_trial_result is not Searcher.on_trial_result
         # Trials that were told to stop or pause and have not yet come to their end.
         self._told: dict[str, str] = {}
@@ -66,6 +71,10 @@ class Decisions:
         """Whether a trial pauses, or is about to, only because the experiment was interrupted."""
         return trial.trial_id in self._held
 
+    def is_paused_by_request(self, trial: Trial) -> bool:
+        """Whether a request has paused the trial, or is to pause it at its next report."""
+        return trial.trial_id in self.paused_by_request
+
     def may_go_on(self, trial: Trial) -> bool:
         """Whether a trial was ended by limits that are wider now."""
         if trial.trial_id not in self._limited:
@@ -86,7 +95,8 @@ class Decisions:
             return told
         before = self._decided_before(trial) if self._repeating else None
         decision = self._ask(trial) if before is None else before
-        if decision in (CONTINUE, SAVE) and is_interrupted:
+        is_to_pause = is_interrupted or self.is_paused_by_request(trial)
+        if decision in (CONTINUE, SAVE) and is_to_pause:
             decision = PAUSE
             self._held.add(trial.trial_id)
         if recorded is not None and decision != recorded:
@@ -108,12 +118,27 @@ class Decisions:
             self._saving.discard(trial.trial_id)
         return decision
 
-    def stop(self, trial: Trial) -> None:
-        """Has a running trial end because the experiment does."""
+    def stop(self, trial: Trial, *, by_limit: bool = True) -> None:
+        """Has a running trial end because the experiment does, or because it was asked for.
+
+        Args:
+            trial: The trial.
+            by_limit: Whether it may go on if a restore widens the limits.
+        """
         if not self.is_complete(trial):
-            self._limited.add(trial.trial_id)
+            if by_limit:
+                self._limited.add(trial.trial_id)
             self._complete(trial)
         self._told[trial.trial_id] = STOP
+
+    def steer(self, trial: Trial, decision: str) -> None:
+        """Takes in what somebody outside decided on a trial: STOP, PAUSE or CONTINUE."""
+        if decision == STOP:
+            self.stop(trial, by_limit=False)
+        elif decision == PAUSE:
+            self.paused_by_request.add(trial.trial_id)
+        else:
+            self.paused_by_request.discard(trial.trial_id)
 
     def on_end(self, trial: Trial, *, was_live: bool, is_stopping: bool) -> None:
         """Tells the policies of the end of an attempt, or of a trial that was not running.
@@ -134,12 +159,15 @@ class Decisions:
             return
         self._repeating.pop(trial.trial_id, None)
         self._held.discard(trial.trial_id)
+        if trial.is_finished():
+            self.paused_by_request.discard(trial.trial_id)
         if trial.status == PENDING:
             self._scheduler.on_trial_error(self._view, trial)
             self._scheduler.on_trial_add(self._view, trial)
         elif trial.status == ERROR:
             self._scheduler.on_trial_error(self._view, trial)
-            self._searcher.on_trial_complete(trial.trial_id, error=True)
+            if not trial.is_added:
+                self._searcher.on_trial_complete(trial.trial_id, error=True)
         elif trial.status == TERMINATED and not was_complete:
             trial.last_result = {**trial.last_result, "done": True} if trial.last_result else {}
             if was_live:
@@ -194,15 +222,17 @@ class Decisions:
     def _tell(self, trial: Trial, decision: str) -> None:
         if decision == STOP:
             self._complete(trial)
-        elif self._searcher_listens:
+        elif self._searcher_listens and not trial.is_added:
             self._searcher.on_trial_result(trial.trial_id, trial.last_result)
 
     def _complete(self, trial: Trial) -> None:
         self._scheduler.on_trial_complete(self._view, trial, trial.last_result)
-        self._searcher.on_trial_complete(trial.trial_id, trial.last_result or None)
+        if not trial.is_added:
+            self._searcher.on_trial_complete(trial.trial_id, trial.last_result or None)
 
     def _remove(self, trial: Trial, *, is_stopping: bool) -> None:
         if is_stopping:
             self._limited.add(trial.trial_id)
         self._scheduler.on_trial_remove(self._view, trial)
-        self._searcher.on_trial_complete(trial.trial_id, trial.last_result or None)
+        if not trial.is_added:
+            self._searcher.on_trial_complete(trial.trial_id, trial.last_result or None)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from tuner.bundles import Bundles
+from tuner.experiment.requests import Request
 
 # Stimuli
 
@@ -96,7 +97,16 @@ class StopRequested:
     resumable: bool
 
 
-Stimulus = Reported | Saved | Finished | Failed | CapacityChanged | Tick | StopRequested
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Somebody outside asks for something; `request_id` goes with the answer."""
+
+    time: float
+    request_id: str
+    request: Request
+
+
+Stimulus = Reported | Saved | Finished | Failed | CapacityChanged | Tick | StopRequested | Asked
 
 
 # Facts
@@ -114,7 +124,7 @@ class ExperimentStarted:
 
 @dataclass(frozen=True, slots=True)
 class ExperimentChanged:
-    """A restore gave the experiment other limits; None leaves one as it is.
+    """A restore or a request gave the experiment other limits; None leaves one as it is.
 
     `stop` is what `RunConfig(stop=…)` takes, `time_budget_s` counts the time used before.
     """
@@ -124,6 +134,7 @@ class ExperimentChanged:
     num_samples: int | None
     stop: Any
     time_budget_s: float | None
+    max_concurrent_trials: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +148,7 @@ class SearchEnded:
 
 @dataclass(frozen=True, slots=True)
 class TrialCreated:
-    """The searcher proposed a configuration."""
+    """The searcher proposed a configuration, or a request added one, which `is_added`."""
 
     event: ClassVar[str] = "trial_created"
     time: float
@@ -151,6 +162,7 @@ class TrialCreated:
     evaluated_params: dict[str, Any]
     bundles: Bundles
     chosen_objects: dict[str, int] = field(default_factory=dict)  # see `SearchSpace`
+    is_added: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,6 +235,16 @@ class TrialChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class TrialSteered:
+    """Somebody outside decided on a trial: to STOP or PAUSE it while it runs, or to CONTINUE."""
+
+    event: ClassVar[str] = "trial_steered"
+    time: float
+    trial_id: str
+    decision: str
+
+
+@dataclass(frozen=True, slots=True)
 class TrialEnded:
     """An attempt ended, or a trial that was not running was ended; `status` is what it is now.
 
@@ -240,7 +262,7 @@ class TrialEnded:
 
 @dataclass(frozen=True, slots=True)
 class TrialRequeued:
-    """A restore lets a trial go on from its last checkpoint, or `anew`, without its checkpoints.
+    """A trial is to go on from its last checkpoint, or `anew`, without its checkpoints.
 
     It was running when the controller died, or it was held or ended by what no longer holds.
     """
@@ -296,6 +318,7 @@ Fact = (
     | TrialResult
     | CheckpointSaved
     | TrialChanged
+    | TrialSteered
     | TrialEnded
     | TrialRequeued
     | CapacityKnown

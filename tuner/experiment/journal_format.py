@@ -29,6 +29,7 @@ from tuner.experiment.events import (
     TrialLaunched,
     TrialRequeued,
     TrialResult,
+    TrialSteered,
 )
 from tuner.result_fields import without_config
 
@@ -49,6 +50,7 @@ _KINDS: dict[str, Any] = {
         TrialResult,
         CheckpointSaved,
         TrialChanged,
+        TrialSteered,
         TrialEnded,
         TrialRequeued,
         CapacityKnown,

@@ -29,6 +29,8 @@ def new_trial(
     now: float,
     taken: Container[str] = (),
     suggestion: dict[str, Any] | None = None,
+    *,
+    is_added: bool = False,
 ) -> TrialCreated:
     """The fact that a trial with this configuration is created, with all its names.
 
@@ -40,6 +42,7 @@ def new_trial(
         now: Unix time in seconds.
         taken: Names of the folders of other trials.
         suggestion: The part of the configuration that the searcher chose, if it said so.
+        is_added: Whether a request added it.
 
     Raises:
         ConfigError: a creator of names raises, or returns something else.
@@ -70,6 +73,7 @@ def new_trial(
         evaluated_params=evaluated,
         bundles=bundles,
         chosen_objects=spec.param_space.chosen_objects(config),
+        is_added=is_added,
     )
 
 

@@ -64,13 +64,13 @@ class Proposals:
             ConfigError: A creator of names does.
         """
         number = len(table.trials)
-        if self.is_exhausted(number):
+        if self.is_exhausted(table.num_proposed):
             return None
         config = self._searcher.suggest(naming.trial_id(spec, number))
         if config is None:
             return None
         if config == Searcher.FINISHED:
-            return SearchEnded(time=now, num_trials=number)
+            return SearchEnded(time=now, num_trials=table.num_proposed)
         if not isinstance(config, dict):
             raise TunerError(
                 f"{type(self._searcher).__name__}.suggest returned {config!r:.100}; it must return "

@@ -21,10 +21,11 @@ from tuner.experiment.events import (
     TrialLaunched,
     TrialRequeued,
     TrialResult,
+    TrialSteered,
     settle,
 )
 from tuner.experiment.proposals import Proposals
-from tuner.experiment.spec import ExperimentSpec
+from tuner.experiment.spec import ExperimentSpec, least_limit
 from tuner.experiment.trial import PAUSED, PENDING, RUNNING, Trial
 from tuner.experiment.trial_table import TrialTable
 from tuner.schedulers.change import Change
@@ -80,6 +81,8 @@ class RecordedExperiment:
         # Trials that were running when the controller died: they run before any other.
         self._cut_off: dict[str, None] = {}
         self._started = False
+        # What took the place of the spec's `max_concurrent_trials`, 0 for no limit.
+        self._max_concurrent_trials: int | None = None
         # Whether it comes to its end, or has come to it, with trials that a restore continues.
         self._resumable_stop = False
         self._ended = False
@@ -99,8 +102,11 @@ class RecordedExperiment:
 
     @property
     def paused_trials(self) -> Iterable[Trial]:
-        """Those that a scheduler has paused, in order of arrival."""
-        return self.table.by_status[PAUSED].values()
+        """Those that the scheduler may let go on, in order of arrival."""
+        paused = self.table.by_status[PAUSED].values()
+        if not self.decisions.paused_by_request:
+            return paused
+        return [each for each in paused if not self.decisions.is_paused_by_request(each)]
 
     @property
     def running_trials(self) -> Iterable[Trial]:
@@ -110,7 +116,8 @@ class RecordedExperiment:
     @property
     def num_trials(self) -> int | None:
         """How many trials there are to be, None if there is no limit."""
-        return self.proposals.num_trials
+        proposed = self.proposals.num_trials
+        return None if proposed is None else proposed + self.table.num_added
 
     @property
     def total_resources(self) -> Mapping[str, float]:
@@ -120,12 +127,14 @@ class RecordedExperiment:
     @property
     def max_running(self) -> int | None:
         """How many trials may run at once, None for no limit but the resources."""
-        return self.spec.max_running
+        if self._max_concurrent_trials is None:
+            return self.spec.max_running
+        return least_limit(self._max_concurrent_trials, self.spec.most_running)
 
     @property
     def expects_trials(self) -> bool:
         """Whether there may be more trials than there are so far."""
-        return not self.proposals.is_exhausted(len(self.table.trials))
+        return not self.proposals.is_exhausted(self.table.num_proposed)
 
     def get_trial(self, trial_id: str) -> Trial | None:
         """The trial with this id."""
@@ -138,7 +147,7 @@ class RecordedExperiment:
     def replay(self, fact: Fact) -> None:
         """Takes in a fact from the journal: the record decides, policies are told."""
         self.stopper.on_time(fact.time)
-        if isinstance(fact, TrialCreated):
+        if isinstance(fact, TrialCreated) and not fact.is_added:
             self.searcher.on_trial_recorded(fact.trial_id, fact.config)
         if isinstance(fact, TrialResult):
             trial = self.table[fact.trial_id]
@@ -176,6 +185,8 @@ class RecordedExperiment:
             self._take_in_end(trial)
         elif isinstance(fact, TrialChanged) and trial is not None:
             self.scheduler.on_trial_change(self, trial, _as_change(fact))
+        elif isinstance(fact, TrialSteered):
+            self.decisions.steer(self.table[fact.trial_id], fact.decision)
         elif isinstance(fact, SearchEnded):
             self.proposals.end()
         elif isinstance(fact, CapacityKnown):
@@ -208,6 +219,8 @@ class RecordedExperiment:
         self.stopper.change(fact.stop, fact.time_budget_s)
         if fact.num_samples is not None:
             self.proposals.set_num_samples(fact.num_samples)
+        if fact.max_concurrent_trials is not None:
+            self._max_concurrent_trials = fact.max_concurrent_trials
 
     def _take_in_stopping(self, fact: ExperimentStopping) -> None:
         self.stop_reason = fact.reason
@@ -227,6 +240,8 @@ class RecordedExperiment:
     def _take_in_requeue(self, fact: TrialRequeued) -> None:
         trial = self.table[fact.trial_id]
         was_finished = trial.is_finished()
+        if trial.status == PAUSED and self.decisions.is_held(trial):
+            self.decisions.on_interrupted(trial)
         self.table.apply(fact)
         if was_finished:
             self.stop_reason = None  # it was asked for, so the experiment goes on

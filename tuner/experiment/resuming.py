@@ -38,5 +38,7 @@ def taken_up(
         return _ResumeType.SKIP
     if resume_config.unfinished == _ResumeType.RESTART:
         return _ResumeType.RESTART if trial.attempt else None
+    if trial.status == PAUSED and decisions.is_paused_by_request(trial):
+        return None
     was_cut_off = trial.status == RUNNING or decisions.is_held(trial)
     return _ResumeType.RESUME if was_cut_off else None

@@ -33,6 +33,7 @@ class ExperimentSpec:
         name_creator: Makes the name of a trial, None for the default.
         dirname_creator: Makes the name of a trial's folder, None for the default.
         taken_dirnames: What lies in the experiment's folder from earlier runs.
+        most_running: The part of `max_running` that cannot be changed while the experiment runs.
     """
 
     path: str
@@ -51,3 +52,14 @@ class ExperimentSpec:
     name_creator: Callable[[Trial], str] | None = None
     dirname_creator: Callable[[Trial], str] | None = None
     taken_dirnames: frozenset[str] = frozenset()
+    most_running: int | None = None
+
+
+def least_limit(*limits: int | None) -> int | None:
+    """The least of limits of which None and 0 are none; None without any.
+
+    Example:
+        >>> least_limit(None, 4, 0, 2)
+        2
+    """
+    return min((limit for limit in limits if limit), default=None)

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 from tuner.config import ResumeConfig
 from tuner.errors import ResourceError
-from tuner.experiment import resuming
+from tuner.experiment import resuming, steering
 from tuner.experiment.changes import Changes
 from tuner.experiment.commands import (
     Answer,
@@ -22,9 +22,11 @@ from tuner.experiment.commands import (
     DiscardStaged,
     EndAttempt,
     Launch,
+    Respond,
 )
-from tuner.experiment.decisions import PAUSE, STOP
+from tuner.experiment.decisions import CONTINUE, PAUSE, STOP
 from tuner.experiment.events import (
+    Asked,
     CapacityChanged,
     CapacityKnown,
     CheckpointSaved,
@@ -45,9 +47,11 @@ from tuner.experiment.events import (
     TrialLaunched,
     TrialRequeued,
     TrialResult,
+    TrialSteered,
     settle,
 )
 from tuner.experiment.recorded import RecordedExperiment
+from tuner.experiment.requests import Outcome, StopExperiment
 from tuner.experiment.spec import ExperimentSpec
 from tuner.experiment.trial import ERROR, PAUSED, PENDING, TERMINATED, Trial
 from tuner.experiment.trial_table import TrialTable
@@ -115,6 +119,8 @@ class ExperimentState(RecordedExperiment):
         version: str,
         resume_config: ResumeConfig,
         changed: ExperimentChanged | None = None,
+        *,
+        can_be_steered: bool = False,
     ) -> tuple[list[Fact], list[Command]]:
         """Goes on with an experiment that was replayed from its journal.
 
@@ -123,6 +129,8 @@ class ExperimentState(RecordedExperiment):
             version: This library's version.
             resume_config: What becomes of trials that had ended, or not.
             changed: Limits that differ from now on.
+            can_be_steered: Whether requests may come; without them, trials that a request has
+                paused go on.
         """
         self._emit(ExperimentStarted(time=now, seed=self.spec.seed, version=version))
         for trial in [*self.running_trials]:
@@ -134,6 +142,9 @@ class ExperimentState(RecordedExperiment):
             )
             if status is not None:
                 self._end_attempt(trial, status, None, now)
+        if not can_be_steered:
+            for trial_id in sorted(self.decisions.paused_by_request):
+                self._emit(TrialSteered(time=now, trial_id=trial_id, decision=CONTINUE))
         if changed is not None:
             self._emit(changed)
         for trial in self.table.trials:
@@ -267,6 +278,30 @@ class ExperimentState(RecordedExperiment):
     def _on_stop_requested(self, stimulus: StopRequested) -> None:
         self._stop(stimulus.time, stimulus.reason, PAUSE if stimulus.resumable else STOP)
 
+    def _on_asked(self, stimulus: Asked) -> None:
+        try:
+            outcome = self._follow(stimulus)
+        except steering.Refusal as refusal:
+            outcome = refusal.outcome
+        self._commands.append(Respond(stimulus.request_id, outcome))
+
+    def _follow(self, stimulus: Asked) -> Outcome:
+        """Does what was asked for, and returns which trials it was about."""
+        if self.stop_reason is not None or self._ended:
+            steering.refuse("conflict", f"the experiment ends: {self.stop_reason or 'it is done'}")
+        if isinstance(stimulus.request, StopExperiment):
+            decision = PAUSE if stimulus.request.resumable else STOP
+            self._stop(stimulus.time, "it was asked to end", decision)
+            return Outcome()
+        trial_ids: dict[str, None] = {}
+        for fact in steering.consequences(self, stimulus.request, stimulus.time):
+            self._emit(fact)
+            if isinstance(fact, TrialSteered) and fact.decision == STOP:
+                self._commands.append(EndAttempt(fact.trial_id, self._live[fact.trial_id]))
+            trial_ids[getattr(fact, "trial_id", "")] = None
+        self._delete_removed()
+        return Outcome(trial_ids=tuple(filter(None, trial_ids)))
+
     _handlers: ClassVar[dict[type, Any]] = {
         Reported: _on_reported,
         Saved: _on_saved,
@@ -275,6 +310,7 @@ class ExperimentState(RecordedExperiment):
         CapacityChanged: _on_capacity,
         Tick: _on_tick,
         StopRequested: _on_stop_requested,
+        Asked: _on_asked,
     }
 
     def _live_trial(self, stimulus: Reported | Saved | Finished | Failed) -> Trial | None:
@@ -342,7 +378,7 @@ class ExperimentState(RecordedExperiment):
 
     def _unstall(self, now: float) -> None:
         """Asks the scheduler once more when nothing runs and nothing else will change that."""
-        if self._live or self.is_filling or not self.table.by_status[PAUSED]:
+        if self._live or self.is_filling or not any(self.paused_trials):
             return
         self.is_stalled = True
         try:
@@ -362,10 +398,14 @@ class ExperimentState(RecordedExperiment):
                 return
             created = not self.table.by_status[PENDING] and self._create(now)
             chosen = self.scheduler.choose_trial_to_run(self)
-            if chosen is not None and self.fits(self.table[chosen.trial_id]):
+            if chosen is not None and self._may_launch(self.table[chosen.trial_id]):
                 self._launch(self.table[chosen.trial_id], now)
             elif not created:
                 return
+
+    def _may_launch(self, trial: Trial) -> bool:
+        is_hidden = trial.status == PAUSED and self.decisions.is_paused_by_request(trial)
+        return self.fits(trial) and not is_hidden
 
     def _fill_cut_off(self, now: float) -> None:
         for trial_id in [*self._cut_off]:
@@ -392,7 +432,7 @@ class ExperimentState(RecordedExperiment):
         """Whether as many trials run as may, or every resource that one could ask for is taken."""
         if not self._live:
             return False
-        limit = self.spec.max_running
+        limit = self.max_running
         if limit is not None and len(self._live) >= limit:
             return True
         used = self.capacity.used
@@ -440,15 +480,14 @@ class ExperimentState(RecordedExperiment):
         if not gently:
             self._commands.extend(EndAttempt(*live) for live in self._live.items())
         if not self._resumable_stop:
-            for trial in [*self.pending_trials, *self.paused_trials]:
+            for trial in [*self.pending_trials, *self.table.by_status[PAUSED].values()]:
                 self._end_attempt(trial, TERMINATED, None, now)
 
     def _end_if_over(self, now: float) -> None:
         if self._ended or self._live:
             return
         waiting = self.table.by_status[PENDING] or self.table.by_status[PAUSED]
-        is_exhausted = self.proposals.is_exhausted(len(self.trials))
-        if self.stop_reason is None and (waiting or not is_exhausted):
+        if self.stop_reason is None and (waiting or self.expects_trials):
             return
         reason = self.stop_reason or "all trials have ended"
         self._emit(ExperimentEnded(time=now, reason=reason, complete=not self._resumable_stop))

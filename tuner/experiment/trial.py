@@ -103,6 +103,7 @@ class Trial:
             its own; None without one.
         in_use: Name of the own checkpoint that the running attempt resumed from, None without one.
         start_time: Unix time of the first launch in seconds, None before.
+        is_added: Whether a request added it; then the searcher is told nothing of it.
         storage: The experiment's folder on remote storage, None without one. It is not pickled.
     """
 
@@ -127,6 +128,7 @@ class Trial:
         "evaluated_params",
         "experiment_tag",
         "in_use",
+        "is_added",
         "last_result",
         "next_checkpoint",
         "num_failures",
@@ -154,6 +156,7 @@ class Trial:
         trial_name: str = "",
         storage: Storage | None = None,
         chosen_objects: dict[str, int] | None = None,
+        is_added: bool = False,
     ) -> None:
         self.trial_id = trial_id
         self.number = number
@@ -164,6 +167,7 @@ class Trial:
         self.experiment_tag = experiment_tag
         self.bundles: Bundles = bundles or [{"CPU": 1}]
         self.path = path
+        self.is_added = is_added
         self.storage = storage
         self.status = PENDING
         self.attempt = 0

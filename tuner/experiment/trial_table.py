@@ -55,6 +55,7 @@ class TrialTable:
         # Insertion-ordered; a trial is in the one that its status names, or in none.
         self.by_status: dict[str, dict[str, Trial]] = {PENDING: {}, RUNNING: {}, PAUSED: {}}
         self.counts: Counter[str] = Counter()
+        self.num_added = 0  # trials that the searcher has not proposed
         self.dirnames: set[str] = set()
         self.removed_checkpoints: list[tuple[Trial, SavedCheckpoint]] = []
         # For each trial that goes on from another's checkpoint, or whose attempt did, that one.
@@ -73,6 +74,11 @@ class TrialTable:
         for trial in self.trials:
             trial.path = os.path.join(experiment_path, trial.dirname)
             trial.storage = storage
+
+    @property
+    def num_proposed(self) -> int:
+        """How many trials the searcher has proposed."""
+        return len(self.trials) - self.num_added
 
     def get(self, trial_id: str) -> Trial | None:
         """The trial with this id, None if there is none."""
@@ -131,10 +137,12 @@ class TrialTable:
             evaluated_params=fact.evaluated_params,
             bundles=fact.bundles,
             chosen_objects=fact.chosen_objects,
+            is_added=fact.is_added,
             path=os.path.join(self.experiment_path, fact.dirname),
             storage=self.storage,
         )
         self.trials.append(trial)
+        self.num_added += trial.is_added
         self.dirnames.add(fact.dirname)
         self._by_id[trial.trial_id] = trial
         self.by_status[PENDING][trial.trial_id] = trial

@@ -16,8 +16,10 @@ from tuner.experiment.commands import (
     DeleteCheckpoint,
     EndAttempt,
     Launch,
+    Respond,
 )
 from tuner.experiment.events import (
+    Asked,
     CapacityChanged,
     CheckpointSaved,
     ExperimentEnded,
@@ -32,6 +34,16 @@ from tuner.experiment.events import (
     TrialEnded,
     TrialLaunched,
     TrialResult,
+    TrialSteered,
+)
+from tuner.experiment.requests import (
+    AddTrials,
+    ChangeLimits,
+    PauseTrial,
+    Request,
+    ResumeTrial,
+    StopExperiment,
+    StopTrial,
 )
 from tuner.experiment.state import ExperimentState
 from tuner.search_space.domains import Domain
@@ -72,6 +84,8 @@ class Driver:
         self._rng = random.Random(seed * 7919 + 1)
         self._time = START
         self._can_stop = can_stop
+        # What decides upon requests from outside, which every third experiment gets.
+        self._visitor = random.Random(seed) if seed % 3 == 2 else None
         self._running: dict[str, int] = {}
         self._iterations: dict[str, int] = {}
         self._told: dict[str, str] = {}
@@ -117,6 +131,12 @@ class Driver:
 
     def _stimuli(self) -> list[Stimulus]:
         self._time += self._rng.random()
+        if self._visitor is not None and self.state.stop_reason is None:
+            paused = [*self.state.decisions.paused_by_request]
+            if paused and not self._running:  # nobody else would bring it to its end
+                return [self._ask(ResumeTrial(min(paused)))]
+            if self._visitor.random() < 0.1:
+                return [self._ask(self._request(self._visitor))]
         chance = self._rng.random()
         free = [trial_id for trial_id in self._running if trial_id not in self._waiting]
         if self._can_stop and chance < 0.002:
@@ -146,6 +166,27 @@ class Driver:
             self._waiting.discard(trial_id)
             return [report, self._fail(trial_id, attempt)]
         return [report]
+
+    def _ask(self, request: Request) -> Stimulus:
+        return Asked(self._time, f"request {len(self.steps)}", request)
+
+    def _request(self, visitor: random.Random) -> Request:
+        trial_ids = [*self._running, *(t.trial_id for t in self.state.trials), "no trial"]
+        trial_id = visitor.choice(trial_ids)
+        kind = visitor.choice([StopTrial, PauseTrial, PauseTrial, ResumeTrial, AddTrials, None])
+        if kind is AddTrials:
+            value = visitor.choice([0.25, {"grid_search": [0.5, 0.75]}])
+            config = {"lr": value} if visitor.random() < 0.9 else {"unknown": 1}
+            return AddTrials(config, visitor.choice([0, 1, 1, 2]))
+        if kind is not None:
+            return kind(trial_id)
+        if visitor.random() < 0.2 and self._can_stop:
+            self._resumable |= (resumable := visitor.random() < 0.5)
+            return StopExperiment(resumable)
+        return ChangeLimits(
+            num_samples=visitor.choice([None, 0, 1, 5, 20]),
+            max_concurrent_trials=visitor.choice([None, 0, 1, 2]),
+        )
 
     def _capacity(self) -> Stimulus:
         self._cpus = float(self._rng.randint(2, 4))
@@ -207,6 +248,9 @@ class Driver:
         facts, commands = self.state.handle(stimuli)
         answers = [(c.trial_id, c.attempt) for c in commands if isinstance(c, Answer)]
         assert answers == expected, "every report of a live attempt gets exactly one answer"
+        assert [c.request_id for c in commands if isinstance(c, Respond)] == [
+            s.request_id for s in stimuli if isinstance(s, Asked)
+        ], "every request gets exactly one answer"
         self.steps.append(Step(stimuli, facts, [described(command) for command in commands]))
         self._check_commands(facts, commands)
         self._carry_out(commands)
@@ -256,7 +300,8 @@ class Driver:
         ]
         for command in commands:
             if isinstance(command, EndAttempt):
-                assert self.state.stop_reason is not None
+                asked = [f.trial_id for f in facts if isinstance(f, TrialSteered)]
+                assert self.state.stop_reason is not None or command.trial_id in asked
             elif isinstance(command, DeleteCheckpoint):
                 kept = [checkpoint.name for checkpoint in command.trial.checkpoints]
                 assert command.name not in kept
@@ -272,8 +317,8 @@ class Driver:
             assert state.capacity.used.get("CPU", 0.0) == used
         if any(isinstance(fact, TrialLaunched) for fact in facts):
             assert used <= self._cpus, "more is given out than there is"
-        limit = state.spec.max_running
-        assert limit is None or len(self._running) <= limit
+            limit = state.max_running
+            assert limit is None or len(self._running) <= limit
         counts: dict[str, int] = {}
         for trial in state.trials:
             counts[trial.status] = counts.get(trial.status, 0) + 1
@@ -300,9 +345,12 @@ class Driver:
 def policy_ends(state: ExperimentState) -> set[str]:
     """The trials whose end those policies were told that keep count; all where none does."""
     ended = {trial.trial_id for trial in state.trials}
-    for policy in (state.scheduler, state.searcher):
-        if isinstance(policy, WatchfulScheduler | HesitantSearcher):
-            ended &= policy.ended.keys()
+    added = {trial.trial_id for trial in state.trials if trial.is_added}
+    if isinstance(state.scheduler, WatchfulScheduler):
+        ended &= state.scheduler.ended.keys()
+    if isinstance(state.searcher, HesitantSearcher):
+        assert not added & state.searcher.ended.keys()
+        ended &= state.searcher.ended.keys() | added
     return ended
 
 
@@ -322,6 +370,8 @@ def picture(state: ExperimentState) -> dict[str, Any]:
         "stopper": repr(laid_open(state.stopper)),
         "deadline": None if deadline is None else round(deadline, 3),
         "reason": state.stop_reason,
+        "paused by request": sorted(state.decisions.paused_by_request),
+        "limits": (state.max_running, state.num_trials),
         "used": {name: amount for name, amount in state.capacity.used.items() if amount},
     }
 

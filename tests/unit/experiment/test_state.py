@@ -15,7 +15,15 @@ from random_experiments import build_state
 from state_driver import Driver, Step, described, laid_open, picture
 
 import tuner
-from tuner.experiment.events import ExperimentEnded, Fact, TrialChanged, TrialLaunched
+from tuner.experiment.events import (
+    ExperimentChanged,
+    ExperimentEnded,
+    Fact,
+    TrialChanged,
+    TrialCreated,
+    TrialLaunched,
+    TrialSteered,
+)
 from tuner.experiment.journal_reader import JournalReader
 from tuner.experiment.journal_writer import JournalWriter
 
@@ -83,6 +91,12 @@ def test_the_random_experiments_meet_everything_that_can_happen() -> None:
         "SAVE",
         "another configuration",
         "other resources",
+        "Respond",
+        "added",
+        "told to stop by a request",
+        "told to pause by a request",
+        "resumed by a request",
+        "other limits",
     }
 
 
@@ -103,6 +117,13 @@ def happenings(driver: Driver) -> set[str]:
             seen.add("resumed from a checkpoint")
         if isinstance(fact, TrialLaunched) and fact.donor is not None:
             seen.add("resumed from a donor's checkpoint")
+        if isinstance(fact, TrialSteered):
+            words = {"STOP": "told to stop", "PAUSE": "told to pause", "CONTINUE": "resumed"}
+            seen.add(f"{words[fact.decision]} by a request")
+        if isinstance(fact, TrialCreated) and fact.is_added:
+            seen.add("added")
+        if isinstance(fact, ExperimentChanged):
+            seen.add("other limits")
         if isinstance(fact, TrialChanged):
             seen |= {"another configuration"} if fact.config else set()
             seen |= {"other resources"} if fact.bundles else set()
@@ -185,7 +206,18 @@ def follow(state: object, steps: list[Step]) -> None:
         assert [described(command) for command in commands] == step.commands, f"step {number}"
 
 
-PURE = ["state", "events", "commands", "spec", "capacity", "retention", "metric_summary", "best"]
+PURE = [
+    "state",
+    "steering",
+    "requests",
+    "events",
+    "commands",
+    "spec",
+    "capacity",
+    "retention",
+    "metric_summary",
+    "best",
+]
 
 
 @pytest.mark.parametrize(
