@@ -51,6 +51,7 @@ if TYPE_CHECKING:
         sample_from,
         uniform,
     )
+    from tuner.server.config import ServerConfig
     from tuner.stoppers.stopper import Stopper
     from tuner.trainable.context import TuneContext
     from tuner.trainable.learning_curves import LearningCurves
@@ -101,6 +102,7 @@ _MODULES = {
         "sample_from",
         "uniform",
     ),
+    "server.config": ("ServerConfig",),
     "stoppers.stopper": ("Stopper",),
     "trainable.context": ("TuneContext",),
     "trainable.learning_curves": ("LearningCurves",),
@@ -121,6 +123,7 @@ _SUBMODULES = frozenset(
         "result",
         "schedulers",
         "search",
+        "server",
         "stoppers",
         "trainable",
     }
@@ -145,6 +148,7 @@ __all__ = [
     "ResultGrid",
     "ResumeConfig",
     "RunConfig",
+    "ServerConfig",
     "SimulatedExecutor",
     "Stopper",
     "SyncConfig",

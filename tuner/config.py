@@ -1,15 +1,15 @@
 """What a user configures: frozen, keyword-only values that check themselves when they are built."""
 
 import dataclasses
-import functools
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from enum import StrEnum
-from typing import Any, Literal, TypeVar, dataclass_transform
+from typing import Any, Literal
 
-from tuner.errors import ConfigError
+from tuner.config_class import config_class
 from tuner.layout import FILES_OF_A_TRIAL
+from tuner.server.config import ServerConfig
 from tuner.validation import (
     check_flag,
     check_instance,
@@ -19,52 +19,12 @@ from tuner.validation import (
     check_whole,
     did_you_mean,
     reject,
-    shorten,
 )
 
 EXECUTORS = ("auto", "local", "inline", "ray", "simulated")
 
-Config = TypeVar("Config")
 
-_FIELD_OWNERS: dict[str, str] = {}
-_REPLACED_FIELDS = {
-    "local_dir": "use RunConfig(storage_path=...)",
-    "upload_dir": "use RunConfig(storage_path=...)",
-    "chdir_to_trial_dir": "set the environment variable TUNE_CHDIR_TO_TRIAL_DIR to 0 or 1",
-}
-
-
-@dataclass_transform(kw_only_default=True, frozen_default=True)
-def _config(cls: type[Config]) -> type[Config]:
-    """Make `cls` a frozen dataclass that explains what was wrong with its arguments.
-
-    A field whose default is another config takes None for that default.
-    """
-    built = dataclasses.dataclass(frozen=True, kw_only=True)(cls)
-    generated = built.__init__
-    fields = {field.name: field for field in dataclasses.fields(built)}  # type: ignore[arg-type]
-    nested = {
-        name for name, field in fields.items() if field.default_factory is not dataclasses.MISSING
-    }
-
-    @functools.wraps(generated)
-    def __init__(self: Any, *args: Any, **given: Any) -> None:
-        if args:
-            raise ConfigError(
-                f"{cls.__name__}({shorten(args[0])}): name the field, "
-                f"as in {cls.__name__}({next(iter(fields))}=...)"
-            )
-        for name in given:
-            if name not in fields:
-                reject(cls.__name__, name, given[name], _where_it_belongs(name, fields))
-        generated(self, **{k: v for k, v in given.items() if v is not None or k not in nested})
-
-    built.__init__ = __init__  # type: ignore[method-assign]
-    _FIELD_OWNERS.update(dict.fromkeys(fields, cls.__name__))
-    return built
-
-
-@_config
+@config_class
 class TuneConfig:
     """How the search is done: what to optimize, with which algorithms, how many trials.
 
@@ -134,7 +94,7 @@ class TuneConfig:
         return float(_seconds(self.time_budget_s)) if self.time_budget_s else None
 
 
-@_config
+@config_class
 class CheckpointConfig:
     """Which checkpoints are made and kept.
 
@@ -177,7 +137,7 @@ class CheckpointConfig:
             check_flag(owner, "checkpoint_at_end", self.checkpoint_at_end)
 
 
-@_config
+@config_class
 class FailureConfig:
     """What happens when a trial fails.
 
@@ -211,7 +171,7 @@ class FailureConfig:
             reject(owner, "max_failures", self.max_failures, fix)
 
 
-@_config
+@config_class
 class SyncConfig:
     """How the experiment folder is brought to a remote `storage_path`.
 
@@ -243,7 +203,7 @@ class SyncConfig:
         check_flag(owner, "sync_artifacts_on_checkpoint", self.sync_artifacts_on_checkpoint)
 
 
-@_config
+@config_class
 class ResumeConfig:
     """What a restored experiment does with the trials it finds.
 
@@ -282,7 +242,7 @@ class ResumeConfig:
             object.__setattr__(self, name, self.ResumeType(value))
 
 
-@_config
+@config_class
 class RunConfig:
     """How the experiment is run: its name and place, when it stops, what is recorded.
 
@@ -304,6 +264,8 @@ class RunConfig:
             `stderr`, one name for both together, or two names.
         executor: Where trials run: `"auto"`, `"local"`, `"inline"`, `"ray"`, `"simulated"`, or an
             executor.
+        server: `ServerConfig(...)` for an HTTP server by which the experiment can be watched and
+            steered while it runs; None for none.
 
     Raises:
         ConfigError: A field is unknown or has a value that cannot work.
@@ -329,6 +291,7 @@ class RunConfig:
     verbose: int | None = None
     log_to_file: bool | str | Sequence[str] = False
     executor: Any = "auto"
+    server: ServerConfig | None = None
 
     def __post_init__(self) -> None:
         owner = "RunConfig"
@@ -348,14 +311,8 @@ class RunConfig:
             reject(owner, "verbose", self.verbose, "use 0, 1, 2 or 3, or None for the default")
         _check_log_to_file(owner, self.log_to_file)
         _check_executor(owner, self.executor)
-
-
-def _where_it_belongs(name: str, fields: Iterable[str]) -> str:
-    if name in _REPLACED_FIELDS:
-        return f"no such field; {_REPLACED_FIELDS[name]}"
-    if name in _FIELD_OWNERS:
-        return f"no such field; it belongs to {_FIELD_OWNERS[name]}"
-    return f"no such field{did_you_mean(name, fields)}"
+        if self.server is not None:
+            _check_part(owner, "server", self.server, ServerConfig)
 
 
 def _seconds(duration: Any) -> Any:

@@ -10,7 +10,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tuner import failpoints
 from tuner.assignments import AssignmentFactory
@@ -29,8 +29,10 @@ from tuner.experiment.commands import (
     DiscardStaged,
     EndAttempt,
     Launch,
+    Respond,
 )
 from tuner.experiment.events import (
+    Asked,
     Fact,
     Stimulus,
     StopRequested,
@@ -49,6 +51,9 @@ from tuner.layout import staged_path
 from tuner.metrics import as_number
 from tuner.recording.process import RecorderProcess
 from tuner.validation import did_you_mean
+
+if TYPE_CHECKING:
+    from tuner.server.process import ServerProcess
 
 logger = logging.getLogger(__name__)
 
@@ -71,6 +76,7 @@ class Parts:
         snapshots: Writes down the whole state now and then.
         recorder: Writes the files.
         modules: Names of modules that workers will need.
+        server: Lets others watch and steer the experiment, None if nobody may.
     """
 
     state: ExperimentState
@@ -83,6 +89,7 @@ class Parts:
     snapshots: SnapshotWriter
     recorder: RecorderProcess
     modules: tuple[str, ...]
+    server: ServerProcess | None
 
 
 class Controller:
@@ -105,6 +112,7 @@ class Controller:
         self._snapshots = parts.snapshots
         self._recorder = parts.recorder
         self._modules = parts.modules
+        self._server = parts.server
         self._trainable = trainable
         self._stuck_since = math.inf
         self._reported_unseen = False
@@ -124,6 +132,7 @@ class Controller:
         try:
             with self._interruption:
                 self._carry_out(*opening(self._clock.now()))
+                self._start_server()
                 self._executor.start(
                     Job(
                         trainable=self._trainable,
@@ -145,9 +154,19 @@ class Controller:
             if self._interruption.reason is not None:
                 self._console.message(f'Tuner.restore("{self._info.path}").fit() goes on from here')
         finally:
+            if self._server is not None:
+                self._server.stop()
             self._callbacks.close()
             self._console.close()
             self._journal.close()
+
+    def _start_server(self) -> None:
+        if self._server is not None:
+            self._server.start()
+            self._console.message(
+                f"Watch and steer it at {self._server.address} with the token in "
+                f"{self._server.token_file}"
+            )
 
     def _turn(self) -> None:
         self._callbacks.begin_step()
@@ -165,6 +184,9 @@ class Controller:
         if reason is not None:
             stimuli.append(StopRequested(time=self._clock.now(), reason=reason, resumable=True))
             self._console.message(f"{reason}: ending the trials; once more ends at once")
+        if self._server is not None:
+            now = self._clock.now()
+            stimuli += [Asked(now, request_id, asked) for request_id, asked in self._server.take()]
         self._carry_out(*self._state.handle(stimuli))
 
     def _carry_out(self, facts: Sequence[Fact], commands: Iterable[Command]) -> None:
@@ -193,6 +215,8 @@ class Controller:
             staged = staged_path(glob.escape(command.trial.path), "*", command.attempt)
             for path in glob.glob(staged):
                 _remove(path)
+        elif isinstance(command, Respond) and self._server is not None:
+            self._server.respond(command.request_id, command.outcome)
 
     def _show(self, facts: Iterable[Fact]) -> None:
         for fact in facts:
@@ -254,6 +278,10 @@ class Controller:
         now = self._clock.monotonic()
         self._stuck_since = min(self._stuck_since, now)
         if now - self._stuck_since > _STUCK_WARNING_S:
+            self._stuck_since = now
+            if self._state.decisions.paused_by_request:
+                logger.info("nothing runs: paused trials wait to be resumed")
+                return
             if any(self._state.paused_trials):
                 raise TunerError(
                     f"{type(self._state.scheduler).__name__} resumes none of the paused trials "
@@ -263,7 +291,6 @@ class Controller:
                 "nothing runs, and %s proposes no configuration",
                 type(self._state.searcher).__name__,
             )
-            self._stuck_since = now
 
     def _best(self) -> Trial | None:
         metric, mode = self._info.metric, self._info.mode

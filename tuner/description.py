@@ -126,7 +126,7 @@ def _can_pickle(value: object) -> bool:
 def _readable(config: Any) -> Any:
     if dataclasses.is_dataclass(config):
         fields = dataclasses.fields(config)
-        return {field.name: _readable(getattr(config, field.name)) for field in fields}
+        return {f.name: _readable(getattr(config, f.name)) for f in fields if f.repr}  # no secrets
     if isinstance(config, (str, int, float, bool, type(None))):
         return config
     if isinstance(config, (list, tuple)):

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tuner import failpoints
 from tuner.assignments import AssignmentFactory, log_files
@@ -46,6 +46,9 @@ from tuner.storage.staging import lacks
 from tuner.storage.storage import Storage
 from tuner.stored_run import StoredRun
 from tuner.version import __version__
+
+if TYPE_CHECKING:
+    from tuner.server.process import ServerProcess
 
 logger = logging.getLogger(__name__)
 
@@ -122,7 +125,13 @@ def run_restored(
     failpoints.reach(Failpoint.RESUMED)
 
     def opening(now: float) -> tuple[list[Fact], list[Command]]:
-        resumed = state.resume(now, __version__, resume_config, changes.fact(now))
+        resumed = state.resume(
+            now,
+            __version__,
+            resume_config,
+            changes.fact(now),
+            can_be_steered=plan.run_config.server is not None,
+        )
         give_objects(state.table, plan.param_space)
         going_on = (trial.dirname for trial in state.trials if not trial.is_finished())
         home.fetch_files(dirname for dirname in going_on if dirname in elsewhere)
@@ -209,6 +218,7 @@ class _Run:
                 snapshots=snapshots,
                 recorder=self._recorder,
                 modules=home.modules,
+                server=_server(plan, path, name),
             ),
             plan.trainable,
         )
@@ -267,6 +277,16 @@ def _mlflow_variables(callbacks: Sequence[Callback]) -> dict[str, str]:
     from tuner.integrations.mlflow import surrounding_variables
 
     return surrounding_variables(callbacks)
+
+
+def _server(plan: Plan, path: str, name: str) -> ServerProcess | None:
+    """What lets others watch and steer the experiment, None if nobody may."""
+    if plan.run_config.server is None:
+        return None
+
+    from tuner.server.process import ServerProcess
+
+    return ServerProcess(plan.run_config.server, path, name, plan.executor.wake)
 
 
 def _journal(plan: Plan, home: Home, after: Position | None = None) -> JournalWriter:

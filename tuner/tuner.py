@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import time
 from contextlib import nullcontext
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tuner.config import ResumeConfig, RunConfig, TuneConfig
 from tuner.errors import ConfigError, TunerError
@@ -27,6 +28,9 @@ from tuner.stored_run import StoredRun, has_stored_run, load_stored_run
 from tuner.trainable.registry import get_trainable
 from tuner.trainable.trainable import is_trainable_class
 from tuner.trainable.wrappers import trainable_name
+
+if TYPE_CHECKING:
+    from tuner.server.config import ServerConfig
 
 
 class Tuner:
@@ -100,6 +104,7 @@ class Tuner:
         num_samples: int | None = None,
         stop: Any = None,
         time_budget_s: float | timedelta | None = None,
+        server: ServerConfig | None = None,
     ) -> Tuner:
         """The tuner of an experiment that was interrupted or is to be extended; then call `fit`.
 
@@ -129,6 +134,7 @@ class Tuner:
             stop: When trials end, from now on. A trial that had been stopped, and is not by this,
                 goes on.
             time_budget_s: The time budget from now on, the time used before included.
+            server: The HTTP server of this run; without it that of the run before, if it had one.
 
         Raises:
             StorageError: There is no experiment, or it cannot be read.
@@ -141,7 +147,9 @@ class Tuner:
             stored.trainable if trainable is None else trainable,
             param_space=stored.param_space if param_space is None else param_space,
             tune_config=stored.tune_config,
-            run_config=stored.run_config,
+            run_config=stored.run_config
+            if server is None
+            else dataclasses.replace(stored.run_config, server=server),
         )
         if trainable is not None:
             _check_same_trainable(tuner._label(), stored)

@@ -374,7 +374,7 @@ def test_names_and_defaults_are_those_of_ray(config):
     ours = config()
     added = {field.name for field in dataclasses.fields(config)} - names
     assert names <= {field.name for field in dataclasses.fields(config)}
-    assert added <= {"seed", "executor"}
+    assert added <= {"seed", "executor", "server"}
     for name in names:
         value, their_value = getattr(ours, name), getattr(theirs, name)
         if (config.__name__, name) not in BETTER and not dataclasses.is_dataclass(value):
