@@ -163,9 +163,10 @@ class Controller:
     def _start_server(self) -> None:
         if self._server is not None:
             self._server.start()
+            server = self._server
             self._console.message(
-                f"Watch and steer it at {self._server.address} with the token in "
-                f"{self._server.token_file}"
+                f"Watch and steer it at {server.address}, token {server.token} (also in "
+                f"{server.token_file})"
             )
 
     def _turn(self) -> None:
