@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 ENVIRON = {**os.environ, "RAY_AUTH_MODE": "disabled", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
@@ -140,36 +141,44 @@ def test_the_whole_experiment_runs_inside_the_cluster(address: str, tmp_path: Pa
 
 def test_errors_come_out_as_they_are(address: str, tmp_path: Path) -> None:
     output, _ = start(address, tmp_path, fails=True).communicate(timeout=TIMEOUT_S)
-    own = [line for line in output.splitlines() if "(_call pid=" not in line]
+    own = [line for line in output.splitlines() if "(Controller pid=" not in line]
     assert own[-1] == "ZeroDivisionError: as wanted", "what the cluster prints may come later"
     assert "RayTaskError" not in output
     assert "FOUND" not in output
 
 
-def interrupted(address: str, folder: Path) -> str:
-    """What the script prints that is interrupted at its first results."""
-    folder.mkdir()
-    script = start(address, folder, results=10_000)
+def first_results(script: subprocess.Popen[str], folder: Path) -> list[dict[str, object]]:
+    """Waits for them."""
     deadline = time.monotonic() + TIMEOUT_S
-    while not [*folder.glob("run/*/result.json")] and script.poll() is None:
+    while True:
+        files = [path.read_text() for path in folder.glob("run/*/result.json")]
+        lines = [line for file in files for line in file.splitlines(keepends=True)]
+        if whole := [json.loads(line) for line in lines if line.endswith("\n")]:
+            return whole
+        assert script.poll() is None, script.communicate()[0]
         assert time.monotonic() < deadline, "no result"
         time.sleep(0.1)
-    script.send_signal(signal.SIGINT)
-    try:
-        return script.communicate(timeout=60)[0]
-    except subprocess.TimeoutExpired:
-        script.kill()
-        return script.communicate()[0]
 
 
-def test_ctrl_c_ends_the_experiment_cleanly(address: str, tmp_path: Path) -> None:
-    """Not every time: Ray's client at times loses the connection, the signal or the answer."""
-    for folder in (tmp_path / "1", tmp_path / "2", tmp_path / "3"):
-        output = interrupted(address, folder)
-        if f'Tuner.restore("{folder / "run"}").fit() goes on from here' in output:
-            break
-    else:
-        pytest.fail(output)
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_the_experiment_cleanly(address: str, tmp_path: Path, signum: int) -> None:
+    script = start(address, tmp_path, results=10_000)
+    first_results(script, tmp_path)
+    script.send_signal(signum)
+    output, _ = script.communicate(timeout=TIMEOUT_S)
+    assert f'Tuner.restore("{tmp_path / "run"}").fit() goes on from here' in output, output
     metrics = found(output)["metrics"]
     assert isinstance(metrics, list)
     assert all(m["i"] is None or m["i"] < 9_999 for m in metrics)
+
+
+def test_a_second_signal_ends_it_at_once(address: str, tmp_path: Path) -> None:
+    script = start(address, tmp_path, results=10_000)
+    pids = {result["pid"] for result in first_results(script, tmp_path)}
+    trials = [psutil.Process(pid) for pid in pids]
+    script.send_signal(signal.SIGINT)
+    script.send_signal(signal.SIGTERM)
+    output, _ = script.communicate(timeout=TIMEOUT_S)
+    own = [line for line in output.splitlines() if "(Controller pid=" not in line]
+    assert own[-1] == "KeyboardInterrupt", output
+    assert not psutil.wait_procs(trials, timeout=TIMEOUT_S)[1]

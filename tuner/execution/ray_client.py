@@ -1,24 +1,38 @@
 """Experiments of a script that is connected to a Ray cluster from outside, by `ray://`.
 
 Nothing in the cluster can connect to such a script. So the whole experiment runs inside: its
-controller is a task on the head node, and the script waits for the results.
+controller is an actor on the head node, and the script waits for the results.
 """
 
 from __future__ import annotations
 
 import logging
 import os
+import signal
 import sys
+import threading
 from collections.abc import Callable
-from typing import Any
+from types import FrameType
+from typing import Any, Protocol, TypeVar
 
 from tuner.execution.ray_cluster import ADDRESS_VARIABLE
-from tuner.result_grid import ResultGrid
 
 logger = logging.getLogger(__name__)
 
 _CLIENT_SCHEME = "ray://"
-_HEAD_NODE = {"node:__internal_head__": 0.001}
+_HEAD_NODE: dict[str, Any] = {"num_cpus": 0, "resources": {"node:__internal_head__": 0.001}}
+_SIGNALS_ARE_SEEN_AFTER_S = 0.5
+
+
+class Ended(Protocol):
+    """What an experiment returns."""
+
+    @property
+    def experiment_path(self) -> str:
+        """Its folder."""
+
+
+T = TypeVar("T", bound=Ended)
 
 
 def is_outside(executor: Any) -> bool:
@@ -37,10 +51,10 @@ def is_outside(executor: Any) -> bool:
     return (_address(executor) or "").startswith(_CLIENT_SCHEME)
 
 
-def run_inside(function: Callable[[], ResultGrid], executor: Any) -> ResultGrid:
+def run_inside(function: Callable[[], T], executor: Any) -> T:
     """Calls a function on the head node, and waits for what it returns.
 
-    A Ctrl-C here reaches the function as one.
+    A Ctrl-C or SIGTERM here reaches the function as one; a second one ends it at once.
 
     Args:
         function: The function.
@@ -57,32 +71,95 @@ def run_inside(function: Callable[[], ResultGrid], executor: Any) -> ResultGrid:
         "connected by ray://: the experiment runs on the head node of the cluster, where local "
         "paths lead to its disk and callbacks are called; use a storage_path that both see"
     )
-    task: Any = ray.remote(num_cpus=0, max_retries=0, resources=_HEAD_NODE)(_call)
-    reference = task.remote(function, sys.argv)
-    try:
-        return _result(reference)
-    except KeyboardInterrupt:
-        ray.cancel(reference)
-        grid = _result(reference)
+    with _NotedSignals() as signals:
+        controller: Any = ray.remote(**_HEAD_NODE)(Controller).remote()
+        pid = controller.pid.remote()
+        reference = controller.call.remote(function, sys.argv)
+        _wait(reference, controller, pid, signals)
+        ended: T = _result(reference)
+    if signals.numbers:
         # What the head node prints may come when this script has ended.
-        logger.warning('Tuner.restore("%s").fit() goes on from here', grid.experiment_path)
-        return grid
+        logger.warning('Tuner.restore("%s").fit() goes on from here', ended.experiment_path)
+    return ended
 
 
 def _address(executor: Any) -> str | None:
     return getattr(executor, "address", None) or os.environ.get(ADDRESS_VARIABLE)
 
 
-def _call(function: Callable[[], ResultGrid], argv: list[str]) -> ResultGrid:
-    sys.argv = argv
-    return function()
+class Controller:
+    """The process on the head node, an actor; what it prints is shown under this name."""
+
+    def pid(self) -> int:
+        """What a signal is to be sent to."""
+        return os.getpid()
+
+    def call(self, function: Callable[[], T], argv: list[str]) -> T | None:
+        """Calls the function as a script with these arguments would; None if it was interrupted.
+
+        Ray blocks SIGINT in its processes. One that came before is delivered here.
+        """
+        sys.argv = argv
+        try:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+            return function()
+        except KeyboardInterrupt:  # which Ray would take for its own
+            return None
+        finally:
+            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
 
 
-def _result(reference: Any) -> ResultGrid:
+class _NotedSignals:
+    """While entered, notes signals to end; off the main thread it does nothing.
+
+    A handler that raises is no use here: what it raises gets lost inside of Ray's client.
+
+    Attributes:
+        numbers: The signals that came.
+    """
+
+    def __init__(self) -> None:
+        self.numbers: list[int] = []
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> _NotedSignals:
+        if threading.current_thread() is threading.main_thread():
+            for signum in (signal.SIGINT, signal.SIGTERM):
+                self._before[signum] = signal.signal(signum, self._on_signal)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for signum, handler in self._before.items():
+            signal.signal(signum, handler)
+
+    def _on_signal(self, signum: int, frame: FrameType | None) -> None:
+        self.numbers.append(signum)
+
+
+def _wait(reference: Any, controller: Any, pid: Any, signals: _NotedSignals) -> None:
+    import ray
+
+    send: Any = ray.remote(max_retries=0, **_HEAD_NODE)(_send_signal)
+    sent = None
+    while not ray.wait([reference], timeout=_SIGNALS_ARE_SEEN_AFTER_S)[0]:
+        if len(signals.numbers) > 1:
+            ray.kill(controller)
+            raise KeyboardInterrupt
+        if signals.numbers and sent is None:
+            sent = send.remote(pid, signals.numbers[0])
+
+
+def _send_signal(pid: int, signum: int) -> None:
+    os.kill(pid, signum)
+
+
+def _result(reference: Any) -> Any:
     import ray
 
     try:
-        grid: ResultGrid = ray.get(reference)
-        return grid
+        ended = ray.get(reference)
     except ray.exceptions.RayTaskError as error:
         raise error.cause from None
+    if ended is None:
+        raise KeyboardInterrupt
+    return ended
