@@ -12,6 +12,7 @@ from tuner.version import __version__
 
 if TYPE_CHECKING:
     from tuner import integrations as integrations
+    from tuner.analysis.experiment_analysis import ExperimentAnalysis
     from tuner.by_name import create_scheduler, create_searcher
     from tuner.callbacks.callback import Callback
     from tuner.callbacks.logger import LoggerCallback
@@ -63,6 +64,7 @@ if TYPE_CHECKING:
     from tuner.warm_start import EvaluatedPoints, from_experiment
 
 _MODULES = {
+    "analysis.experiment_analysis": ("ExperimentAnalysis",),
     "by_name": ("create_scheduler", "create_searcher"),
     "callbacks.callback": ("Callback",),
     "console.cli_reporter": ("CLIReporter",),
@@ -116,6 +118,7 @@ _MODULES = {
 _HOMES = {name: module for module, names in _MODULES.items() for name in names}
 _SUBMODULES = frozenset(
     {
+        "analysis",
         "callbacks",
         "execution",
         "experiment",
@@ -135,6 +138,7 @@ __all__ = [
     "Checkpoint",
     "CheckpointConfig",
     "EvaluatedPoints",
+    "ExperimentAnalysis",
     "FailureConfig",
     "InlineExecutor",
     "JupyterNotebookReporter",

@@ -1,0 +1,33 @@
+"""What an experiment's folder holds, whoever wrote it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from tuner.experiment.trial import Trial
+from tuner.result import Result
+from tuner.storage.storage import Storage
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedExperiment:
+    """An experiment as its folder had it when it was read.
+
+    Attributes:
+        path: The folder, on the storage's filesystem if there is one.
+        storage: The folder on remote storage; None where this machine has it.
+        trials: In order of creation.
+        results: What became of each of them, in the same order.
+        objectives: `"min"` or `"max"` for each metric that the experiment was to optimize.
+        stats: `start_time` and `timestamp`, the Unix times of its begin and of what happened last.
+        description: What the folder says about the run.
+    """
+
+    path: str
+    storage: Storage | None
+    trials: list[Trial]
+    results: list[Result]
+    objectives: dict[str, str | None] = field(default_factory=dict)
+    stats: dict[str, Any] = field(default_factory=dict)
+    description: dict[str, Any] = field(default_factory=dict)
