@@ -258,7 +258,7 @@ def train_once(training: Trainable, assignment: Assignment, session: Session) ->
     """Trains a class trainable for one iteration, saves it if that is due, and reports."""
     result = training.train()
     every = assignment.checkpoint_frequency
-    due = every and training.iteration % every == 0
+    due = every and session.autofill.iteration % every == 0
     at_end = assignment.checkpoint_at_end and result.get("done")
     name = None
     if due or at_end or result.get(SHOULD_CHECKPOINT):
@@ -284,7 +284,7 @@ def save_training(training: Trainable, session: Session) -> str:
     with session.store.discarding_failures(name):
         training.save(session.store.staged(name))
         session.store.keep(name)
-    session.last_saved_iteration = training.iteration
+    session.last_saved_iteration = session.autofill.iteration
     return name
 
 

@@ -48,6 +48,13 @@ class Trainable:
 
     _resources_vary: ClassVar[bool | None] = None  # what `with_resources` has said of it
 
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if cls.step is Trainable.step and hasattr(cls, "_train"):  # as older APIs called it
+            from tuner.legacy.trainable_hooks import translate
+
+            translate(cls)
+
     def __init__(
         self,
         config: dict[str, Any] | None = None,
