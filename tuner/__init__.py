@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from tuner.execution.ray import RayExecutor
     from tuner.execution.simulated import SimulatedExecutor
     from tuner.integrations.rllib import register_env
+    from tuner.legacy import track as track
     from tuner.placement import PlacementGroupFactory
     from tuner.result import Result
     from tuner.result_grid import ResultGrid
@@ -131,6 +132,7 @@ _SUBMODULES = frozenset(
         "trainable",
     }
 )
+_OLD_SUBMODULES = {"track": "legacy.track"}
 
 __all__ = [
     "CLIReporter",
@@ -192,6 +194,8 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name in _SUBMODULES:
         return importlib.import_module(f"tuner.{name}")
+    if name in _OLD_SUBMODULES:
+        return importlib.import_module(f"tuner.{_OLD_SUBMODULES[name]}")
     home = _HOMES.get(name)
     if home is None:
         raise AttributeError(f"module 'tuner' has no attribute {name!r}")

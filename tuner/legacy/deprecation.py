@@ -7,6 +7,7 @@ import sys
 import warnings
 
 import tuner
+from tuner.trainable.session import get_context
 
 _LIBRARY = os.path.dirname(os.path.abspath(tuner.__file__))
 
@@ -16,17 +17,23 @@ _warned: set[str] = set()
 def warn_once(old: str, today: str) -> None:
     """Warns that a name is of an older API, once per process and name.
 
-    The warning points at the line of the user that brought it about.
+    The warning points at the line of the user that brought it about. What trials do, the first
+    one of an experiment warns of, for all.
 
     Args:
         old: What was used, such as `"tune.track.log(…)"`.
         today: What takes its place, such as `"tune.report({…})"`.
     """
-    if old in _warned:
+    if old in _warned or _is_in_later_trial():
         return
     _warned.add(old)
     message = f"{old} is of an older API; today's form is {today}"
     warnings.warn(message, FutureWarning, stacklevel=_frames_of_library())
+
+
+def _is_in_later_trial() -> bool:
+    trial_id = get_context().get_trial_id()
+    return trial_id is not None and not trial_id.endswith("_00000")
 
 
 def _frames_of_library() -> int:

@@ -1,9 +1,11 @@
-"""What other libraries train, as trainables of this one: who converts it.
+"""What other libraries and older APIs train, as trainables of this one: who converts it.
 
 A library is known by where its classes come from. Its integration is imported when such a class, or
 an object of one, is given; it has `as_trainable(object)`. One whose library has names for what it
 trains also has `trainable_named(name)`, which is None for a name that is not its own, and the set
 `NAMES`.
+
+A function is one of an older API if it takes a reporter beside the configuration.
 """
 
 from __future__ import annotations
@@ -25,13 +27,18 @@ _NAMING = ("tuner.integrations.rllib",)
 
 
 def converted(trainable: Any) -> Any:
-    """A trainable of this library for a class or object of another one; all else as it is."""
+    """A trainable of this library for one of another library or API; all else as it is."""
     if is_trainable_class(trainable):
         return trainable
     kind = trainable if inspect.isclass(trainable) else type(trainable)
     for package, integration in _INTEGRATIONS.items():
         if any(f"{each.__module__}.".startswith(f"{package}.") for each in kind.__mro__):
             return importlib.import_module(integration).as_trainable(trainable)
+    reporter = _reporter_of(trainable)
+    if reporter is not None:
+        from tuner.legacy.reporter_function import with_reporter
+
+        return with_reporter(trainable, reporter)
     return trainable
 
 
@@ -48,3 +55,17 @@ def names() -> set[str]:
     """The names that libraries have trainables for."""
     modules = (importlib.import_module(integration) for integration in _NAMING)
     return {name for module in modules for name in module.NAMES}
+
+
+def _reporter_of(function: Any) -> str | None:
+    """The name of the second parameter, if it has to be given and is a reporter's."""
+    if not callable(function) or inspect.isclass(function):
+        return None
+    try:
+        parameters = [*inspect.signature(function).parameters.values()]
+    except ValueError:  # a builtin without a signature
+        return None
+    second = parameters[1] if len(parameters) > 1 else None
+    if second is None or second.kind is not second.POSITIONAL_OR_KEYWORD:
+        return None
+    return second.name if second.default is second.empty and "report" in second.name else None

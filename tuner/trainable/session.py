@@ -165,10 +165,11 @@ def get_session() -> Session | None:
 
 
 def report(
-    metrics: dict[str, Any],
+    metrics: dict[str, Any] | float | None = None,
     *,
     checkpoint: Checkpoint | None = None,
     elapsed_s: float | None = None,
+    **older: Any,
 ) -> None:
     """Reports a result of the running trial, with a checkpoint if one is given.
 
@@ -183,6 +184,7 @@ def report(
             copied: the directory may be deleted as soon as the call returns.
         elapsed_s: Seconds that this result took, in place of the time since the last one. A
             simulation needs it, as there no time passes by itself.
+        **older: Metrics by name, as an older API has it.
 
     Raises:
         ReportError: `metrics` is no dictionary, `checkpoint` no `Checkpoint`, or `elapsed_s` no
@@ -193,6 +195,10 @@ def report(
         ...     for epoch in range(3):
         ...         report({"loss": config["lr"] / (epoch + 1)})
     """
+    if older or not isinstance(metrics, dict):
+        from tuner.legacy.keyword_report import as_metrics
+
+        metrics = as_metrics(metrics, older)
     if _session is None:
         _warn_outside("report")
         return

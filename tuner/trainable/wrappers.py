@@ -190,7 +190,7 @@ def _require_trainable(trainable: Any, where: str) -> None:
         _require_sync(trainable.step, f"{trainable.__name__}.step", where)
         return
     if isinstance(trainable, WrappedFunction):
-        return
+        trainable = trainable.function
     _require_sync(trainable, trainable_name(trainable), where)
     if not callable(trainable):
         raise TrainableError(
