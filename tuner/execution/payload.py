@@ -52,9 +52,14 @@ def write_payload(blobs: Sequence[Any]) -> int:
     return fd
 
 
-def load_payload(fd: int) -> Any:
-    """The trainable that `write_payload` wrote."""
-    mapped = mmap.mmap(fd, 0, access=mmap.ACCESS_COPY)
+def load_payload(fd: int, access: int = mmap.ACCESS_COPY) -> Any:
+    """The trainable that `write_payload` wrote.
+
+    Args:
+        fd: The file.
+        access: With `mmap.ACCESS_READ` large buffers are read-only.
+    """
+    mapped = mmap.mmap(fd, 0, access=access)
     start = 8 + int.from_bytes(mapped[:8], "big")
     sizes = json.loads(mapped[8:start])
     views = []
