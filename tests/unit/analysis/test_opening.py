@@ -34,7 +34,8 @@ def test_other_folders_are_errors_that_say_what_is_missing(tmp_path: Path) -> No
     folder = ray_trial(tmp_path / "exp" / "t_1", [{"loss": 1}])
     with pytest.raises(StorageError, match="it is the folder of a trial, not of its experiment"):
         open_experiment(os.fspath(folder))
-    with pytest.raises(StorageError, match=r"ExperimentAnalysis\('memory://.*'\): there is no such"):
+    no_folder = r"ExperimentAnalysis\('memory://.*'\): there is no such"
+    with pytest.raises(StorageError, match=no_folder):
         open_experiment("memory://nowhere/exp")
     with pytest.raises(ConfigError, match="filesystem=3 is a int"):
         open_experiment("/exp", 3)  # type: ignore[arg-type]
