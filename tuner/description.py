@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import pickle
+from datetime import timedelta
 from typing import Any
 
 from tuner import pickling
@@ -129,6 +130,8 @@ def _readable(config: Any) -> Any:
         return {f.name: _readable(getattr(config, f.name)) for f in fields if f.repr}  # no secrets
     if isinstance(config, (str, int, float, bool, type(None))):
         return config
+    if isinstance(config, timedelta):
+        return config.total_seconds()
     if isinstance(config, (list, tuple)):
         return [_readable(item) for item in config]
     if isinstance(config, dict):
