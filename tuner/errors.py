@@ -98,3 +98,17 @@ class ResultError(TunerError, RuntimeError):
 
 class ReportError(TunerError):
     """`report()` was called with something that is not a result."""
+
+
+class ServerError(TunerError):
+    """A running experiment did not do what was asked of it, or cannot be reached; says why.
+
+    Attributes:
+        status: The HTTP status of its answer, None if it cannot be reached.
+        field: The part of the request that was wrong, None if it was none of them.
+    """
+
+    def __init__(self, message: str, status: int | None = None, field: str | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.field = field

@@ -1,0 +1,260 @@
+"""The controller's side of the server process."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import logging
+import os
+import queue
+import secrets
+import socket
+import subprocess
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import IO
+
+import orjson
+
+from tuner.errors import MissingDependencyError
+from tuner.experiment.requests import Outcome, Request
+from tuner.interpreter import python_command
+from tuner.server.config import ServerConfig
+from tuner.server.messages import decode_request, encode_outcome
+from tuner.server.token_file import remove_token, write_token
+from tuner.validation import reject
+
+logger = logging.getLogger(__name__)
+
+_MODULE = "tuner.server.service"
+_LIBRARIES = ("fastapi", "uvicorn")
+_END = b"null\n"
+_KILL_AFTER_S = 5.0
+_MAX_REVIVALS = 10
+
+
+class ServerProcess:
+    """Starts and ends the process through which others watch and steer an experiment.
+
+    The socket on which it listens is the controller's: whoever connects waits in it until the
+    process is up, also after it was killed and is started again. Two threads of the controller
+    sleep on the connection to it, and are awake for requests alone.
+
+    Args:
+        config: Where it listens.
+        experiment_path: The experiment's folder, on a local filesystem, with its `journal/`.
+        experiment_name: The experiment's name.
+        wake: Called, in another thread, when there is something to `take`.
+
+    Attributes:
+        address: Where it is reached, `"http://127.0.0.1:4321"`.
+        token: What everybody who asks has to know.
+        token_file: The file that holds it, readable by this user alone.
+    """
+
+    ANSWER_TIMEOUT_S = 30.0
+
+    def __init__(
+        self,
+        config: ServerConfig,
+        experiment_path: str,
+        experiment_name: str,
+        wake: Callable[[], None],
+    ) -> None:
+        self._config = config
+        self._path = os.path.abspath(experiment_path)
+        self._name = experiment_name
+        self._wake = wake
+        self._requests: deque[tuple[str, Request]] = deque()
+        self._listening: socket.socket | None = None
+        self._link: _Link | None = None
+        self._lock = threading.Lock()  # for the link, which a thread replaces
+        self._num_revivals = _MAX_REVIVALS
+        self.address = ""
+        self.token = ""
+        self.token_file = ""
+
+    def start(self) -> None:
+        """Listens from here on; the process comes up meanwhile.
+
+        Raises:
+            MissingDependencyError: The extra `server` is not installed.
+            ConfigError: The address cannot be listened on, or needs a token.
+        """
+        check_libraries(_LIBRARIES)
+        self._config.check_token_is_given()
+        self.token = self._config.given_token or secrets.token_urlsafe(32)
+        self._listening = _listen(self._config)
+        port = self._listening.getsockname()[1]
+        self.address = f"http://{_reached_by(self._config.host)}:{port}"
+        try:
+            self.token_file = write_token(
+                port, {"address": self.address, "token": self.token, "pid": os.getpid()}
+            )
+            self._link = self._connect()
+        except BaseException:
+            self.stop()
+            raise
+
+    @property
+    def pid(self) -> int | None:
+        """The process's id, None while there is none."""
+        link = self._link
+        return None if link is None else link.process.pid
+
+    def take(self) -> list[tuple[str, Request]]:
+        """The requests that came since the last call, each with its id; never waits."""
+        taken = []
+        while self._requests:
+            taken.append(self._requests.popleft())
+        return taken
+
+    def respond(self, request_id: str, outcome: Outcome) -> None:
+        """Answers a request, once what it brought about is in the journal; never waits."""
+        link = self._link
+        if link is not None:
+            link.outgoing.put(encode_outcome(request_id, outcome))
+
+    def stop(self) -> None:
+        """Ends the process, which refuses what is still asked; may be called again."""
+        with self._lock:
+            link, self._link = self._link, None
+        if link is not None:
+            link.end()
+        if self._listening is not None:
+            with contextlib.suppress(OSError):  # a forked child of ours may hold it as well
+                self._listening.shutdown(socket.SHUT_RDWR)
+            self._listening.close()
+            self._listening = None
+        if self.token_file:
+            remove_token(self.token_file, self.token)
+
+    def _connect(self) -> _Link:
+        assert self._listening is not None
+        settings = {
+            "experiment_path": self._path,
+            "experiment_name": self._name,
+            "listening": self._listening.fileno(),
+            "host": self._config.host,
+            "token": self.token,
+            "token_file": self.token_file,
+            "controller": os.getpid(),
+            "answer_timeout_s": self.ANSWER_TIMEOUT_S,
+        }
+        link = _Link(settings)
+        threading.Thread(target=self._receive, args=[link], name="server", daemon=True).start()
+        return link
+
+    def _receive(self, link: _Link) -> None:
+        """Queues what the process asks, until it ends; starts another one if it died."""
+        for line in link.lines():
+            if line == _END:
+                link.is_ready = True
+                continue
+            request_id, request = decode_request(line)
+            self._requests.append((request_id, request))
+            self._wake()
+        link.close()
+        with self._lock:
+            if self._link is link:
+                self._link = self._revive()
+
+    def _revive(self) -> _Link | None:
+        if not self._num_revivals:
+            logger.error("the server died again, and %s is closed", self.address)
+            return None
+        self._num_revivals -= 1
+        logger.warning("the server died and is started again")
+        return self._connect()
+
+
+class _Link:
+    """A server process, and the socket that leads to it.
+
+    Attributes:
+        process: The process.
+        outgoing: Lines to send; None ends the connection.
+        is_ready: Whether it has said that it serves.
+    """
+
+    def __init__(self, settings: dict[str, object]) -> None:
+        self.is_ready = False
+        self.outgoing: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+        self._socket, remote = socket.socketpair()
+        self._incoming: IO[bytes] = self._socket.makefile("rb")
+        with remote:
+            self.process = subprocess.Popen(
+                python_command(_MODULE, str(remote.fileno())),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                pass_fds=[remote.fileno(), int(str(settings["listening"]))],
+                start_new_session=True,
+            )
+        self.outgoing.put(orjson.dumps(settings) + b"\n")
+        threading.Thread(target=self._send, name="server", daemon=True).start()
+
+    def lines(self) -> Iterator[bytes]:
+        """What the process sends, until it ends."""
+        with contextlib.suppress(OSError):
+            yield from (line for line in self._incoming if line.endswith(b"\n"))
+
+    def end(self) -> None:
+        """Has the process send what it has to send, and end."""
+        if not self.is_ready:  # it has served nobody so far
+            self.process.kill()
+        self.outgoing.put(_END)
+        self.outgoing.put(None)
+        try:
+            self.process.wait(_KILL_AFTER_S)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+    def close(self) -> None:
+        """Frees what a process that is gone leaves behind."""
+        self.outgoing.put(None)
+        self.process.kill()  # it has closed its end, and serves nobody
+        self.process.wait()
+        self._incoming.close()
+        self._socket.close()
+
+    def _send(self) -> None:
+        with contextlib.suppress(OSError):  # the process died, which the other thread notices
+            while (line := self.outgoing.get()) is not None:
+                self._socket.sendall(line)
+
+
+def check_libraries(names: tuple[str, ...]) -> None:
+    """Checks that what the extra `server` installs is there.
+
+    Raises:
+        MissingDependencyError: It is not.
+    """
+    missing = [name for name in names if importlib.util.find_spec(name) is None]
+    if missing:
+        raise MissingDependencyError(
+            f"the server of an experiment needs {' and '.join(missing)}: "
+            'pip install "tuner[server]"'
+        )
+
+
+def _listen(config: ServerConfig) -> socket.socket:
+    try:
+        found = socket.getaddrinfo(
+            config.host, config.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+        family, _, _, _, address = found[0]
+        return socket.create_server((str(address[0]), config.port), family=family, backlog=1024)
+    except socket.gaierror as error:
+        reject("ServerConfig", "host", config.host, f"no such host ({error.strerror})")
+    except OSError as error:
+        fix = f"cannot be listened on ({error.strerror}); choose another, or 0 for one that is free"
+        reject("ServerConfig", "port", config.port, fix)
+
+
+def _reached_by(host: str) -> str:
+    """The host in a URL by which this machine's programs reach the server."""
+    if host in ("0.0.0.0", "::", ""):
+        return socket.gethostname()
+    return f"[{host}]" if ":" in host else host
