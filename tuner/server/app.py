@@ -1,0 +1,336 @@
+"""What the server answers to: its routes, and the document that describes them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import orjson
+from fastapi import APIRouter, FastAPI, Header, Query, Request, Response, Security
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import StreamingResponse
+from fastapi.routing import APIRoute
+from fastapi.security import HTTPBearer
+from pydantic import Field
+from pydantic.json_schema import SkipJsonSchema
+from starlette.exceptions import HTTPException
+from starlette.routing import Match
+
+from tuner.errors import JournalError
+from tuner.experiment import requests
+from tuner.server import schemas
+from tuner.server.auth import Gate, problem
+from tuner.server.events import EventStreams
+from tuner.server.limits import MAX_PAGE, MAX_STREAMS, BodyLimit
+from tuner.server.link import ControllerLink
+from tuner.server.view import ExperimentView
+from tuner.validation import did_you_mean
+from tuner.version import __version__
+
+_INSTANCE = os.urandom(4).hex()
+"""Part of every ETag: a journal that lost its end counts the same numbers again."""
+
+_KIND_STATUS = {"unknown": 404, "conflict": 409, "invalid": 422}
+
+_WORDS = {
+    401: "The token is missing, or another one.",
+    404: "There is no such trial.",
+    409: "The state of the experiment does not allow it.",
+    413: "The body is too large.",
+    421: "The server was asked for under the name of another machine.",
+    422: "A part of the request is wrong.",
+    500: "The journal is damaged.",
+    503: "Too many ask at once.",
+    504: "The experiment did not answer in time, and may still do what was asked.",
+}
+
+
+def _problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    return {each: {"model": schemas.Problem, "description": _WORDS[each]} for each in statuses}
+
+
+_EVENTS: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "The events, one after the other.",
+        "content": {"text/event-stream": {"schema": schemas.EVENT}},
+    }
+}
+
+_UNCHANGED: dict[int | str, dict[str, Any]] = {304: {"description": "It is as it was."}}
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What the routes work with.
+
+    Attributes:
+        view: The experiment as its journal tells it.
+        streams: Those who watch it.
+        link: Leads to the controller.
+    """
+
+    view: ExperimentView
+    streams: EventStreams
+    link: ControllerLink
+
+    async def ask(self, request: requests.Request) -> tuple[str, ...]:
+        """Has the controller do something; the ids of the trials that it was about.
+
+        Raises:
+            HTTPException: It was not done.
+        """
+        if self.link.is_busy:
+            raise HTTPException(503, "too many requests wait for the experiment; try again")
+        try:
+            outcome = await self.link.ask(request)
+        except TimeoutError:
+            raise HTTPException(
+                504,
+                "the experiment did not answer in time and may still do it: look before you repeat",
+            ) from None
+        self.view.expire()
+        if outcome.refusal is not None:
+            raise HTTPException(_KIND_STATUS[outcome.kind or "conflict"], outcome.refusal)
+        return outcome.trial_ids
+
+
+_ETag = Annotated[
+    str | SkipJsonSchema[None],
+    Header(alias="If-None-Match", description="The `ETag` of an answer that is known."),
+]
+
+
+class _StrictRequest(Request):
+    """A request whose body is JSON as RFC 8259 has it: without NaN, and not endlessly nested."""
+
+    async def json(self) -> Any:
+        return orjson.loads(await self.body())
+
+
+class _StrictRoute(APIRoute):
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        handle = super().get_route_handler()
+
+        async def handle_strictly(request: Request) -> Response:
+            return await handle(_StrictRequest(request.scope, request.receive))
+
+        return handle_strictly
+
+
+def create_app(parts: Parts, token: str, host: str) -> FastAPI:
+    """The application that a server process runs.
+
+    Args:
+        parts: What it works with.
+        token: What everybody who asks has to know.
+        host: Where it listens.
+    """
+    app = FastAPI(
+        title="tuner",
+        summary="Watch and steer a running experiment.",
+        version=__version__,
+        docs_url=None,  # a browser has no token to fetch the document with
+        redoc_url=None,
+        redirect_slashes=False,
+        dependencies=[Security(HTTPBearer(auto_error=False))],
+        responses=_problems(401, 421, 422, 500),
+    )
+    app.include_router(_reading(parts))
+    app.include_router(_steering(parts))
+    app.add_middleware(BodyLimit)
+    app.add_middleware(Gate, token=token, host=host)
+    app.add_exception_handler(HTTPException, _on_http_error)
+    app.add_exception_handler(RequestValidationError, _on_invalid)
+    app.add_exception_handler(JournalError, _on_damage)
+    return app
+
+
+def _reading(parts: Parts) -> APIRouter:
+    router = APIRouter()
+    view = parts.view
+
+    @router.get("/experiment", response_model=schemas.Experiment, responses=_UNCHANGED)
+    async def experiment(request: Request, if_none_match: _ETag = None) -> Response:
+        """The experiment: its state, its limits, the best trial so far."""
+        await view.refresh()
+        return _answer(view, if_none_match, view.experiment)
+
+    @router.get("/trials", response_model=schemas.Trials, responses=_UNCHANGED)
+    async def trials(
+        status: Annotated[
+            schemas.Status | SkipJsonSchema[None], Query(description="Only those.")
+        ] = None,
+        offset: Annotated[int, Query(ge=0, le=schemas.MAX_NUMBER)] = 0,
+        limit: Annotated[int, Query(ge=1, le=MAX_PAGE)] = 100,
+        if_none_match: _ETag = None,
+    ) -> Response:
+        """Trials in order of creation, each with its last result."""
+        await view.refresh()
+        return _answer(view, if_none_match, lambda: view.page(status, offset, limit))
+
+    @router.get(
+        "/trials/{trial_id}", response_model=schemas.Trial, responses=_UNCHANGED | _problems(404)
+    )
+    async def trial(trial_id: str, if_none_match: _ETag = None) -> Response:
+        """One trial with its last result."""
+        await view.refresh()
+        found = view.table.get(trial_id)
+        if found is None:
+            raise _unknown(trial_id)
+        return _answer(view, if_none_match, lambda: view.trial(found))
+
+    @router.get("/events", response_class=Response, responses=_EVENTS | _problems(404, 503))
+    async def events(
+        trial_id: Annotated[
+            str | SkipJsonSchema[None], Query(description="Only those of this trial.")
+        ] = None,
+        follow: Annotated[
+            bool, Query(description="Whether to wait for more, or to end after what there is.")
+        ] = True,
+        last_event_id: Annotated[
+            Annotated[int, Field(ge=0, le=2**63 - 1)] | SkipJsonSchema[None],
+            Header(description="Begins after this one; 0 for all there were."),
+        ] = None,
+    ) -> StreamingResponse:
+        """Server-sent events: each result, and each change of a trial or of the experiment.
+
+        They are named `result`, `trial` and `experiment`; `end` says that no more will come.
+        Their `id` is a number in the experiment's journal: who connects again and
+        sends it as `Last-Event-ID` misses none.
+        """
+        if parts.streams.num_watching >= MAX_STREAMS:
+            raise HTTPException(503, f"{MAX_STREAMS} others are watching already")
+        await view.refresh()
+        if trial_id is not None and view.table.get(trial_id) is None:
+            raise _unknown(trial_id)
+        after = view.seq if last_event_id is None else min(last_event_id, view.seq)
+        stream = parts.streams.stream(view, after, trial_id, follow=follow)
+        return StreamingResponse(
+            stream, media_type="text/event-stream", headers={"Cache-Control": "no-store"}
+        )
+
+    return router
+
+
+def _steering(parts: Parts) -> APIRouter:
+    router = APIRouter(route_class=_StrictRoute, responses=_problems(409, 503, 504))
+
+    @router.post("/trials", status_code=201, response_model=schemas.Done, responses=_problems(413))
+    async def add_trials(body: schemas.NewTrials) -> Response:
+        """Adds trials with configurations that the searcher has not proposed."""
+        await _check_trainable(parts.view, body.spec)
+        return _done(await parts.ask(body.spec.request()), 201)
+
+    for verb, kind, summary in _VERBS:
+        router.add_api_route(
+            f"/trials/{{trial_id}}/{verb}",
+            _on_trial(parts, kind),
+            methods=["POST"],
+            name=f"{verb}_trial",
+            description=summary,
+            response_model=schemas.Done,
+            responses=_problems(404),
+        )
+
+    @router.patch("/experiment", response_model=schemas.Done, responses=_problems(413))
+    async def change_limits(body: schemas.Changes) -> Response:
+        """Gives the experiment other limits."""
+        return _done(await parts.ask(body.request()))
+
+    @router.post("/experiment/stop", response_model=schemas.Done, responses=_problems(413))
+    async def stop_experiment(body: schemas.Stop) -> Response:
+        """Ends the experiment: nothing new begins, trials end at their next report."""
+        return _done(await parts.ask(body.request()))
+
+    return router
+
+
+_VERBS: tuple[tuple[str, Callable[[str], requests.Request], str], ...] = (
+    ("stop", requests.StopTrial, "Ends a trial: at its next report, or by force some time later."),
+    ("pause", requests.PauseTrial, "Has a trial pause at its next report, until it is resumed."),
+    ("resume", requests.ResumeTrial, "Lets a trial go on that was paused here."),
+)
+
+
+def _on_trial(
+    parts: Parts, kind: Callable[[str], requests.Request]
+) -> Callable[[str], Coroutine[Any, Any, Response]]:
+    async def handle(trial_id: str) -> Response:
+        return _done(await parts.ask(kind(trial_id)))
+
+    return handle
+
+
+async def _check_trainable(view: ExperimentView, spec: schemas.Spec) -> None:
+    await view.refresh()
+    if spec.run is not None and spec.run != view.trainable:
+        raise HTTPException(
+            409, f"spec.run: this experiment trains {view.trainable!r}: leave it out"
+        )
+
+
+def _unknown(trial_id: str) -> HTTPException:
+    return HTTPException(404, f"there is no trial {trial_id[:100]!r}")
+
+
+def _done(trial_ids: tuple[str, ...], status: int = 200) -> Response:
+    return Response(orjson.dumps({"trial_ids": trial_ids}), status, media_type="application/json")
+
+
+def _answer(view: ExperimentView, known: str | None, make: Callable[[], bytes]) -> Response:
+    tag = f'"{_INSTANCE}-{view.seq}"'
+    headers = {"ETag": tag, "Cache-Control": "no-cache"}
+    if known is not None and tag in known:
+        return Response(None, 304, headers)
+    return Response(make(), 200, headers, media_type="application/json")
+
+
+async def _on_http_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    response = problem(error.status_code, error.detail)
+    if error.status_code == 404 and "endpoint" not in request.scope:
+        return problem(404, f"there is no {request.url.path[:100]!r}; see /openapi.json")
+    if error.status_code == 405:
+        response.headers["Allow"] = ", ".join(_methods(request))
+    return response
+
+
+def _methods(request: Request) -> list[str]:
+    """What can be done at a path, by all of its routes."""
+    routes = (route for route in request.app.router.routes if isinstance(route, APIRoute))
+    found = [route for route in routes if route.matches(request.scope)[0] != Match.NONE]
+    return sorted({method for route in found for method in route.methods or ()})
+
+
+async def _on_invalid(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    first, *others = error.errors()
+    place = [str(part) for part in first["loc"][1:]]
+    field = ".".join(place) or str(first["loc"][0])
+    words = _words(first)
+    if first["type"] == "json_invalid":
+        field, words = "body", f"no JSON, at byte {place[0]}: {first['ctx']['error']}"
+    more = f" (and {len(others)} more)" if others else ""
+    return problem(422, f"{field}: {words}{more}", field)
+
+
+def _words(error: Any) -> str:
+    if error["type"] == "extra_forbidden":
+        if error["loc"][-1] == "stop":
+            return "trials end as RunConfig(stop=…) says, also those that are added: leave it out"
+        return f"no such field{did_you_mean(str(error['loc'][-1]), _FIELDS)}"
+    message: str = error["msg"]
+    return message.removeprefix("Value error, ")
+
+
+_FIELDS = [
+    name
+    for model in (schemas.NewTrials, schemas.Spec, schemas.Changes, schemas.Stop)
+    for name in model.model_fields
+]
+
+
+async def _on_damage(request: Request, error: Exception) -> Response:
+    return problem(500, str(error))
