@@ -151,7 +151,7 @@ class Controller:
             self._callbacks.end_experiment()
             self._snapshots.finish(self._journal.num_bytes)
             self._console.finish(self._status())
-            if self._interruption.reason is not None:
+            if not self._state.is_complete:
                 self._console.message(f'Tuner.restore("{self._info.path}").fit() goes on from here')
         finally:
             if self._server is not None:
@@ -303,6 +303,7 @@ class Controller:
         wanted = sum_bundles([bundle for each in waiting for bundle in each.bundles])
         return ExperimentStatus(
             trials=state.trials,
+            total_trials=state.num_trials,
             counts=state.table.counts,
             num_waiting=len(waiting),
             used=_less(state.capacity.used, wanted),

@@ -217,13 +217,13 @@ def _head(
     text = Text(no_wrap=True, overflow="ignore" if is_final else "crop")
     text.append(shorten(clean(info.name), max(width // 3, 10)), style="bold")
     number = finished(status.counts)
-    if info.total_trials:
+    if status.total_trials:
         bar = min(max(width - 60, 5), _BAR_WIDTH)
-        filled = min(round(bar * number / info.total_trials), bar)
+        filled = min(round(bar * number / status.total_trials), bar)
         text.append("  ")
         text.append("━" * filled, style="green")
         text.append("━" * (bar - filled), style="bright_black")
-        text.append(f"  {number}/{info.total_trials}")
+        text.append(f"  {number}/{status.total_trials}")
     else:
         text.append(f"  {number} finished")
     text.append(f"  {format_seconds(status.elapsed_s)}", style="dim")

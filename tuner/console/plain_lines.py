@@ -81,7 +81,7 @@ class PlainLines:
 def status_line(info: ExperimentInfo, status: ExperimentStatus) -> str:
     """The whole status on one line."""
     counts = status.counts
-    of = "" if info.total_trials is None else f"/{info.total_trials}"
+    of = "" if status.total_trials is None else f"/{status.total_trials}"
     numbers = [f"{finished(counts)}{of} trials finished", f"{counts.get(RUNNING, 0)} running"]
     numbers += [
         f"{counts[state]} {word}"
@@ -108,7 +108,7 @@ def final_lines(info: ExperimentInfo, status: ExperimentStatus, width: int | Non
     lines = [
         "",
         f"{clean(info.name)} ended after {format_seconds(status.elapsed_s)}. "
-        f"{number_line(status.counts, info.total_trials)}",
+        f"{number_line(status.counts, status.total_trials)}",
     ]
     if rows.trials:
         lines += text_table(ColumnChooser(metric=info.metric).columns(rows.trials), width)

@@ -17,7 +17,7 @@ class ExperimentInfo:
         path: Its folder.
         metric: The metric that is tuned, None without one.
         mode: `"min"` or `"max"`, None without a metric.
-        total_trials: How many trials there will be, None if unknown or unlimited.
+        total_trials: How many trials there were to be at its start, None if unknown or unlimited.
         scheduler_name: Such as `"FIFO"`.
         searcher_name: Such as `"BasicVariantGenerator"`.
         start_time: When this `fit()` began, Unix time in seconds.
@@ -46,6 +46,7 @@ class ExperimentStatus:
 
     Attributes:
         trials: All trials in order of creation.
+        total_trials: How many trials there will be, None if unknown or unlimited.
         counts: Number of trials by status.
         num_waiting: How many of those that run have no process yet.
         used: Resources that the others hold, such as `{"CPU": 4.0}`.
@@ -57,6 +58,7 @@ class ExperimentStatus:
     """
 
     trials: Sequence[Trial]
+    total_trials: int | None
     counts: Mapping[str, int]
     used: Mapping[str, float]
     total: Mapping[str, float]

@@ -58,9 +58,9 @@ def time_left(info: ExperimentInfo, status: ExperimentStatus) -> float | None:
     """Seconds left if trials go on finishing at the same rate; None while unknown."""
     number = finished(status.counts)
     here = number - info.finished_before
-    if info.total_trials is None or here <= 0 or number > info.total_trials:
+    if status.total_trials is None or here <= 0 or number > status.total_trials:
         return None
-    return status.elapsed_s * (info.total_trials - number) / here
+    return status.elapsed_s * (status.total_trials - number) / here
 
 
 def best_values(trial: Trial, metric: str | None) -> str:

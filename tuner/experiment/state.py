@@ -98,6 +98,11 @@ class ExperimentState(RecordedExperiment):
         return self._ended
 
     @property
+    def is_complete(self) -> bool:
+        """Whether a restore has nothing left to do, once it is over."""
+        return not self._resumable_stop
+
+    @property
     def is_stuck(self) -> bool:
         """Whether nothing runs although the experiment goes on: only time can bring news."""
         return not self._live and not self._ended

@@ -161,7 +161,7 @@ def _added(experiment: RecordedExperiment, request: AddTrials, now: float) -> It
                 spec, number, config, each, now, table.dirnames, chosen, is_added=True
             )
     except ConfigError as error:
-        refuse("invalid", f"config: {error}")
+        refuse("invalid", f"config: {str(error).removeprefix('points_to_evaluate: ')}")
 
 
 def _configs(experiment: RecordedExperiment, request: AddTrials) -> list[dict[str, Any]]:

@@ -98,6 +98,7 @@ class Experiment:
     def status(self, **changes: Any) -> ExperimentStatus:
         fields: dict[str, Any] = {
             "trials": self.table.trials,
+            "total_trials": 10,
             "counts": self.table.counts,
             "used": {"CPU": float(self.table.counts[RUNNING])},
             "total": {"CPU": 4.0},
