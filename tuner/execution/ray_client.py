@@ -22,6 +22,7 @@ logger = logging.getLogger(__name__)
 _CLIENT_SCHEME = "ray://"
 _HEAD_NODE: dict[str, Any] = {"num_cpus": 0, "resources": {"node:__internal_head__": 0.001}}
 _SIGNALS_ARE_SEEN_AFTER_S = 0.5
+_CONNECTS = 3  # the process that the head node starts for a client dies at times, saying nothing
 
 
 class Ended(Protocol):
@@ -66,7 +67,7 @@ def run_inside(function: Callable[[], T], executor: Any) -> T:
     import ray
 
     if not ray.is_initialized():
-        ray.init(address=_address(executor))
+        _connect(_address(executor))
     logger.warning(
         "connected by ray://: the experiment runs on the head node of the cluster, where local "
         "paths lead to its disk and callbacks are called; use a storage_path that both see"
@@ -85,6 +86,20 @@ def run_inside(function: Callable[[], T], executor: Any) -> T:
 
 def _address(executor: Any) -> str | None:
     return getattr(executor, "address", None) or os.environ.get(ADDRESS_VARIABLE)
+
+
+def _connect(address: str | None) -> None:
+    import ray
+
+    for _ in range(_CONNECTS - 1):
+        try:
+            ray.init(address=address)
+        except ConnectionAbortedError as error:
+            reason = str(error).strip().splitlines()[-1]
+            logger.warning("%s: connecting once more after %s", address, reason)
+        else:
+            return
+    ray.init(address=address)
 
 
 class Controller:
