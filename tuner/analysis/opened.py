@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from tuner.experiment.trial import Trial
+from tuner.experiment.trial import TERMINATED, Trial
 from tuner.result import Result
 from tuner.storage.storage import Storage
 
@@ -31,3 +31,9 @@ class OpenedExperiment:
     objectives: dict[str, str | None] = field(default_factory=dict)
     stats: dict[str, Any] = field(default_factory=dict)
     description: dict[str, Any] = field(default_factory=dict)
+
+
+def mark_end(trial: Trial) -> None:
+    """Has the last result of a trial that ended say so, as nobody knew when it was reported."""
+    if trial.status == TERMINATED and trial.last_result:
+        trial.last_result = {**trial.last_result, "done": True}

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import nullcontext
 from typing import Any
 
-from tuner.analysis.opened import OpenedExperiment
+from tuner.analysis.opened import OpenedExperiment, mark_end
 from tuner.checkpoint import Checkpoint
 from tuner.errors import TrialError
 from tuner.experiment.trial import (
@@ -109,6 +109,7 @@ class _Home:
         for row in without_superseded(rows):
             trial.config = row.get("config") or trial.config
             trial.record_result(row)
+        mark_end(trial)
         trial.checkpoints = [_saved(name, rows) for name in files.checkpoint_names()]
         return trial, self._result(trial)
 

@@ -9,7 +9,7 @@ import os
 from contextlib import nullcontext
 from typing import Any
 
-from tuner.analysis.opened import OpenedExperiment
+from tuner.analysis.opened import OpenedExperiment, mark_end
 from tuner.errors import StorageError
 from tuner.experiment.journal_reader import JournalReader
 from tuner.experiment.retention import Retention
@@ -57,6 +57,7 @@ def read_stored(storage: Storage | None, local: str) -> OpenedExperiment:
             complete = None  # the end of it is on this machine only
     table.relocate(folder if complete is None else complete.path, storage)
     for trial in table.trials:
+        mark_end(trial)
         if trial.checkpoints and not trial.is_finished():
             _forget_missing_checkpoints(trial)
     _warn_of_missing_objects(table)

@@ -34,8 +34,9 @@ def test_other_folders_are_errors_that_say_what_is_missing(tmp_path: Path) -> No
     folder = ray_trial(tmp_path / "exp" / "t_1", [{"loss": 1}])
     with pytest.raises(StorageError, match="it is the folder of a trial, not of its experiment"):
         open_experiment(os.fspath(folder))
-    no_folder = r"ExperimentAnalysis\('memory://.*'\): there is no such"
-    with pytest.raises(StorageError, match=no_folder):
+    with pytest.raises(
+        StorageError, match=r"ExperimentAnalysis\('memory://.*'\): there is no such"
+    ):
         open_experiment("memory://nowhere/exp")
     with pytest.raises(ConfigError, match="filesystem=3 is a int"):
         open_experiment("/exp", 3)  # type: ignore[arg-type]

@@ -37,6 +37,8 @@ def test_trials_are_as_the_journal_says_and_nothing_is_changed(tmp_path: Path) -
     assert [each.status for each in opened.trials] == ["TERMINATED", "ERROR", "PENDING", "RUNNING"]
     assert [each.config["lr"] for each in opened.trials] == [0.1, 0.2, 0.3, 0.4]
     assert [each.last_result.get("loss") for each in opened.trials] == [1.0, 3.0, None, 4.0]
+    done = [each.last_result.get("done") for each in opened.trials]
+    assert done == [True, False, None, False]
     assert opened.trials[0].path == os.path.join(path, "dir_a")
     assert opened.trials[0].metric_analysis["eval/acc"]["max"] == 0.5
     assert [each.status for each in opened.results] == [each.status for each in opened.trials]
