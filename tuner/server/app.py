@@ -137,10 +137,12 @@ def create_app(parts: Parts, token: str, host: str) -> FastAPI:
         dependencies=[Security(HTTPBearer(auto_error=False))],
         responses=_problems(401, 421, 422, 500),
     )
-    app.include_router(_reading(parts))
-    app.include_router(_steering(parts))
+    routers = _reading(parts), _steering(parts)
+    for router in routers:
+        app.include_router(router)
     app.add_middleware(BodyLimit)
     app.add_middleware(Gate, token=token, host=host)
+    app.state.routes = [route for router in routers for route in router.routes]
     app.add_exception_handler(HTTPException, _on_http_error)
     app.add_exception_handler(RequestValidationError, _on_invalid)
     app.add_exception_handler(JournalError, _on_damage)
@@ -299,7 +301,7 @@ async def _on_http_error(request: Request, error: Exception) -> Response:
 
 def _methods(request: Request) -> list[str]:
     """What can be done at a path, by all of its routes."""
-    routes = (route for route in request.app.router.routes if isinstance(route, APIRoute))
+    routes: list[APIRoute] = request.app.state.routes
     found = [route for route in routes if route.matches(request.scope)[0] != Match.NONE]
     return sorted({method for route in found for method in route.methods or ()})
 
