@@ -35,6 +35,9 @@ if TYPE_CHECKING:
     from tuner.execution.simulated import SimulatedExecutor
     from tuner.integrations.rllib import register_env
     from tuner.legacy import track as track
+    from tuner.legacy.experiment import Experiment
+    from tuner.legacy.run import run
+    from tuner.legacy.run_experiments import run_experiments
     from tuner.placement import PlacementGroupFactory
     from tuner.result import Result
     from tuner.result_grid import ResultGrid
@@ -87,6 +90,9 @@ _MODULES = {
     "execution.ray": ("RayExecutor",),
     "execution.simulated": ("SimulatedExecutor",),
     "integrations.rllib": ("register_env",),
+    "legacy.experiment": ("Experiment",),
+    "legacy.run": ("run",),
+    "legacy.run_experiments": ("run_experiments",),
     "placement": ("PlacementGroupFactory",),
     "result": ("Result",),
     "result_grid": ("ResultGrid",),
@@ -140,6 +146,7 @@ __all__ = [
     "Checkpoint",
     "CheckpointConfig",
     "EvaluatedPoints",
+    "Experiment",
     "ExperimentAnalysis",
     "FailureConfig",
     "InlineExecutor",
@@ -184,6 +191,8 @@ __all__ = [
     "register_env",
     "register_trainable",
     "report",
+    "run",
+    "run_experiments",
     "sample_from",
     "uniform",
     "with_parameters",

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import signal
-import threading
+import contextlib
 from collections.abc import Callable
-from types import FrameType, TracebackType
-from typing import Any
+from types import TracebackType
 
-_NAMES = {signal.SIGINT: "interrupted by Ctrl-C", signal.SIGTERM: "asked to end by SIGTERM"}
+from tuner import side_by_side
+from tuner.signals import signals_to
 
 
 class Interruption:
-    """While entered, turns the first signal into a request; off the main thread it does nothing.
+    """While entered, turns the first signal into a request.
+
+    Off the main thread it is told by its group, if it has one, and does nothing otherwise.
 
     Args:
         wake: Makes the loop look at the request; called from the signal handler.
@@ -25,12 +26,16 @@ class Interruption:
         self.reason: str | None = None
         self._wake = wake
         self._taken = False
-        self._before: dict[int, Any] = {}
+        self._is_urgent = False
+        self._open = contextlib.ExitStack()
 
     def __enter__(self) -> None:
-        if threading.current_thread() is threading.main_thread():
-            for signum in _NAMES:
-                self._before[signum] = signal.signal(signum, self._on_signal)
+        group = side_by_side.group()
+        if group is None:
+            self._open.enter_context(signals_to(self._on_signal))
+        else:
+            group.join(self)
+            self._open.callback(group.leave, self)
 
     def __exit__(
         self,
@@ -38,18 +43,29 @@ class Interruption:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        for signum, handler in self._before.items():
-            signal.signal(signum, handler)
+        self._open.close()
+
+    def request(self, reason: str) -> None:
+        """Asks for an end, from any thread; the second time, for one at once."""
+        if self.reason is not None:
+            self._is_urgent = True
+        self.reason = self.reason or reason
+        self._wake()
 
     def take(self) -> str | None:
-        """The reason, once; None before there is one and ever after."""
+        """The reason, once; None before there is one and ever after.
+
+        Raises:
+            KeyboardInterrupt: An end at once was asked for.
+        """
+        if self._is_urgent:
+            raise KeyboardInterrupt
         if self.reason is None or self._taken:
             return None
         self._taken = True
         return self.reason
 
-    def _on_signal(self, signum: int, frame: FrameType | None) -> None:
+    def _on_signal(self, reason: str) -> None:
         if self.reason is not None:
             raise KeyboardInterrupt
-        self.reason = _NAMES[signal.Signals(signum)]
-        self._wake()
+        self.request(reason)

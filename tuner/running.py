@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from tuner import failpoints
+from tuner import failpoints, side_by_side
 from tuner.assignments import AssignmentFactory, log_files
 from tuner.callbacks.callback import Callback
 from tuner.callbacks.dispatch import CallbackDispatch
@@ -173,8 +173,12 @@ class _Run:
         outputs = log_files(config.log_to_file)
         verbose = 1 if config.verbose is None else config.verbose
         self.callbacks = callbacks
+        group = side_by_side.group()
+        is_alone = group is None or not group.at_once
         self.console = Console(
-            verbose, config.progress_reporter, live=plan.executor.max_running != 1
+            verbose,
+            config.progress_reporter,
+            live=is_alone and plan.executor.max_running != 1,
         )
         self._plan = plan
         self._home = home

@@ -73,13 +73,10 @@ class Autofill:
         self._hostname = hostname
         self._node_ip = node_ip
         self._pid = pid
-        self._iteration = progress.iteration
-        self._time_total = progress.time_total_s
-        self._timesteps = progress.timesteps_total
-        self._episodes = progress.episodes_total
         self._since_restore = 0
         self._time_since_restore = 0.0
         self._timer = timer or Stopwatch()
+        self.begin_after(progress)
 
     @property
     def iteration(self) -> int:
@@ -90,6 +87,13 @@ class Autofill:
     def time_total_s(self) -> float:
         """Seconds of training of this trial so far."""
         return self._time_total
+
+    def begin_after(self, progress: Progress) -> None:
+        """Has the next result build upon this progress."""
+        self._iteration = progress.iteration
+        self._time_total = progress.time_total_s
+        self._timesteps = progress.timesteps_total
+        self._episodes = progress.episodes_total
 
     def restart_clock(self) -> None:
         """Leaves out the time that has passed since the last result, such as a set-up."""

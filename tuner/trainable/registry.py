@@ -33,6 +33,11 @@ def register_trainable(name: str, trainable: TrainableLike, warn: bool = True) -
     _registered[name] = _checked(trainable)
 
 
+def is_registered(name: str) -> bool:
+    """Whether a trainable was registered under this name."""
+    return name in _registered
+
+
 def get_trainable(trainable: Any) -> TrainableLike:
     """The trainable that a name stands for, or that is made of what another library trains.
 

@@ -1,0 +1,49 @@
+"""Functions that explain an argument they do not know."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Iterable
+from typing import Any, NoReturn, ParamSpec, TypeVar
+
+from tuner.validation import did_you_mean, reject
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def known_arguments_only(owner: str) -> Callable[[Callable[P, T]], Callable[P, T]]:
+    """Has a function raise a `ConfigError` that names the nearest argument, not a `TypeError`.
+
+    Args:
+        owner: What the user calls the function.
+
+    Example:
+        >>> @known_arguments_only("tune.add")
+        ... def add(one, other=0):
+        ...     return one + other
+        >>> add(1, othr=2)
+        Traceback (most recent call last):
+            ...
+        tuner.errors.ConfigError: tune.add(othr=2): no such argument; did you mean 'other'?
+    """
+
+    def explained(function: Callable[P, T]) -> Callable[P, T]:
+        known = [name for name in inspect.signature(function).parameters if name != "self"]
+
+        @functools.wraps(function)
+        def checked(*args: P.args, **kwargs: P.kwargs) -> T:
+            for name, value in kwargs.items():
+                if name not in known:
+                    reject_unknown(owner, name, value, known)
+            return function(*args, **kwargs)
+
+        return checked
+
+    return explained
+
+
+def reject_unknown(owner: str, name: str, value: Any, known: Iterable[str]) -> NoReturn:
+    """Raises the `ConfigError` for an argument that there is not."""
+    reject(owner, name, value, f"no such argument{did_you_mean(name, known)}")

@@ -1,0 +1,114 @@
+"""How experiments of the older APIs are run: what is not of a single experiment."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tuner.config import ResumeConfig
+from tuner.legacy.deprecation import warn_once
+from tuner.validation import check_flag, reject
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions:
+    """What `tune.run` and `run_experiments` take beside what an `Experiment` holds.
+
+    Attributes:
+        metric: What is optimized.
+        mode: `"min"` or `"max"`.
+        scheduler: Decides which trials go on; a scheduler or its name.
+        search_alg: Proposes configurations; a searcher or its name.
+        max_concurrent_trials: How many trials run at once.
+        reuse_actors: Whether a worker process takes trial after trial.
+        seed: Makes everything draw the same numbers in every run.
+        callbacks: Callbacks, called in this order.
+        progress_reporter: Shows progress.
+        verbose: 0 silent to 3 every result; None for the default.
+        fail_fast: Whether the first failure ends the experiment.
+        resume: Whether an experiment of this name goes on.
+        resume_config: Which of its trials do.
+        raise_on_failed_trial: Whether failed trials raise in the end.
+        executor: Where trials run.
+        server: A `ServerConfig`, None for no server.
+    """
+
+    metric: str | Sequence[str] | None = None
+    mode: str | Sequence[str] | None = None
+    scheduler: Any = None
+    search_alg: Any = None
+    max_concurrent_trials: int | None = None
+    reuse_actors: bool = False
+    seed: int | None = None
+    callbacks: Sequence[Any] | None = None
+    progress_reporter: Any = None
+    verbose: int | None = None
+    fail_fast: bool | str = False
+    resume: bool | str | None = None
+    resume_config: ResumeConfig | None = None
+    raise_on_failed_trial: bool = True
+    executor: Any = "auto"
+    server: Any = None
+
+
+def run_options(
+    owner: str,
+    *,
+    with_server: bool = False,
+    server_port: int | None = None,
+    queue_trials: bool = False,
+    trial_executor: Any = None,
+    ray_auto_init: bool | None = None,
+    server: Any = None,
+    executor: Any = "auto",
+    raise_on_failed_trial: bool = True,
+    **others: Any,
+) -> RunOptions:
+    """The options that the arguments mean.
+
+    Args:
+        owner: What the user called with them.
+        with_server: Whether the experiment can be steered over HTTP.
+        server_port: Where, then.
+        queue_trials: Trials wait for resources anyway.
+        trial_executor: The `executor`.
+        ray_auto_init: Ray is started by executors that need it.
+        server: Today's form of the first two.
+        executor: Where trials run.
+        raise_on_failed_trial: Whether failed trials raise in the end.
+        **others: Fields of `RunOptions`.
+
+    Raises:
+        ConfigError: One contradicts another.
+    """
+    check_flag(owner, "raise_on_failed_trial", raise_on_failed_trial)
+    if queue_trials:
+        warn_once(f"{owner}(queue_trials=True)", "nothing: trials wait until they fit")
+    if ray_auto_init is not None:
+        warn_once(f"{owner}(ray_auto_init=…)", 'executor="ray" or executor="local"')
+    if trial_executor is not None:
+        warn_once(f"{owner}(trial_executor=…)", "executor=…")
+        if executor != "auto":
+            reject(owner, "trial_executor", trial_executor, "give executor=… alone")
+        executor = trial_executor
+    if with_server:
+        if server is not None:
+            reject(owner, "with_server", with_server, "give server=ServerConfig(…) alone")
+        server = _server(owner, server_port)
+    return RunOptions(
+        server=server,
+        executor=executor,
+        raise_on_failed_trial=raise_on_failed_trial,
+        **others,
+    )
+
+
+def _server(owner: str, port: int | None) -> Any:
+    from tuner import ServerConfig
+
+    warn_once(f"{owner}(with_server=True)", "server=ServerConfig(port=…)")
+    return ServerConfig() if port is None else ServerConfig(port=port)
