@@ -96,14 +96,13 @@ class _BegunFunction:
 
 def _checkpoint_at(path: PathLike) -> Checkpoint:
     filesystem, where = resolve(path)
-    if not _exists(filesystem, where):
-        reject("tune.run", "restore", os.fspath(path), "there is no such checkpoint")
-    is_folder = is_directory(filesystem, where)
-    return Checkpoint(where if is_folder else posixpath.dirname(where), filesystem)
-
-
-def _exists(filesystem: Any, path: str) -> bool:
-    return os.path.exists(path) if filesystem is None else bool(filesystem.exists(path))
+    if is_directory(filesystem, where):
+        return Checkpoint(where, filesystem)
+    folder, name = posixpath.split(where)  # of a file, or of what begins the names of files
+    if not (is_directory(filesystem, folder) and CHECKPOINT.fullmatch(posixpath.basename(folder))):
+        fix = f"there is no such checkpoint; give its folder, in which {name!r} may be named, too"
+        reject("tune.run", "restore", os.fspath(path), fix)
+    return Checkpoint(folder, filesystem)
 
 
 def _progress_at(checkpoint: Checkpoint) -> Progress:
