@@ -11,6 +11,8 @@ from tuner.signals import signals_to
 
 T = TypeVar("T")
 
+_LONGEST_WAIT_S = 0.5  # a signal that comes just before a wait is seen only after it
+
 
 class Interruptible(Protocol):
     """What is told of signals."""
@@ -75,7 +77,8 @@ class Group:
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join()
+            while thread.is_alive():
+                thread.join(_LONGEST_WAIT_S)
 
     def _make_in_turn(self, outcomes: Sequence[_Outcome]) -> None:
         for outcome in outcomes:
