@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from tuner.analysis import ExperimentAnalysis
 from tuner.errors import TuneError
@@ -35,14 +35,15 @@ def run_experiment(experiment: Experiment, options: RunOptions) -> ExperimentAna
     return ExperimentAnalysis(
         path,
         storage_filesystem=grid.filesystem,
-        default_metric=_single(options.metric),
-        default_mode=_single(options.mode),
+        default_metric=_objective("metric", options),
+        default_mode=_objective("mode", options),
     )
 
 
-def _single(objective: str | Sequence[str] | None) -> str | None:
-    """The objective if there is one alone."""
-    return objective if isinstance(objective, str) else None
+def _objective(field: str, options: RunOptions) -> str | None:
+    """The metric or the mode of an experiment or of its scheduler, if there is one alone."""
+    given = getattr(options, field) or getattr(options.scheduler, field, None)
+    return given if isinstance(given, str) else None
 
 
 def raise_failed(trials: Iterable[Trial], options: RunOptions) -> None:
