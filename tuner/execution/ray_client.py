@@ -13,7 +13,7 @@ import sys
 import threading
 from collections.abc import Callable
 from types import FrameType
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from tuner.execution.ray_cluster import ADDRESS_VARIABLE
 
@@ -25,15 +25,7 @@ _SIGNALS_ARE_SEEN_AFTER_S = 0.5
 _CONNECTS = 3  # the process that the head node starts for a client dies at times, saying nothing
 
 
-class Ended(Protocol):
-    """What an experiment returns."""
-
-    @property
-    def experiment_path(self) -> str:
-        """Its folder."""
-
-
-T = TypeVar("T", bound=Ended)
+T = TypeVar("T")
 
 
 def is_outside(executor: Any) -> bool:
@@ -78,9 +70,10 @@ def run_inside(function: Callable[[], T], executor: Any) -> T:
         reference = controller.call.remote(function, sys.argv)
         _wait(reference, controller, pid, signals)
         ended: T = _result(reference)
-    if signals.numbers:
+    path = getattr(ended, "experiment_path", None)
+    if signals.numbers and path is not None:
         # What the head node prints may come when this script has ended.
-        logger.warning('Tuner.restore("%s").fit() goes on from here', ended.experiment_path)
+        logger.warning('Tuner.restore("%s").fit() goes on from here', path)
     return ended
 
 
