@@ -182,3 +182,25 @@ def test_a_second_signal_ends_it_at_once(address: str, tmp_path: Path) -> None:
     own = [line for line in output.splitlines() if "(Controller pid=" not in line]
     assert own[-1] == "KeyboardInterrupt", output
     assert not psutil.wait_procs(trials, timeout=TIMEOUT_S)[1]
+
+
+EARLY = """
+import os, signal
+from tuner.execution import ray_client
+
+def function():
+    os.kill(os.getpid(), signal.SIGINT)
+
+ray_client.run_inside(function, None)
+"""
+
+
+def test_a_ctrl_c_before_the_experiment_heeds_it_is_no_error_of_ray(address: str) -> None:
+    script = subprocess.run(
+        [sys.executable, "-c", EARLY],
+        env={**ENVIRON, "RAY_ADDRESS": address},
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_S,
+    )
+    assert script.stderr.splitlines()[-1] == "KeyboardInterrupt", script.stderr
