@@ -128,22 +128,25 @@ def test_on_remote_storage(
             assert checkpoint is not None
             with checkpoint.as_directory() as folder:
                 assert Path(folder, "n").read_text() == "6"
-            assert checkpoint == there.get_best_checkpoint(f"{url}/exp/{mine}")
+            for name in (f"{url}/exp/{mine}", there.best_logdir, mine, there.best_trial):
+                assert checkpoint == there.get_best_checkpoint(name)
             copy = pickle.loads(pickle.dumps(there))
             assert copy.best_trial.checkpoint == there.get_last_checkpoint(there.best_trial)
 
 
 UNENDED = """
-import tempfile, threading
+import os, tempfile, threading
 import tuner as tune
 
 def train(config):
     for n in range(3):
         with tempfile.TemporaryDirectory() as folder:
+            open(os.path.join(folder, "n"), "w").write(str(n))
             tune.report(
                 {"loss": config["x"] - n}, checkpoint=tune.Checkpoint.from_directory(folder)
             )
     if config["x"] == 3:
+        tune.report({"loss": 2.5})
         threading.Event().wait()
 
 if __name__ == "__main__":
@@ -151,34 +154,67 @@ if __name__ == "__main__":
         train,
         param_space={"x": tune.grid_search([1, 2, 3, 4])},
         tune_config=tune.TuneConfig(metric="loss", mode="max", max_concurrent_trials=1),
-        run_config=tune.RunConfig(name="unended", storage_path="results", verbose=0),
+        run_config=tune.RunConfig(
+            name="unended",
+            storage_path=os.environ["STORAGE"],
+            verbose=0,
+            sync_config=tune.SyncConfig(sync_period=3600),
+        ),
     ).fit()
 """
 
 
 def test_an_experiment_that_runs_and_is_killed(tmp_path: Path) -> None:
-    process = start_script(UNENDED, tmp_path, "unended")
+    process = start_script(UNENDED, tmp_path, "unended", STORAGE="results")
     experiment = tmp_path / "results" / "unended"
     wait_until(lambda: len([*experiment.glob("*x=3/checkpoint_000002")]) == 1)
+    wait_until(lambda: len(ExperimentAnalysis(experiment).best_dataframe) == 4)
     while_it_runs = ExperimentAnalysis(experiment)
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
     for analysis in (while_it_runs, ExperimentAnalysis(experiment)):
-        assert [each.status for each in analysis.trials] == [
-            "TERMINATED",
-            "TERMINATED",
-            "RUNNING",
-            *["PENDING"] * (len(analysis.trials) - 3),
-        ]
-        assert analysis.best_config == {"x": 3}
-        assert analysis.best_result["loss"] == 1
-        assert names(
-            [path for path, _ in analysis.get_trial_checkpoints_paths(analysis.best_trial)]
-        )
+        check_unended(analysis)
+        assert analysis.best_result["loss"] == 2.5
+        checkpoints = analysis.get_trial_checkpoints_paths(analysis.best_trial)
+        assert names(path for path, _ in checkpoints) == [f"checkpoint_00000{i}" for i in range(3)]
         best = analysis.best_checkpoint
         assert best is not None
         assert names([best.path]) == ["checkpoint_000000"]
         assert os.path.isdir(best.path)
+
+
+def test_an_experiment_on_remote_storage_that_is_killed(
+    s3_server: Bucket, tmp_path: Path, staging: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was not uploaded so far is on the machine where it runs, until the recorder is done."""
+    process = start_script(UNENDED, tmp_path, "unended_far", STORAGE=s3_server.url)
+    url, remote = f"{s3_server.url}/unended", f"{s3_server.name}/unended"
+    fs = s3_server.filesystem()
+    wait_until(lambda: fs.glob(f"{remote}/*x=3/checkpoint_000002/n") != [])
+    wait_until(lambda: len(ExperimentAnalysis(url).best_dataframe) == 4)
+    while_it_runs = ExperimentAnalysis(url)
+    assert Path(while_it_runs.experiment_path).is_relative_to(staging)
+    with elsewhere(tmp_path / "other_machine", monkeypatch):
+        assert ExperimentAnalysis(url).experiment_path == remote
+        assert not ExperimentAnalysis(url).trials
+    check_unended(while_it_runs)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    wait_until(lambda: ExperimentAnalysis(url).experiment_path == remote)
+    check_unended(ExperimentAnalysis(url))
+    with elsewhere(tmp_path / "other_machine", monkeypatch):
+        check_unended(ExperimentAnalysis(url))
+
+
+def check_unended(analysis: ExperimentAnalysis) -> None:
+    assert [each.status for each in analysis.trials] == ["TERMINATED", "TERMINATED", "RUNNING"]
+    for each in (analysis, pickle.loads(pickle.dumps(analysis))):
+        assert each.best_config == {"x": 3}
+        assert each.best_dataframe["loss"].tolist() == [3, 2, 1, 2.5]
+        checkpoint = each.best_trial.checkpoint
+        assert checkpoint == each.get_last_checkpoint(each.best_trial)
+        with checkpoint.as_directory() as folder:
+            assert Path(folder, "n").read_text() == "2"
 
 
 RAY = """

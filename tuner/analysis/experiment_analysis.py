@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
     from tuner.filesystems import FileSystem
 
+TRAINING_ITERATION = "training_iteration"
+"""What methods use that need a metric where nobody knows one."""
+
 _DEFAULT_MODE = "max"
 
 
@@ -84,7 +87,7 @@ class ExperimentAnalysis:
     ) -> None:
         opened = open_experiment(experiment_checkpoint_path, storage_filesystem)
         self.experiment_path = opened.path
-        self._storage = opened.storage
+        self._filesystem = opened.filesystem
         self._objectives = opened.objectives
         self._stats = opened.stats
         self._description = opened.description
@@ -290,16 +293,17 @@ class ExperimentAnalysis:
 
         Args:
             trial: The trial.
-            metric: A metric's name.
+            metric: A metric's name; `training_iteration` where nobody knows one.
             mode: `"min"` or `"max"`.
 
         Returns:
             The checkpoint, None if the trial has none.
 
         Raises:
-            ConfigError: There is no metric, or no such trial, or the mode is none.
+            ConfigError: There is no such trial, or the mode is none.
             ResultError: None of the checkpoints has a number for the metric.
         """
+        metric = metric or self.default_metric or TRAINING_ITERATION
         metric, mode = self._objective("get_best_checkpoint", metric, mode)
         result = self._result_of(trial)
         return result.get_best_checkpoint(metric, mode) if result.best_checkpoints else None
@@ -307,7 +311,7 @@ class ExperimentAnalysis:
     def get_last_checkpoint(
         self,
         trial: Trial | str | os.PathLike[str] | None = None,
-        metric: str = "training_iteration",
+        metric: str = TRAINING_ITERATION,
         mode: str = "max",
     ) -> Checkpoint | None:
         """The latest checkpoint of a trial, None if it has none.
@@ -331,7 +335,7 @@ class ExperimentAnalysis:
             metric: A metric's name; without one `training_iteration`. The value is None where it
                 was not reported.
         """
-        metric = metric or self.default_metric or "training_iteration"
+        metric = metric or self.default_metric or TRAINING_ITERATION
         checkpoints = self._result_of(trial).best_checkpoints
         return [(checkpoint.path, lookup(row, metric)) for checkpoint, row in checkpoints]
 
@@ -350,12 +354,13 @@ class ExperimentAnalysis:
         return dict(self._description)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name != "_grid"}
+        storages = [trial.storage for trial in self.trials]  # a pickled trial is without it
+        return {**self.__dict__, "storages": storages}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
+        for trial, storage in zip(state["trials"], state.pop("storages"), strict=True):
+            trial.storage = storage
         self.__dict__.update(state)
-        for trial in self.trials:
-            trial.storage = self._storage
 
     def __repr__(self) -> str:
         statuses = [trial.status for trial in self.trials]
@@ -369,7 +374,7 @@ class ExperimentAnalysis:
         return ResultGrid(
             self._results.values(),
             experiment_path=self.experiment_path,
-            filesystem=None if self._storage is None else self._storage.filesystem,
+            filesystem=self._filesystem,
         )
 
     @property
@@ -390,14 +395,15 @@ class ExperimentAnalysis:
         return metric, mode or self._default_mode or known or _DEFAULT_MODE
 
     def _result_of(self, trial: Trial | str | os.PathLike[str]) -> Result:
-        key = getattr(trial, "trial_id", None) or os.fspath(trial)  # type: ignore[arg-type]
-        if key in self._results:
-            return self._results[key]
-        _, path = locate(key)
-        names = (path, os.path.basename(path))
-        for result in self._results.values():
-            if result.path in names or result.path.rpartition("/")[2] == key.rstrip("/"):
-                return result
+        key = getattr(trial, "trial_id", trial)
+        if isinstance(key, str | os.PathLike):
+            key = os.fspath(key).rstrip("/")
+            if key in self._results:
+                return self._results[key]
+            paths = {key, locate(key)[1]}
+            for result in self._results.values():
+                if result.path in paths or os.path.basename(result.path) == key:
+                    return result
         raise ConfigError(
             f"trial={shorten(key)}: {self.experiment_path} has no trial of this id or folder; "
             f"give a trial of `trials`, such as {shorten([*self._results][:3])}"

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tuner.experiment.trial import TERMINATED, Trial
 from tuner.result import Result
-from tuner.storage.storage import Storage
+
+if TYPE_CHECKING:
+    from tuner.filesystems import FileSystem
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,8 +17,8 @@ class OpenedExperiment:
     """An experiment as its folder had it when it was read.
 
     Attributes:
-        path: The folder, on the storage's filesystem if there is one.
-        storage: The folder on remote storage; None where this machine has it.
+        path: The folder, on `filesystem`.
+        filesystem: Its filesystem, None for this machine's own files.
         trials: In order of creation.
         results: What became of each of them, in the same order.
         objectives: `"min"` or `"max"` for each metric that the experiment was to optimize.
@@ -25,7 +27,7 @@ class OpenedExperiment:
     """
 
     path: str
-    storage: Storage | None
+    filesystem: FileSystem | None
     trials: list[Trial]
     results: list[Result]
     objectives: dict[str, str | None] = field(default_factory=dict)

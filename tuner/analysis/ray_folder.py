@@ -73,7 +73,7 @@ def read_ray_folder(storage: Storage | None, local: str) -> OpenedExperiment | N
     state = state or {}
     return OpenedExperiment(
         path=local,
-        storage=storage,
+        filesystem=home.filesystem,
         trials=[trial for trial, _ in found],
         results=[result for _, result in found],
         stats=dict(state.get("stats") or {}),
@@ -88,9 +88,13 @@ class _Home:
         storage: The experiment's folder on remote storage, None without one.
         path: Its path.
         folder: Where its files can be read on this machine.
+
+    Attributes:
+        filesystem: The filesystem of the path, None for this machine's own files.
     """
 
     def __init__(self, storage: Storage | None, path: str, folder: str) -> None:
+        self.filesystem = None if storage is None else storage.filesystem
         self._storage = storage
         self._path = path
         self._folder = folder
@@ -115,7 +119,7 @@ class _Home:
 
     def _result(self, trial: Trial) -> Result:
         checkpoints = [
-            (self._checkpoint(join(trial.path, saved.name)), saved.result)
+            (Checkpoint(join(trial.path, saved.name), self.filesystem), saved.result)
             for saved in trial.checkpoints
         ]
         failed = trial.status == ERROR and trial.error is not None
@@ -128,14 +132,11 @@ class _Home:
             path=trial.path,
             checkpoint=checkpoints[-1][0] if checkpoints else None,
             error=TrialError(trial.trial_id, trial.error or "") if failed else None,
-            filesystem=None if self._storage is None else self._storage.filesystem,
+            filesystem=self.filesystem,
             status=trial.status,
             metric_analysis=trial.metric_analysis,
             checkpoints=checkpoints,
         )
-
-    def _checkpoint(self, path: str) -> Checkpoint:
-        return Checkpoint(path, None if self._storage is None else self._storage.filesystem)
 
 
 def _trial(

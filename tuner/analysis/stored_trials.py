@@ -59,12 +59,12 @@ def read_stored(storage: Storage | None, local: str) -> OpenedExperiment:
     for trial in table.trials:
         mark_end(trial)
         if trial.checkpoints and not trial.is_finished():
-            _forget_missing_checkpoints(trial)
+            _forget_missing_checkpoints(trial, is_here=complete is None)
     _warn_of_missing_objects(table)
     grid = gather(table, None, None, complete)
     return OpenedExperiment(
         path=grid.experiment_path,
-        storage=complete,
+        filesystem=None if complete is None else complete.filesystem,
         trials=table.trials,
         results=list(grid),
         objectives=_objectives(description.get("tune_config", {})),
@@ -100,10 +100,10 @@ def _objectives(tune_config: dict[str, Any]) -> dict[str, str | None]:
     return dict(itertools.zip_longest(metrics, modes))
 
 
-def _forget_missing_checkpoints(trial: Trial) -> None:
+def _forget_missing_checkpoints(trial: Trial, *, is_here: bool) -> None:
     """Drops what the journal knows and a killed controller had no time to put into place."""
-    names = set(TrialFolder(trial.path).checkpoint_names()) if os.path.isdir(trial.path) else set()
-    if trial.storage is not None and trial.storage.is_shared:
+    names = set(TrialFolder(trial.path).checkpoint_names()) if is_here else set()
+    if trial.storage is not None and (trial.storage.is_shared or not is_here):
         folder = trial.storage.child(trial.dirname)
         names.update(TrialFolder(folder.path, folder.fs).checkpoint_names())
     trial.checkpoints[:] = [saved for saved in trial.checkpoints if saved.name in names]

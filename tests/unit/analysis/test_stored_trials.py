@@ -33,7 +33,7 @@ def test_trials_are_as_the_journal_says_and_nothing_is_changed(tmp_path: Path) -
     before = contents(path)
     opened = read_stored(None, path)
     assert contents(path) == before
-    assert (opened.path, opened.storage) == (path, None)
+    assert (opened.path, opened.filesystem) == (path, None)
     assert [each.status for each in opened.trials] == ["TERMINATED", "ERROR", "PENDING", "RUNNING"]
     assert [each.config["lr"] for each in opened.trials] == [0.1, 0.2, 0.3, 0.4]
     assert [each.last_result.get("loss") for each in opened.trials] == [1.0, 3.0, None, 4.0]
