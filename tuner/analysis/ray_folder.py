@@ -14,7 +14,7 @@ from typing import Any
 
 from tuner.analysis.opened import OpenedExperiment, mark_end
 from tuner.checkpoint import Checkpoint
-from tuner.errors import TrialError
+from tuner.errors import StorageError, TrialError
 from tuner.experiment.trial import (
     ERROR,
     PAUSED,
@@ -70,6 +70,7 @@ def read_ray_folder(storage: Storage | None, local: str) -> OpenedExperiment | N
             *(home.trial(name, record) for name, record in records.items()),
         ]
     found.sort(key=lambda pair: pair[0].number)
+    _tell_apart([trial for trial, _ in found])
     state = state or {}
     return OpenedExperiment(
         path=local,
@@ -79,6 +80,15 @@ def read_ray_folder(storage: Storage | None, local: str) -> OpenedExperiment | N
         stats=dict(state.get("stats") or {}),
         description=dict(state.get("runner_data") or {}),
     )
+
+
+def _tell_apart(trials: list[Trial]) -> None:
+    """Has trials go by the names of their folders that have the id of another, as a copy has."""
+    taken: set[str] = set()
+    for trial in trials:
+        if trial.trial_id in taken:
+            trial.trial_id = trial.dirname
+        taken.add(trial.trial_id)
 
 
 class _Home:
@@ -150,7 +160,7 @@ def _trial(
         trial_id=str(record.get("trial_id") or last.get("trial_id") or dirname),
         number=int(number[1]) if number else 0,
         trainable_name=str(record.get("trainable_name") or dirname.partition("_")[0]),
-        config=files.config() or record.get("config") or {},
+        config=_config(path, record, last, files),
         evaluated_params=record.get("evaluated_params"),
         experiment_tag=tag,
         trial_name=str(record.get("custom_trial_name") or ""),
@@ -162,6 +172,18 @@ def _trial(
     trial.error = files.error()
     trial.status = _status(record, rows, trial.error)
     return trial
+
+
+def _config(
+    path: str, record: dict[str, Any], last: dict[str, Any], files: TrialFolder
+) -> dict[str, Any]:
+    if isinstance(last.get("config"), dict):
+        return dict(last["config"])
+    try:
+        config = files.config() or record.get("config")
+    except ValueError as error:
+        raise StorageError(f"{join(path, PARAMS_FILE)} is damaged ({error})") from error
+    return dict(config) if isinstance(config, dict) else {}
 
 
 def _status(record: dict[str, Any], rows: list[dict[str, Any]], error: str | None) -> str:

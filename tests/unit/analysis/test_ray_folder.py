@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from analysis_helpers import ray_trial
 
 from tuner.analysis import ExperimentAnalysis
 from tuner.analysis.ray_folder import read_ray_folder
+from tuner.errors import StorageError
 from tuner.filesystems import upload_tree
 
 HEX = "80054e2e"  # what is pickled in them, which nobody reads
@@ -177,6 +179,26 @@ def test_results_can_come_from_a_table(tmp_path: Path) -> None:
     analysis = ExperimentAnalysis(tmp_path / "exp")
     assert analysis.results["0001"]["loss"] == 2.0
     assert analysis.get_best_trial("eval/acc").config == {"lr": 0.5}
+
+
+def test_a_copy_of_a_trial_is_another_trial(old: Path) -> None:
+    folder = old / "my_train_0_lr=0_2020-07-01"
+    copy = shutil.copytree(folder, f"{folder}_copy")
+    analysis = ExperimentAnalysis(old)
+    assert [each.trial_id for each in analysis.trials] == ["b2", os.path.basename(copy), "a1", "c3"]
+    best = analysis.get_best_trial("mean_accuracy", "min", "all")
+    assert best.trial_id == "b2"
+    last = analysis.get_last_checkpoint(copy)
+    assert last is not None
+    assert last.path == f"{copy}/checkpoint_2"
+
+
+def test_a_damaged_configuration_is_an_error_unless_results_have_it(old: Path) -> None:
+    (old / "my_train_0_lr=0_2020-07-01" / "params.json").write_text("{")
+    assert ExperimentAnalysis(old).trials[0].config == {"lr": 0, "deep": {"n": 1}}
+    (old / "my_train_1_lr=1_2020-07-01" / "params.json").write_text("{")
+    with pytest.raises(StorageError, match=r"my_train_1_lr=1_2020-07-01/params.json is damaged"):
+        ExperimentAnalysis(old)
 
 
 def test_on_another_filesystem_it_is_the_same(old: Path) -> None:
