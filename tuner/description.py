@@ -17,7 +17,7 @@ from tuner.search_space.objects import outline
 logger = logging.getLogger(__name__)
 
 MAX_STORED_TRAINABLE_BYTES = 64 * 1024 * 1024
-DISPENSABLE = frozenset({"callbacks", "progress_reporter", "executor"})
+DISPENSABLE = frozenset({"callbacks", "progress_reporter", "executor", "server"})
 """Fields of the configs that a restore can do without."""
 
 

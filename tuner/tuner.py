@@ -7,7 +7,7 @@ import os
 import time
 from contextlib import nullcontext
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tuner.config import ResumeConfig, RunConfig, TuneConfig
 from tuner.errors import ConfigError, TunerError
@@ -20,6 +20,7 @@ from tuner.result_grid import ResultGrid
 from tuner.running import Changes, run_new, run_restored, stored_results
 from tuner.search_space.objects import difference, outline
 from tuner.search_space.variants import SearchSpace
+from tuner.server.config import ServerConfig
 from tuner.stoppers.limits import Limits
 from tuner.storage.home import Home
 from tuner.storage.staging import exists, viewed
@@ -28,9 +29,6 @@ from tuner.stored_run import StoredRun, has_stored_run, load_stored_run
 from tuner.trainable.registry import get_trainable
 from tuner.trainable.trainable import is_trainable_class
 from tuner.trainable.wrappers import trainable_name
-
-if TYPE_CHECKING:
-    from tuner.server.config import ServerConfig
 
 
 class Tuner:
@@ -88,6 +86,7 @@ class Tuner:
         self._storage: Storage | None = None
         self._resume_config = ResumeConfig()
         self._changes = Changes()
+        self._server: ServerConfig | None = None
 
     @classmethod
     def restore(
@@ -140,6 +139,7 @@ class Tuner:
             StorageError: There is no experiment, or it cannot be read.
             ConfigError: An argument cannot work.
         """
+        _check_type("server", server, ServerConfig)
         storage, local = locate(path, storage_filesystem)
         with nullcontext(local) if storage is None else viewed(storage) as folder:
             stored = load_stored_run(folder, shown_as=local if storage is None else storage.url)
@@ -147,9 +147,7 @@ class Tuner:
             stored.trainable if trainable is None else trainable,
             param_space=stored.param_space if param_space is None else param_space,
             tune_config=stored.tune_config,
-            run_config=stored.run_config
-            if server is None
-            else dataclasses.replace(stored.run_config, server=server),
+            run_config=stored.run_config,
         )
         if trainable is not None:
             _check_same_trainable(tuner._label(), stored)
@@ -161,6 +159,7 @@ class Tuner:
             resume_config, resume_unfinished, resume_errored, restart_errored
         )
         tuner._changes = _changes(num_samples, stop, time_budget_s)
+        tuner._server = server
         return tuner
 
     @classmethod
@@ -229,6 +228,8 @@ class Tuner:
         stored = self._stored
         if stored is not None:  # policies remember what they were told: each use gets new ones
             self._tune_config, self._run_config = stored.tune_config, stored.run_config
+            if self._server is not None:
+                self._run_config = dataclasses.replace(self._run_config, server=self._server)
         return make_plan(
             self._trainable,
             trainable_label,

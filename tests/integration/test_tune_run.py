@@ -1,17 +1,13 @@
 """`tune.run`: its arguments, each with what it brings about."""
 
-import json
 import os
-import pickle
-import subprocess
-import sys
 import warnings
 
 import pytest
 from fit_helpers import run_script
 
 import tuner as tune
-from tuner.errors import ConfigError, MissingDependencyError, StorageError, TuneError
+from tuner.errors import ConfigError, TuneError
 from tuner.legacy import deprecation
 from tuner.schedulers import ASHAScheduler
 

@@ -141,7 +141,7 @@ def test_noop_writes_nothing(tmp_path):
 
 def test_old_names_are_the_same_loggers():
     assert TFLogger is TBXLogger
-    assert DEFAULT_LOGGERS == (JsonLogger, CSVLogger, TBXLogger)
+    assert (JsonLogger, CSVLogger, TBXLogger) == DEFAULT_LOGGERS
 
 
 def recorded_kinds(loggers):
