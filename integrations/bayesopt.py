@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING, Any
 from tuner.flatten import lookup
 from tuner.integrations.library_searcher import LibrarySearcher
 from tuner.integrations.one_thread import one_thread
+from tuner.legacy.searcher_names import evaluated_trials
 from tuner.search.flat_space import FlatSpace, Values
 from tuner.search_space.domains import Float, Integer
 
 if TYPE_CHECKING:
     from bayes_opt import BayesianOptimization
 
+    from tuner.analysis.experiment_analysis import ExperimentAnalysis
     from tuner.result_grid import ResultGrid
 
 _UTILITY = {"kind": "ucb", "kappa": 2.576, "xi": 0.0}
@@ -47,7 +49,8 @@ class BayesOptSearch(LibrarySearcher):
         verbose: How much the library prints.
         patience: The search ends when one configuration was proposed more often than this.
         skip_duplicate: Whether what was tried is not tried again.
-        analysis: Results of an earlier experiment, to learn from.
+        analysis: Results of an earlier experiment, to learn from: a `ResultGrid` or an
+            `ExperimentAnalysis`.
         repeat_float_precision: To how many decimals configurations agree that count as the same;
             those of a logarithmic parameter are its logarithm's.
         evaluated_rewards: Values of the first of the points.
@@ -86,7 +89,7 @@ class BayesOptSearch(LibrarySearcher):
         verbose: int = 0,
         patience: int = 5,
         skip_duplicate: bool = True,
-        analysis: ResultGrid | None = None,
+        analysis: ResultGrid | ExperimentAnalysis | None = None,
         repeat_float_precision: int = 5,
         evaluated_rewards: Sequence[Any] | None = None,
         seed: int | None = None,
@@ -135,9 +138,9 @@ class BayesOptSearch(LibrarySearcher):
             bounds, self._rng, self._verbose, **self._utility_kwargs
         )
         earlier, self._analysis = self._analysis, None
-        for result in earlier or ():
-            value = lookup(result.metrics or {}, str(self.metric))
-            self._evaluated.append((result.config or {}, value))
+        for trial in evaluated_trials(earlier) if earlier is not None else ():
+            value = lookup(trial.result, str(self.metric))
+            self._evaluated.append((trial.config, value, trial.failed))
 
     def ask(self, trial_id: str) -> Values | str | None:
         """A configuration that is new, unless duplicates are wanted."""

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from tuner.errors import SearchSpaceError
 from tuner.integrations.library_searcher import LibrarySearcher
+from tuner.legacy.reward_attr import objective
 from tuner.search.flat_space import FlatSpace, Parameter, Values
 from tuner.search_space.checks import same
 from tuner.search_space.domains import Categorical, Domain, Float, Integer, Normal
 from tuner.search_space.structure import is_sequence
-from tuner.validation import shorten
+from tuner.validation import check_whole, shorten
 
 if TYPE_CHECKING:
     from hyperopt.pyll import Apply
@@ -43,6 +44,8 @@ class HyperOptSearch(LibrarySearcher):
         gamma: TPE takes the best `gamma * sqrt(number of trials)` trials for good ones.
         evaluated_rewards: Values of the first of the points.
         seed: What all randomness derives from; None takes the experiment's.
+        max_concurrent: How many trials may be unfinished at a time; None for no limit.
+        reward_attr: As older scripts name a metric that is to grow.
 
     Raises:
         ConfigError: An argument cannot work.
@@ -77,7 +80,14 @@ class HyperOptSearch(LibrarySearcher):
         gamma: float = 0.25,
         evaluated_rewards: Sequence[Any] | None = None,
         seed: int | None = None,
+        max_concurrent: int | None = None,
+        reward_attr: str | None = None,
     ) -> None:
+        metric, mode = objective(self._name, reward_attr, metric, mode)
+        if max_concurrent is not None:
+            fix = "use a whole number >= 1, or None for no limit"
+            check_whole(self._name, "max_concurrent", max_concurrent, fix, least=1)
+        self.max_concurrent = max_concurrent or 0
         if None not in (seed, random_state_seed) and seed != random_state_seed:
             self._refuse(f"seed={seed} and random_state_seed={random_state_seed}: give one of them")
         seed = random_state_seed if seed is None else seed

@@ -97,7 +97,7 @@ class LibrarySearcher(Searcher):
         self._space: FlatSpace | None = None
         self._live: dict[str, Values] = {}
         self._num_asked = 0
-        self._evaluated: list[tuple[Mapping[str, Any], Any]] = []
+        self._evaluated: list[tuple[Any, ...]] = []  # arguments of `add_evaluated_point`
         self._is_open = False
         self._awaits_metric = True  # an error until the first trial has reported it
         self._has_differed = False
@@ -133,6 +133,25 @@ class LibrarySearcher(Searcher):
             loss: The number to minimize, a list of them with several objectives; None if there is
                 none, as the trial failed or gave no number.
         """
+
+    def tell_evaluated(
+        self,
+        name: str,
+        values: Values,
+        loss: Any,
+        pruned: bool,
+        intermediate_values: Sequence[float],
+    ) -> None:
+        """Tells the library of values that were tried elsewhere: as `tell` does, unless overridden.
+
+        Args:
+            name: A name that `ask` was never called with.
+            values: As of `tell`.
+            loss: As of `tell`.
+            pruned: Whether the trial was stopped early.
+            intermediate_values: The metric at each iteration, as it was reported.
+        """
+        self.tell(name, values, loss)
 
     # What the experiment calls
 
@@ -201,18 +220,33 @@ class LibrarySearcher(Searcher):
             self._live[trial_id] = recorded
         return answers
 
-    def add_evaluated_point(self, parameters: Mapping[str, Any], value: Any) -> None:
+    def add_evaluated_point(
+        self,
+        parameters: Mapping[str, Any],
+        value: Any,
+        error: bool = False,
+        pruned: bool = False,
+        intermediate_values: Sequence[float] | None = None,
+    ) -> None:
         """Tells the library of a configuration that was tried elsewhere.
 
         Args:
             parameters: The configuration; more keys than the search space has are ignored.
             value: Its value of the metric; a list with several objectives. NaN and None count as a
                 failure.
+            error: Whether it failed, whatever its value.
+            pruned: Whether it was stopped early, which is a difference to Optuna.
+            intermediate_values: The metric at each iteration, which Optuna takes.
         """
         if self._space is None:
-            self._evaluated.append((dict(parameters), value))
+            self._evaluated.append((dict(parameters), value, error, pruned, intermediate_values))
             return
-        self._tell_evaluated(self._space.values(parameters), value)
+        self._tell_evaluated(
+            self._space.values(parameters),
+            None if error else value,
+            pruned and not error,
+            intermediate_values or (),
+        )
 
     def set_param_space(self, param_space: dict[str, Any]) -> None:
         """Takes over the objects of a search space that a restore was given again."""
@@ -272,8 +306,8 @@ class LibrarySearcher(Searcher):
         self._points = points[len(rewards) :]
         for values, reward in zip(points, rewards, strict=False):
             self._tell_evaluated(values, reward)
-        for point, value in self._evaluated:
-            self.add_evaluated_point(point, value)
+        for arguments in self._evaluated:
+            self.add_evaluated_point(*arguments)
 
     def _recorded(self, config: dict[str, Any]) -> Values:
         """The values of a recorded configuration."""
@@ -312,10 +346,17 @@ class LibrarySearcher(Searcher):
             *(self._name, self.library, shorten(asked), trial_id, shorten(recorded)),
         )
 
-    def _tell_evaluated(self, values: Values, value: Any) -> None:
+    def _tell_evaluated(
+        self,
+        values: Values,
+        value: Any,
+        pruned: bool = False,
+        intermediate_values: Sequence[float] = (),
+    ) -> None:
         values = self._completed(values)
         with self._telling():
-            self.tell(f"evaluated {self._num_asked}", values, self._loss(value))
+            name, loss = f"evaluated {self._num_asked}", self._loss(value)
+            self.tell_evaluated(name, values, loss, pruned, intermediate_values)
 
     def _check_parameters(self, parameters: list[Parameter]) -> None:
         for parameter in parameters:

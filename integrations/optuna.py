@@ -117,8 +117,8 @@ class OptunaSearch(LibrarySearcher):
         ]
         for point, value in zip(self._given_points, self._rewards, strict=False):
             self._add(*self._native.evaluated(point, strict=True), self._loss(value))
-        for point, value in self._evaluated:
-            self.add_evaluated_point(point, value)
+        for arguments in self._evaluated:
+            self.add_evaluated_point(*arguments)
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """Returns the next of the points, then what the sampler proposes."""
@@ -159,12 +159,25 @@ class OptunaSearch(LibrarySearcher):
             self._steps[trial_id] = step
             trial.report(self._values(loss)[0], step)
 
-    def add_evaluated_point(self, parameters: Mapping[str, Any], value: Any) -> None:
-        """Tells Optuna of a configuration that was tried elsewhere."""
+    def add_evaluated_point(
+        self,
+        parameters: Mapping[str, Any],
+        value: Any,
+        error: bool = False,
+        pruned: bool = False,
+        intermediate_values: Sequence[float] | None = None,
+    ) -> None:
+        """Tells Optuna of a configuration that was tried elsewhere, pruned or not."""
         if self._native is None:
-            super().add_evaluated_point(parameters, value)
+            super().add_evaluated_point(parameters, value, error, pruned, intermediate_values)
             return
-        self._add(*self._native.evaluated(parameters), self._loss(value))
+        loss = self._loss(None if error else value)
+        self._add(
+            *self._native.evaluated(parameters),
+            loss,
+            pruned=pruned and not error,
+            intermediate_values=intermediate_values or (),
+        )
 
     def open(self, space: FlatSpace, seed: int) -> None:
         """Takes the parameters; the study begins with the first trial."""
@@ -193,10 +206,33 @@ class OptunaSearch(LibrarySearcher):
             if values:
                 self._add(*self._native.evaluated(values), loss, {_TRIAL_ID: trial_id})
             return
+        self._add(*self._as_optunas(values), loss, {_TRIAL_ID: trial_id})
+
+    def tell_evaluated(
+        self,
+        name: str,
+        values: Values,
+        loss: Any,
+        pruned: bool,
+        intermediate_values: Sequence[float],
+    ) -> None:
+        """Adds a trial, with the values that it had on the way if they are known."""
+        if not pruned and not intermediate_values:
+            self.tell(name, values, loss)
+            return
+        self._add(
+            *self._as_optunas(values),
+            loss,
+            {_TRIAL_ID: name},
+            pruned=pruned,
+            intermediate_values=intermediate_values,
+        )
+
+    def _as_optunas(self, values: Values) -> tuple[dict[str, Any], dict[str, BaseDistribution]]:
+        """The values as Optuna has them, and their distributions."""
         parameters = {each.name: each for each in self._opened().parameters}
         params = {name: _theirs(parameters[name], value) for name, value in values.items()}
-        distributions = {name: self._distributions[name] for name in values}
-        self._add(params, distributions, loss, {_TRIAL_ID: trial_id})
+        return params, {name: self._distributions[name] for name in values}
 
     def _recorded(self, config: dict[str, Any]) -> Values:
         if self._native is None:
@@ -210,15 +246,18 @@ class OptunaSearch(LibrarySearcher):
         distributions: dict[str, BaseDistribution],
         loss: Any,
         user_attrs: dict[str, Any] | None = None,
+        pruned: bool = False,
+        intermediate_values: Sequence[float] = (),
     ) -> None:
         import optuna
 
         trial = optuna.trial.create_trial(
-            state=_state(loss),
+            state=_state(loss, pruned),
             params=params,
             distributions=distributions,
             values=self._values(loss),
             user_attrs=user_attrs,
+            intermediate_values=dict(enumerate(map(float, intermediate_values), start=1)),
         )
         if self._study is None:
             self._evaluated_trials.append(trial)
@@ -352,9 +391,11 @@ def _shown(storage: Any) -> str:
     return shorten(storage)
 
 
-def _state(loss: Any) -> TrialState:
+def _state(loss: Any, pruned: bool = False) -> TrialState:
     from optuna.trial import TrialState
 
+    if pruned:
+        return TrialState.PRUNED
     return TrialState.FAIL if loss is None else TrialState.COMPLETE
 
 

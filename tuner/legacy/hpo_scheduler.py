@@ -63,6 +63,10 @@ class HyperOptScheduler:
                 f"HyperOptScheduler: config={dict(config)!r:.100} must have the search space as a "
                 f'dictionary, such as {{"{_SPACE}": {{"x": hp.uniform("x", 0, 20)}}}}'
             )
-        searcher = HyperOptSearch(config[_SPACE], metric=self._reward_attr, mode="max")
-        searcher.max_concurrent = self._max_concurrent or 0
+        searcher = HyperOptSearch(
+            config[_SPACE],
+            metric=self._reward_attr,
+            mode="max",
+            max_concurrent=self._max_concurrent,
+        )
         return searcher, {name: each for name, each in config.items() if name != _SPACE}

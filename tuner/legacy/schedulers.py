@@ -6,9 +6,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from tuner import schedulers as today
-from tuner.legacy.deprecation import warn_once
+from tuner.legacy.reward_attr import objective
 from tuner.schedulers.fifo import FIFOScheduler
-from tuner.validation import reject
 
 __all__ = [
     "AsyncHyperBandScheduler",
@@ -173,10 +172,6 @@ class PopulationBasedTraining(today.PopulationBasedTraining):
 def _objective(
     scheduler: Any, reward_attr: str | None, metric: str | None, mode: str | None
 ) -> tuple[str, str]:
-    """The metric and the mode."""
-    owner = type(scheduler).__name__
-    if reward_attr is not None:
-        if metric is not None or mode is not None:
-            reject(owner, "reward_attr", reward_attr, "give it, or metric and mode")
-        warn_once(f"{owner}(reward_attr=…)", f'tuner.schedulers.{owner}(metric=…, mode="max")')
-    return reward_attr or metric or _REWARD, mode or "max"
+    """The metric and the mode, those of reinforcement learning if none is given."""
+    metric, mode = objective(type(scheduler).__name__, reward_attr, metric, mode)
+    return metric or _REWARD, mode or "max"

@@ -7,10 +7,11 @@ from os import PathLike
 from typing import Any
 
 from tuner.errors import ConfigError
+from tuner.legacy.searcher_names import SearcherNames
 from tuner.validation import check_mode, reject
 
 
-class Searcher:
+class Searcher(SearcherNames):
     """Proposes the configurations of trials, and is told how they went.
 
     The experiment calls `set_search_properties` once, then `suggest` for each new trial,
@@ -133,12 +134,22 @@ class Searcher:
         """
         return isinstance(self.suggest(trial_id), dict)
 
-    def add_evaluated_point(self, parameters: Mapping[str, Any], value: Any) -> None:
+    def add_evaluated_point(
+        self,
+        parameters: Mapping[str, Any],
+        value: Any,
+        error: bool = False,
+        pruned: bool = False,
+        intermediate_values: Sequence[float] | None = None,
+    ) -> None:
         """Tells of a configuration that was tried elsewhere, to learn from.
 
         Args:
             parameters: The configuration, nested or with flat names such as `"model/lr"`.
             value: Its value of the metric, a list with several metrics; NaN or None if it failed.
+            error: Whether it failed, whatever its value.
+            pruned: Whether it was stopped early, for a searcher that makes a difference there.
+            intermediate_values: The metric at each iteration, for a searcher that uses them.
 
         Raises:
             ConfigError: The searcher does not learn from results; none does, unless overridden.

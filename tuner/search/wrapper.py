@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tuner.search.searcher import Searcher
@@ -20,9 +20,16 @@ class SearcherWrapper(Searcher):
         self.searcher = searcher
         self.fills_space = searcher.fills_space
 
-    def add_evaluated_point(self, parameters: Mapping[str, Any], value: Any) -> None:
+    def add_evaluated_point(
+        self,
+        parameters: Mapping[str, Any],
+        value: Any,
+        error: bool = False,
+        pruned: bool = False,
+        intermediate_values: Sequence[float] | None = None,
+    ) -> None:
         """Passes it on."""
-        self.searcher.add_evaluated_point(parameters, value)
+        self.searcher.add_evaluated_point(parameters, value, error, pruned, intermediate_values)
 
     def total_samples(self, num_samples: int) -> int | None:
         """Returns how many trials the searcher will propose."""
