@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -177,3 +179,33 @@ for kind in (MyClass, Other):
 def test_a_script_of_the_time(tmp_path: Path) -> None:
     """Its classes are of `__main__`, and travel by value."""
     assert run_script(SCRIPT, tmp_path).split() == ["3", "4", "3", "4"]
+
+
+MODULE = """
+import tuner as tune
+
+class Old(tune.Trainable):
+    def _train(self):
+        return {"a": 1, "done": True}
+"""
+IMPORTING = """
+import tuner as tune
+from of_old import Old
+
+tune.Tuner(Old, run_config=tune.RunConfig(verbose=0)).fit()
+"""
+
+
+def test_workers_that_import_the_class_do_not_warn_again(tmp_path: Path) -> None:
+    (tmp_path / "of_old.py").write_text(MODULE)
+    script = tmp_path / "script.py"
+    script.write_text(IMPORTING)
+    done = subprocess.run(
+        [sys.executable, str(script)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "TUNER_RESULTS_DIR": str(tmp_path)},
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("is of an older API") == 1
+    assert "of_old.py:4: FutureWarning" in done.stderr

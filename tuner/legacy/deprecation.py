@@ -18,22 +18,25 @@ def warn_once(old: str, today: str) -> None:
     """Warns that a name is of an older API, once per process and name.
 
     The warning points at the line of the user that brought it about. What trials do, the first
-    one of an experiment warns of, for all.
+    one of an experiment warns of, for all; of what a worker imports, the driver has warned.
 
     Args:
         old: What was used, such as `"tune.track.log(…)"`.
         today: What takes its place, such as `"tune.report({…})"`.
     """
-    if old in _warned or _is_in_later_trial():
+    if old in _warned or _is_said_elsewhere():
         return
     _warned.add(old)
     message = f"{old} is of an older API; today's form is {today}"
     warnings.warn(message, FutureWarning, stacklevel=_frames_of_library())
 
 
-def _is_in_later_trial() -> bool:
+def _is_said_elsewhere() -> bool:
     trial_id = get_context().get_trial_id()
-    return trial_id is not None and not trial_id.endswith("_00000")
+    if trial_id is not None:
+        return not trial_id.endswith("_00000")
+    main = getattr(sys.modules.get("__main__"), "main", None)  # of a process of this library
+    return str(getattr(main, "__module__", "")).startswith("tuner.")
 
 
 def _frames_of_library() -> int:
