@@ -67,8 +67,8 @@ class PinnedObject:
 def pin_in_object_store(value: Any) -> Any:
     """Makes a large object known to trials, which read it without a copy of their own.
 
-    It is written once. Trials of functions that refer to what is returned, or have it in their
-    configuration, get the object by `get_pinned_object`. It stays as long as this process lives.
+    It is written once. Functions refer to what is returned, and get the object in their trials by
+    `get_pinned_object`. It stays as long as this process lives.
 
     Args:
         value: The object. Numpy arrays and the like are shared; the rest is unpickled by each.
@@ -119,7 +119,8 @@ def get_pinned_object(pinned: Any) -> Any:
         return ray.get(pinned)
     if not isinstance(pinned, PinnedObject):
         raise TunerError(
-            f"get_pinned_object({pinned!r:.100}): pass what pin_in_object_store returned"
+            f"get_pinned_object({pinned!r:.100}): pass what pin_in_object_store returned; on Ray "
+            "the function has to refer to it itself, as a configuration cannot hold an ObjectRef"
         )
     fd = pinned.open()
     try:
