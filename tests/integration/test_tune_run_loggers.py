@@ -15,7 +15,8 @@ class Lines(Logger):
     """Writes a line for all that happens."""
 
     def _init(self):
-        self.file = open(os.path.join(self.logdir, f"{type(self).__name__}.txt"), "w")
+        path = os.path.join(self.logdir, f"{type(self).__name__}.txt")
+        self.file = open(path, "w")  # noqa: SIM115
         self.note("process", os.getpid())
 
     def note(self, *words):
@@ -121,6 +122,7 @@ def test_a_logger_sees_a_configuration_that_a_scheduler_changes(tmp_path):
         "pbt",
         metric="score",
         mode="max",
+        time_attr="training_iteration",
         perturbation_interval=2,
         quantile_fraction=0.5,
         synch=True,

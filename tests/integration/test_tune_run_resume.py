@@ -131,7 +131,7 @@ def test_without_a_name_the_latest_of_the_trainable_goes_on(count, tmp_path, cap
 
 
 def test_without_a_name_there_must_be_one_as_well(count, tmp_path):
-    with pytest.raises(ConfigError, match="there is no experiment in .*, of 'Counter'"):
+    with pytest.raises(ConfigError, match=r"there is no experiment in .*, of 'Counter'"):
         count(name=None, resume=True)
 
 

@@ -1,0 +1,213 @@
+"""`run_experiments`: several experiments at once."""
+
+import os
+import threading
+
+import pytest
+from fit_helpers import run_script
+
+import tuner as tune
+from tuner.errors import ConfigError, TuneError
+from tuner.legacy.logger import Logger
+from tuner.schedulers import ASHAScheduler
+
+pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")
+
+
+def train(config):
+    return {"x": config.get("x", 0)}
+
+
+def meet(config):
+    """Ends when its namesakes in `others` run as well."""
+    folder, others = config["folder"], config["others"]
+    os.makedirs(folder, exist_ok=True)
+    open(os.path.join(folder, str(os.getpid())), "w").close()
+    number = 0
+    while len(os.listdir(folder)) < others:
+        number += 1
+        tune.report({"x": number})
+    return {"x": number, "met": len(os.listdir(folder))}
+
+
+def run(experiments, **arguments):
+    return tune.run_experiments(experiments, **{"verbose": 0, **arguments})
+
+
+@pytest.fixture
+def spec(tmp_path):
+    """Specifications of experiments in an empty folder."""
+
+    def spec(trainable=train, **others):
+        return {"run": trainable, "local_dir": str(tmp_path), **others}
+
+    return spec
+
+
+def test_a_dictionary_of_one(spec, tmp_path):
+    tune.register_trainable("train_func", train)
+    space = {"x": tune.grid_search([0.2, 0.4]), "y": tune.grid_search([1, 2])}
+    trials = run({"my_experiment": spec("train_func", config=space, stop={"x": 99})})
+    assert [trial.last_result["x"] for trial in trials] == [0.2, 0.4, 0.2, 0.4]
+    assert {trial.trainable_name for trial in trials} == {"train_func"}
+    assert (tmp_path / "my_experiment").is_dir()
+
+
+@pytest.mark.parametrize("name", ["repeat", "num_samples"])
+def test_how_often(spec, name):
+    assert len(run({"exp": spec(**{name: 3})})) == 3
+
+
+def test_an_experiment_and_a_list_of_them(spec, tmp_path):
+    one = tune.Experiment("one", train, config={"x": 1}, local_dir=str(tmp_path))
+    assert [trial.last_result["x"] for trial in run(one)] == [1]
+    other = {"other": spec(config={"x": 2}), "third": spec(config={"x": 3})}
+    assert [trial.last_result["x"] for trial in run([one, other])] == [1, 2, 3]
+
+
+def test_experiments_run_at_the_same_time_in_folders_of_their_own(spec, tmp_path):
+    """Each waits for the other: one after the other, they would never end."""
+    config = {"folder": str(tmp_path / "meeting"), "others": 2}
+    trials = run({"a": spec(meet, config=config), "b": spec(meet, config=config)})
+    assert [trial.last_result["met"] for trial in trials] == [2, 2]
+    assert [trial.experiment_path for trial in trials] == [str(tmp_path / each) for each in "ab"]
+
+
+def test_they_never_use_more_than_there_is(spec, tmp_path):
+    """Each trial takes all CPUs, and looks whether another one runs."""
+
+    def alone(config):
+        mark = os.path.join(config["folder"], "running")
+        os.mkdir(mark)  # fails if another one is there
+        tune.report({"x": 1})
+        os.rmdir(mark)
+
+    config = {"folder": str(tmp_path)}
+    resources = {"cpu": tune.LocalExecutor().total["CPU"]}
+    described = spec(alone, config=config, trial_resources=resources, repeat=4)
+    trials = run({"a": described, "b": described, "c": described})
+    assert [trial.status for trial in trials] == ["TERMINATED"] * 12
+
+
+@pytest.mark.parametrize("executor", ["inline", tune.LocalExecutor(num_cpus=1)])
+def test_they_run_one_after_the_other_where_they_cannot_share(spec, executor):
+    class Threads(tune.Callback):
+        def on_trial_start(self, iteration, trials, trial, **info):
+            threads.append(threading.current_thread())
+
+    threads = []
+    described = {"a": spec(config={"x": 1}), "b": spec(config={"x": 2})}
+    trials = run(described, executor=executor, callbacks=[Threads()])
+    assert [trial.last_result["x"] for trial in trials] == [1, 2]
+    assert threads == [threading.main_thread()] * 2
+
+
+def test_or_where_that_is_asked_for(spec, tmp_path):
+    begun = []
+
+    class Noting(tune.Callback):
+        def on_trial_start(self, iteration, trials, trial, **info):
+            begun.append(trial.experiment_path)
+
+    run({"a": spec(repeat=2), "b": spec()}, concurrent=False, callbacks=[Noting()])
+    assert [os.path.basename(path) for path in begun] == ["a", "a", "b"]
+
+
+def test_each_has_a_scheduler_and_a_searcher_of_its_own(spec):
+    scheduler = ASHAScheduler(metric="x", mode="max", max_t=4)
+    config = {"x": tune.uniform(0, 1)}
+    described = {name: spec(config=config, repeat=2) for name in "ab"}
+    searcher = tune.create_searcher("random")
+    assert len(run(described, scheduler=scheduler, search_alg=searcher)) == 4
+    fresh = ASHAScheduler(metric="x", mode="max", max_t=4)
+    assert scheduler.debug_string() == fresh.debug_string()
+
+
+def fail(config):
+    raise OSError("no room")
+
+
+def test_an_experiment_whose_trials_fail_lets_the_others_end(spec, tmp_path):
+    with pytest.raises(TuneError, match=r"1 of the trials failed: fail_"):
+        run({"a": spec(fail), "b": spec()})
+    assert tune.ExperimentAnalysis(tmp_path / "b").trials[0].status == "TERMINATED"
+
+
+def test_an_experiment_that_breaks_lets_the_others_end(spec, tmp_path):
+    class Broken(Logger):
+        def on_result(self, result):
+            raise OSError("no room")
+
+    with pytest.raises(OSError, match="no room"):
+        run({"a": spec(loggers=[Broken]), "b": spec()})
+    assert tune.ExperimentAnalysis(tmp_path / "b").trials[0].status == "TERMINATED"
+
+
+def test_failed_trials_are_returned_if_they_are_not_to_raise(spec):
+    (trial,) = run({"a": spec(fail)}, raise_on_failed_trial=False)
+    assert trial.status == "ERROR"
+
+
+def test_they_go_on_together(spec, tmp_path):
+    described = {name: spec(config={"x": 1}) for name in "ab"}
+    first = run(described)
+    again = run(described, resume=True)
+    assert [trial.trial_id for trial in again] == [trial.trial_id for trial in first]
+
+
+@pytest.mark.parametrize(
+    ("experiments", "message"),
+    [
+        ({"a": {"run": train, "repat": 3}}, "experiment 'a'.*repat=3.*did you mean 'repeat'"),
+        ({"a": {"repeat": 3}}, "experiment 'a': 'run' is missing"),
+        ({"a": train}, "experiment 'a'.*must be a dictionary"),
+        ({"a": {"run": train, "repeat": 3, "num_samples": 2}}, "repeat=3.*num_samples=2 alone"),
+        ({}, "give at least one"),
+        (train, "use a dictionary from names to specifications"),
+        ([{"a": {"run": train}}, {"a": {"run": train}}], "two experiments are called 'a'"),
+    ],
+)
+def test_what_cannot_work_is_named(experiments, message):
+    with pytest.raises(ConfigError, match=message):
+        run(experiments)
+
+
+def test_an_unknown_argument_is_named(spec):
+    with pytest.raises(ConfigError, match=r"run_experiments\(schduler=.*did you mean 'scheduler'"):
+        run({"a": spec()}, schduler=None)
+
+
+SCRIPT = """
+import os, signal
+import tuner as tune
+
+def train(config):
+    number = 0
+    while True:
+        number += 1
+        tune.report({"x": number})
+
+class Interrupt(tune.Callback):
+    began = set()
+
+    def on_trial_result(self, iteration, trials, trial, result, **info):
+        self.began.add(trial.experiment_path)
+        if len(self.began) == 2:
+            self.began.add("interrupted")
+            os.kill(os.getpid(), signal.SIGINT)
+
+if __name__ == "__main__":
+    trials = tune.run_experiments(
+        {"a": {"run": train}, "b": {"run": train}}, callbacks=[Interrupt()]
+    )
+    print(len(trials), "trials,", {trial.status for trial in trials})
+"""
+
+
+def test_ctrl_c_ends_all_of_them(tmp_path):
+    output = run_script(SCRIPT, tmp_path)
+    assert output.count("interrupted by Ctrl-C: ending the trials") == 2
+    assert output.count("goes on from here") == 2
+    assert "2 trials," in output
+    for name in "ab":
+        assert tune.Tuner.can_restore(str(tmp_path / name))
