@@ -4,6 +4,7 @@ import importlib.util
 import json
 import os
 import re
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -146,6 +147,20 @@ def test_custom_stopper(run_example):
     assert all((frame["loss"].iloc[:-1] > 0.49).all() for frame in winners)
     assert run.number("Trials started:") == len(run.trials) < 10
     assert "Goal reached: True" in run.output
+
+
+def test_steering(run_example):
+    pytest.importorskip("fastapi")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    run = run_example("steering.py", "--port", str(port))
+    (added,) = re.findall("added (.*)", run.output)
+    (frame,) = (each for each in run.trials.values() if each["trial_id"].iloc[0] == added)
+    assert run.number("goes on with iteration") == run.number(f"{added} pauses after") + 1
+    assert list(frame["training_iteration"]) == list(range(1, len(frame) + 1)), "nothing twice"
+    losses = [each["loss"].iloc[-1] for each in run.trials.values()]
+    assert run.number("best loss") == pytest.approx(min(losses), abs=1e-4)
 
 
 def test_custom_logger(run_example):
