@@ -1,15 +1,19 @@
 """`run_experiments`: several experiments at once."""
 
+import contextlib
 import os
+import socket
 import threading
 
 import pytest
-from fit_helpers import run_script
+from fit_helpers import run_script, wait_until
 
 import tuner as tune
-from tuner.errors import ConfigError, TuneError
+from tuner.errors import ConfigError, ServerError, TuneError
+from tuner.legacy.hpo_scheduler import HyperOptScheduler
 from tuner.legacy.logger import Logger
 from tuner.schedulers import ASHAScheduler
+from tuner.server.client import TuneClient
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")
 
@@ -175,6 +179,70 @@ def test_what_cannot_work_is_named(experiments, message):
 def test_an_unknown_argument_is_named(spec):
     with pytest.raises(ConfigError, match=r"run_experiments\(schduler=.*did you mean 'scheduler'"):
         run({"a": spec()}, schduler=None)
+
+
+def test_a_scheduler_that_is_a_searcher(spec):
+    """HyperOptScheduler of 0.5, with the space where it expects it."""
+    hp = pytest.importorskip("hyperopt").hp
+    described = spec(
+        lambda config: {"episode_reward_mean": -((config["param"] - 3) ** 2)},
+        config={"space": {"param": hp.uniform("param", 0, 20)}},
+        repeat=5,
+    )
+    trials = run(dict.fromkeys("ab", described), scheduler=HyperOptScheduler())
+    assert len({trial.config["param"] for trial in trials}) == 10
+    assert all(0 <= trial.config["param"] <= 20 for trial in trials)
+    with pytest.raises(ConfigError, match="which is a searcher"):
+        run({"a": described}, scheduler=HyperOptScheduler(), search_alg="random")
+
+
+def two_free_ports():
+    """The first of two ports that lie beside each other."""
+    while True:
+        with socket.socket() as one, socket.socket() as other:
+            one.bind(("127.0.0.1", 0))
+            port = one.getsockname()[1]
+            with contextlib.suppress(OSError, OverflowError):
+                other.bind(("127.0.0.1", port + 1))
+                return port
+
+
+def stop_by_client(port, names):
+    """Ends the experiment that listens at a port, and notes its name."""
+
+    def is_asked():
+        try:
+            with TuneClient(f"127.0.0.1:{port}") as client:
+                names.append(client.get_experiment()["name"])
+                client.stop_experiment()
+        except (ConfigError, ServerError):  # it does not listen yet
+            return False
+        return True
+
+    wait_until(is_asked)
+
+
+def train_for_ever(config):
+    number = 0
+    while True:
+        number += 1
+        tune.report({"x": number})
+
+
+def test_each_is_steered_at_a_port_of_its_own(spec):
+    pytest.importorskip("uvicorn")
+    port, names = two_free_ports(), []
+    clients = [
+        threading.Thread(target=stop_by_client, args=[each, names]) for each in (port, port + 1)
+    ]
+    for client in clients:
+        client.start()
+    described = {name: spec(train_for_ever) for name in "ab"}
+    trials = run(described, with_server=True, server_port=port)
+    for client in clients:
+        client.join()
+    assert sorted(names) == ["a", "b"]
+    assert [trial.status for trial in trials] == ["TERMINATED"] * 2
 
 
 SCRIPT = """

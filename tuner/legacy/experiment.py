@@ -200,9 +200,10 @@ class Experiment:
             ConfigError: Something cannot work.
         """
         name_creator, dirname_creator = self._name_creators
+        options, param_space = options.for_space(self.config)
         return Tuner(
             self.trainable,
-            param_space=self.config,
+            param_space=param_space,
             tune_config=TuneConfig(
                 metric=options.metric,
                 mode=options.mode,
@@ -220,7 +221,6 @@ class Experiment:
         )
 
     def _run_config(self, options: RunOptions) -> RunConfig:
-        server = {} if options.server is None else {"server": options.server}
         return RunConfig(
             name=self.name,
             storage_path=self.place.storage_path,
@@ -241,7 +241,7 @@ class Experiment:
             verbose=options.verbose,
             log_to_file=self._log_to_file,
             executor=options.executor,
-            **server,
+            server=options.server,
         )
 
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import logging
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from tuner.config import ResumeConfig
 from tuner.legacy.deprecation import warn_once
+from tuner.legacy.hpo_scheduler import HyperOptScheduler
+from tuner.server.config import ServerConfig
 from tuner.validation import check_flag, reject
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +52,24 @@ class RunOptions:
     resume_config: ResumeConfig | None = None
     raise_on_failed_trial: bool = True
     executor: Any = "auto"
-    server: Any = None
+    server: ServerConfig | None = None
+
+    def for_space(self, config: Any) -> tuple[RunOptions, Any]:
+        """The options and the search space of an experiment, where its scheduler is a searcher.
+
+        Args:
+            config: The experiment's configuration.
+
+        Raises:
+            ConfigError: There is another searcher beside it.
+        """
+        if not isinstance(self.scheduler, HyperOptScheduler):
+            return self, config
+        if self.search_alg is not None:
+            fix = "give scheduler=HyperOptScheduler(…) alone, which is a searcher"
+            reject("run_experiments", "search_alg", self.search_alg, fix)
+        searcher, param_space = self.scheduler.as_searcher(config or {})
+        return dataclasses.replace(self, scheduler=None, search_alg=searcher), param_space
 
 
 def run_options(
@@ -107,8 +124,6 @@ def run_options(
     )
 
 
-def _server(owner: str, port: int | None) -> Any:
-    from tuner import ServerConfig
-
+def _server(owner: str, port: int | None) -> ServerConfig:
     warn_once(f"{owner}(with_server=True)", "server=ServerConfig(port=…)")
     return ServerConfig() if port is None else ServerConfig(port=port)
