@@ -123,9 +123,8 @@ class Harness:
     def http(self, **options: Any) -> Iterator[httpx.Client]:
         """A client that knows the token."""
         headers = {"Authorization": f"Bearer {TOKEN}"}
-        base_url = self.server.address
-        options = {"headers": headers, "timeout": TIMEOUT_S, "trust_env": False, **options}
-        with httpx.Client(base_url=base_url, **options) as client:
+        given = {"base_url": self.server.address, "headers": headers, **options}
+        with httpx.Client(timeout=TIMEOUT_S, trust_env=False, **given) as client:
             yield client
 
     def _respond(self) -> None:
