@@ -142,11 +142,11 @@ def lengths(scheduler: TrialScheduler, **arguments: Any) -> list[int]:
 def test_early_stopping_with_scheduler_1_asha() -> None:
     """Notes · Early stopping with scheduler · block 1: ASHA, by all its arguments."""
     asha_scheduler = ASHAScheduler(
-        time_attr="training_iteration",  # a training result attributes to measure time or iterations
-        metric="episode_reward_mean",  # target value attributes
-        mode="max",  # or 'min' if we want to minimize target value
-        max_t=100,  # max time per trial
-        grace_period=10,  # only stop trial at least after grace_period
+        time_attr="training_iteration",  # what measures time
+        metric="episode_reward_mean",  # the target
+        mode="max",  # or "min"
+        max_t=100,  # where each trial ends
+        grace_period=10,  # none is stopped before
         reduction_factor=3,
         brackets=1,
     )

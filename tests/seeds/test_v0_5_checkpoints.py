@@ -42,9 +42,7 @@ class MyClass(Trainable):
         return {**self.sess.step(), "iteration": self.iteration}
 
     def _save(self, checkpoint_dir: str) -> Any:
-        return self.saver.save(
-            self.sess, checkpoint_dir + "/save", global_step=self.iteration
-        )
+        return self.saver.save(self.sess, checkpoint_dir + "/save", global_step=self.iteration)
 
     def _restore(self, path: str) -> Any:
         self.iteration = int(path.rpartition("-")[2])
@@ -132,7 +130,6 @@ def test_trial_checkpointing_3_trainable_interface(tmp_path: Path) -> None:
     another = Documented(config={"lr": 0.2})
     another.restore(path)
     assert another.train()["mean_loss"] == trained.train()["mean_loss"]
-    assert another.iteration == 3
     trained.stop()
     assert trained.logged == []
 

@@ -31,7 +31,7 @@ def trials(results: Path) -> list[Trial]:
 
 
 def test_visualizing_results_1_install() -> None:
-    """0.5 · Visualizing Results · block 1: event files need no TensorFlow, tensorboardX is there."""
+    """0.5 · Visualizing Results · block 1: tensorboardX writes, TensorFlow is not needed."""
     assert "tensorboardX" in installed_with()
 
 
@@ -69,7 +69,7 @@ def viskit_tables(folder: Path) -> list[tuple[dict[str, Any], dict[str, np.ndarr
 
 
 def test_visualizing_results_3_viskit(results: Path, trials: list[Trial]) -> None:
-    """0.5 · Visualizing Results · block 3: parameters and curves, in the files that VisKit reads."""
+    """0.5 · Visualizing Results · block 3: parameters and curves, in files VisKit reads."""
     tables = viskit_tables(results / "my_experiment")
     assert len(tables) == 4
     varying = {name for name in tables[0][0] if len({params[name] for params, _ in tables}) > 1}

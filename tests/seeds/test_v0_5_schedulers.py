@@ -28,6 +28,8 @@ def test_trial_schedulers_1_async_hyperband() -> None:
     trials = tune.run_experiments(
         {"asha": {"run": train, "repeat": 4, "config": {"lr": tune.grid_search([1e-5, 1.0])}}},
         scheduler=AsyncHyperBandScheduler(),
+        max_concurrent_trials=1,
+        seed=1,  # which bracket a trial is in is drawn
     )
     ends = {lr: [len(reported(t.path)) for t in trials if t.config["lr"] == lr] for lr in (1e-5, 1)}
     assert [len(each) for each in ends.values()] == [4, 4]
@@ -53,6 +55,7 @@ def test_trial_schedulers_names(name: str, arguments: dict[str, Any]) -> None:
     trials = tune.run_experiments(
         {"named": {"run": train, "config": {"lr": tune.grid_search([1e-5, 1e-3, 1.0])}}},
         scheduler=getattr(schedulers, name)(**arguments),
+        max_concurrent_trials=1,
     )
     lengths = {trial.config["lr"]: len(reported(trial.path)) for trial in trials}
     assert lengths[1.0] == 20

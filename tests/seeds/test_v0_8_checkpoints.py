@@ -95,7 +95,7 @@ def test_trainable_checkpointing_3_at_end() -> None:
 
 
 def test_trainable_checkpointing_4_restore_a_class() -> None:
-    """0.8 · Trainable (Trial) Checkpointing · block 4: five more iterations, in a new experiment."""
+    """0.8 · Trainable (Trial) Checkpointing · block 4: five more iterations elsewhere."""
     arguments: dict[str, Any] = {"config": {"lr": 0.3}}
     (whole,) = tune.run(MyTrainableClass, stop={"training_iteration": 10}, **arguments).trials
     (original,) = tune.run(

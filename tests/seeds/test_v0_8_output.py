@@ -82,8 +82,7 @@ def test_tensorboard_3_all_experiments_and_4_hparams(
         groups = asked(url, "plugin/hparams/session_groups", body)["sessionGroups"]
     shown = {group["name"]: group["hparams"] for group in groups}
     assert shown == {
-        f"hparams/{Path(trial.path).name}": pytest.approx(trial.config)
-        for trial in analysis.trials
+        f"hparams/{Path(trial.path).name}": pytest.approx(trial.config) for trial in analysis.trials
     }
 
 
@@ -167,7 +166,7 @@ def test_uploading_syncing_2_to_cloud(tmp_path: Path, how: Any) -> None:
 
 
 def test_uploading_syncing_without_upload_dir(caplog: pytest.LogCaptureFixture) -> None:
-    """0.8 · Uploading/Syncing · block 2, as it stands there: nothing is uploaded, and it says so."""
+    """0.8 · Uploading/Syncing · block 2 as it stands: nothing is uploaded, and it says so."""
     analysis = tune.run(
         MyTrainableClass, name="experiment_name", sync_to_cloud=custom_sync_func, stop=STOP
     )
@@ -186,15 +185,13 @@ def test_debugging_1_in_one_process(results: Path) -> None:
             seen.append(result["mean_loss"])  # a breakpoint would stop here
             tune.track.log(pid=os.getpid(), **result)
 
-    analysis = tune.run(
-        train, config={"lr": tune.grid_search([0.1, 0.2])}, executor="inline"
-    )
+    analysis = tune.run(train, config={"lr": tune.grid_search([0.1, 0.2])}, executor="inline")
     assert [result["pid"] for result in analysis.results.values()] == [os.getpid()] * 2
     assert seen == [each["mean_loss"] for trial in analysis.trials for each in reported(trial.path)]
 
 
 def test_debugging_1_local_mode_of_ray() -> None:
-    """0.8 · Debugging · block 1, as it stands there: today's Ray refuses, and names no other way."""
+    """0.8 · Debugging · block 1 as it stands: today's Ray refuses."""
     ray = pytest.importorskip("ray")
     with pytest.raises((RuntimeError, TypeError), match="local_mode"):
         ray.init("local", local_mode=True)

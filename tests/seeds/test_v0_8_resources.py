@@ -94,7 +94,7 @@ def test_trial_parallelism_3_ray_init(ray: Any, folder: Path) -> None:
 
 @pytest.mark.slow
 def test_trial_parallelism_3_ray_cluster(ray: Any, folder: Path) -> None:
-    """0.8 · Trial Parallelism · block 3: a cluster that exists, by its address; 4 trials, not 100."""
+    """0.8 · Trial Parallelism · block 3: a cluster by its address; 4 trials, not 100."""
     from ray_clusters import RayCluster
 
     with RayCluster() as cluster:
@@ -125,9 +125,7 @@ def test_resource_allocation_fractions(folder: Path) -> None:
     assert most_at_once(analysis) == 5
     assert {result["gpus"] for result in analysis.results.values()} == {"0"}
 
-    without = tune.run(
-        meeting, config={"folder": str(folder), "at_once": 1}, executor=executor
-    )
+    without = tune.run(meeting, config={"folder": str(folder), "at_once": 1}, executor=executor)
     assert [result["gpus"] for result in without.results.values()] == [""]
 
 

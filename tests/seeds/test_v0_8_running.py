@@ -15,14 +15,14 @@ from seed_training import Model, MyTrainableClass, reported
 import tuner as tune
 
 
-class trainable(tune.Trainable):  # noqa: N801
+class trainable(tune.Trainable):
     def _setup(self, config: dict[str, Any]) -> None:
         if config["print_me"]:
             print(config["print_me"])
 
     def _train(self) -> dict[str, Any]:
         result_dict = {"accuracy": 0.5, "f1": 0.1}
-        return result_dict
+        return result_dict  # noqa: RET504
 
 
 def test_training_api_1_class() -> None:
@@ -155,8 +155,10 @@ def test_grid_search_random_search_1() -> None:
             "baz": "asd",
         },
     )
-    found = [tuple(trial.config[key] for key in ("qux", "bar", "foo", "baz")) for trial in
-             analysis.trials]
+    found = [
+        tuple(trial.config[key] for key in ("qux", "bar", "foo", "baz"))
+        for trial in analysis.trials
+    ]
     assert sorted(found) == [(4, bar, foo, "asd") for bar in (False, True) for foo in (1, 2, 3)]
 
 

@@ -86,7 +86,7 @@ class CustomStopper(Stopper):
 
 
 def test_custom_stopping_criteria_3_stopper() -> None:
-    """0.8 · Custom Stopping Criteria · block 3: the first to get there ends all, and no more begin."""
+    """0.8 · Custom Stopping Criteria · block 3: the first to get there ends all."""
 
     class Counting(tune.Trainable):
         def _train(self) -> dict[str, Any]:
