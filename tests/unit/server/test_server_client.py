@@ -98,13 +98,13 @@ def test_refusals_are_told_in_the_servers_words(tmp_path):
 
     with Harness(tmp_path, running("a"), refuse) as harness:
         with TuneClient(harness.server.address, TOKEN) as client:
-            with pytest.raises(ServerError, match="^it has ended$") as caught:
+            with pytest.raises(ServerError, match=r"^it has ended$") as caught:
                 client.stop_trial("a")
             assert (caught.value.status, caught.value.field) == (409, None)
             with pytest.raises(ServerError, match="there is no trial 'b'") as caught:
                 client.get_trial("b")
             assert caught.value.status == 404
-            with pytest.raises(ServerError, match="spec.conifg: no such field") as caught:
+            with pytest.raises(ServerError, match=r"spec\.conifg: no such field") as caught:
                 client.add_trial("n", {"conifg": {}})
             assert (caught.value.status, caught.value.field) == (422, "spec.conifg")
             with pytest.raises(ConfigError, match="cannot be sent as JSON"):
