@@ -204,3 +204,38 @@ def test_a_ctrl_c_before_the_experiment_heeds_it_is_no_error_of_ray(address: str
         timeout=TIMEOUT_S,
     )
     assert script.stderr.splitlines()[-1] == "KeyboardInterrupt", script.stderr
+
+
+OLDER = """
+import os, sys
+import tuner as tune
+
+class Where(tune.Callback):
+    def on_trial_complete(self, *args, **info):
+        with open(sys.argv[1] + "/callback", "a") as file:
+            file.write(f"{os.getpid()}\\n")
+
+def train(config):
+    tune.report({"x": config["x"]})
+
+arguments = {"config": {"x": tune.grid_search([1, 2])}, "storage_path": sys.argv[1]}
+analysis = tune.run(train, name="run", callbacks=[Where()], metric="x", mode="max", **arguments)
+spec = {"run": train, **arguments}
+trials = tune.run_experiments({"a": spec, "b": spec}, callbacks=[Where()])
+print("FOUND", analysis.best_config, [trial.last_result["x"] for trial in trials], os.getpid())
+"""
+
+
+def test_the_older_calls_run_inside_as_well(address: str, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", OLDER, str(tmp_path)],
+        env={**ENVIRON, "RAY_ADDRESS": address},
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_S,
+    )
+    (line,) = (line for line in done.stdout.splitlines() if line.startswith("FOUND "))
+    assert line.startswith("FOUND {'x': 2} [1, 2, 1, 2] "), done.stderr
+    pids = (tmp_path / "callback").read_text().split()
+    assert len(pids) == 6
+    assert line.split()[-1] not in pids, "callbacks are called where the controller is"
