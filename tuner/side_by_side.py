@@ -55,9 +55,11 @@ class Group:
                 self._make_at_once(outcomes)
             else:
                 self._make_in_turn(outcomes)
-        for outcome in outcomes:
-            if outcome.error is not None:
-                raise outcome.error
+        errors = [outcome.error for outcome in outcomes if outcome.error is not None]
+        if errors:
+            for other in errors[1:]:
+                errors[0].add_note(f"Another experiment failed as well: {other!r}")
+            raise errors[0]
         return [outcome.value for outcome in outcomes if outcome.is_made]
 
     def join(self, member: Interruptible) -> None:

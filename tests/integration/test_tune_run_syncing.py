@@ -73,6 +73,17 @@ def test_a_copy_that_fails_fails_no_experiment(tmp_path, caplog):
     assert "the disk is full" in error
 
 
+def test_what_there_is_of_an_experiment_that_fails_is_copied_as_well(tmp_path):
+    def fail(config):
+        tune.report({"x": 1})
+        raise OSError("no room")
+
+    with pytest.raises(OSError, match="no room"):
+        run(tmp_path, fail, upload_dir=str(tmp_path / "up"), sync_to_cloud=COPY, fail_fast="raise")
+    (trial,) = tune.ExperimentAnalysis(tmp_path / "up" / "exp").trials
+    assert trial.last_result["x"] == 1
+
+
 def test_trials_of_another_machine_are_brought_here(tmp_path):
     elsewhere = "192.0.2.77"
 

@@ -72,6 +72,15 @@ def test_what_fails_lets_the_others_end(at_once):
     assert ended == [1]
 
 
+def test_the_first_error_names_the_others():
+    def fail(what):
+        raise OSError(what)
+
+    with pytest.raises(OSError, match="no room") as caught:
+        Group(at_once=True).run([lambda: fail("no room"), lambda: fail("no disk")])
+    assert caught.value.__notes__ == ["Another experiment failed as well: OSError('no disk')"]
+
+
 @pytest.mark.parametrize(
     ("signum", "reason"),
     [(signal.SIGINT, "interrupted by Ctrl-C"), (signal.SIGTERM, "asked to end by SIGTERM")],

@@ -21,8 +21,6 @@ from tuner.legacy.trainable import as_trained
 from tuner.tuner import Tuner
 from tuner.validation import reject
 
-_FALLBACK_PERIOD_S = 300.0
-
 
 class Experiment:
     """What is trained, over which search space, until when, and where results go.
@@ -49,7 +47,7 @@ class Experiment:
             directly.
         sync_to_driver: Copies trials' folders from other machines to this one, likewise.
         sync_function: Both at once.
-        global_checkpoint_period: Seconds between two copies by these.
+        global_checkpoint_period: Seconds between two copies by these, 300 by default.
         loggers: Classes with the `Logger` interface, in place of `DEFAULT_LOGGERS`.
         log_to_file: Whether a trial's output goes to files in its folder, or their names.
         checkpoint_config: Which checkpoints are made and kept.
@@ -147,9 +145,7 @@ class Experiment:
         self.owner = owner
         self._sync_config = _as_sync_config(owner, sync_config)
         self._sync_to_driver = sync_to_driver
-        self._copy_period_s = _FALLBACK_PERIOD_S
-        if global_checkpoint_period is not None:
-            self._copy_period_s = global_checkpoint_period
+        self._copy_period_s = global_checkpoint_period
         self._loggers = loggers
         self._log_to_file = log_to_file
         self._name_creators = (trial_name_creator, trial_dirname_creator)

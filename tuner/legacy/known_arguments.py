@@ -9,6 +9,13 @@ from typing import Any, NoReturn, ParamSpec, TypeVar
 
 from tuner.validation import did_you_mean, reject
 
+_GONE = {
+    "chdir_to_trial_dir": "set the environment variable TUNE_CHDIR_TO_TRIAL_DIR to 0 or 1",
+    "return_trials": "what is returned has them as .trials",
+    "sync_on_checkpoint": "checkpoints are on the storage when report() returns",
+}
+"""Arguments that there once were, and what is done today."""
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -46,4 +53,6 @@ def known_arguments_only(owner: str) -> Callable[[Callable[P, T]], Callable[P, T
 
 def reject_unknown(owner: str, name: str, value: Any, known: Iterable[str]) -> NoReturn:
     """Raises the `ConfigError` for an argument that there is not."""
+    if name in _GONE:
+        reject(owner, name, value, f"no such argument; {_GONE[name]}")
     reject(owner, name, value, f"no such argument{did_you_mean(name, known)}")

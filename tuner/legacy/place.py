@@ -7,6 +7,7 @@ import os
 from dataclasses import dataclass
 from typing import Any
 
+from tuner.experiment.folder import default_storage_path
 from tuner.filesystems import join
 from tuner.legacy.deprecation import warn_once
 from tuner.legacy.sync_command import SyncCommand
@@ -41,6 +42,10 @@ class Place:
             self.upload is None
             and locate(self.storage_path or "", self.storage_filesystem)[0] is None
         )
+
+    def folder_of(self, name: str) -> str:
+        """Where an experiment of this name lies."""
+        return join(self.storage_path or default_storage_path(), name)
 
     def copy_of(self, name: str) -> str:
         """Where an experiment of this name is copied to."""

@@ -11,7 +11,6 @@ from typing import Any
 
 from tuner.config import ResumeConfig
 from tuner.experiment.folder import default_storage_path
-from tuner.filesystems import join
 from tuner.layout import DESCRIPTION_FILE
 from tuner.legacy.deprecation import warn_once
 from tuner.legacy.experiment import Experiment
@@ -124,7 +123,7 @@ def _path(experiment: Experiment, resumption: _Resumption, resume: Any) -> str |
         fix = "there is no upload_dir=… to restore it from"
         reject(experiment.owner, "resume", resume, fix)
     if experiment.name is not None:
-        return join(_storage_path(experiment), experiment.name)
+        return experiment.place.folder_of(experiment.name)
     storage, folder = locate(_storage_path(experiment), experiment.place.storage_filesystem)
     if storage is not None:
         fix = "also say name=…: which experiment goes on"

@@ -29,11 +29,15 @@ def run_experiment(experiment: Experiment, options: RunOptions) -> ExperimentAna
         TunerError: The experiment as a whole cannot go on.
     """
     tuner = resumed(experiment, options) or experiment.tuner(options)
-    grid = tuner.fit()
-    path = grid.experiment_path
-    copy_finally(experiment.place, path)
+    try:
+        grid = tuner.fit()
+    except BaseException:
+        if experiment.name is not None:
+            copy_finally(experiment.place, experiment.place.folder_of(experiment.name))
+        raise
+    copy_finally(experiment.place, grid.experiment_path)
     return ExperimentAnalysis(
-        path,
+        grid.experiment_path,
         storage_filesystem=grid.filesystem,
         default_metric=_objective("metric", options),
         default_mode=_objective("mode", options),

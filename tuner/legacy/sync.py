@@ -23,23 +23,29 @@ from tuner.validation import check_number
 
 logger = logging.getLogger(__name__)
 
+PERIOD_VARIABLE = "TUNE_GLOBAL_CHECKPOINT_S"
+_PERIOD_S = 300.0
+
 _copying = threading.Lock()  # one at a time: two would write to the same target
 
 
-def copies(owner: str, place: Place, sync_to_driver: Any, period_s: float) -> list[Callback]:
+def copies(owner: str, place: Place, sync_to_driver: Any, period_s: float | None) -> list[Callback]:
     """The callbacks that copy while an experiment runs.
 
     Args:
         owner: What the user called with them.
         place: Where the experiment lies.
         sync_to_driver: What copies trials' folders from other machines, None or False for nothing.
-        period_s: Seconds between two copies.
+        period_s: Seconds between two copies; None for `TUNE_GLOBAL_CHECKPOINT_S`, else 300.
 
     Raises:
         ConfigError: One cannot work.
     """
-    fix = "use seconds > 0"
-    check_number(owner, "global_checkpoint_period", period_s, fix)
+    if period_s is None:
+        period_s = float(os.environ.get(PERIOD_VARIABLE) or _PERIOD_S)
+    else:
+        warn_once(f"{owner}(global_checkpoint_period=…)", "sync_config=SyncConfig(sync_period=…)")
+    check_number(owner, "global_checkpoint_period", period_s, "use seconds > 0")
     callbacks: list[Callback] = []
     if place.upload is not None and place.upload_dir is not None:
         callbacks.append(CopyExperiment(place.upload, place.upload_dir, period_s))

@@ -15,7 +15,11 @@ def test_known_arguments_are_passed_on():
 
 @pytest.mark.parametrize(
     ("name", "message"),
-    [("othr", r"tune.add\(othr=2\): no such argument; did you mean 'other'\?"), ("zzz", "no such")],
+    [
+        ("othr", r"tune.add\(othr=2\): no such argument; did you mean 'other'\?"),
+        ("return_trials", r"no such argument; what is returned has them as \.trials"),
+        ("zzz", r"no such argument$"),
+    ],
 )
 def test_an_unknown_one_is_named_with_the_nearest(name, message):
     with pytest.raises(ConfigError, match=message):
