@@ -77,6 +77,7 @@ def resumed(experiment: Experiment, options: RunOptions) -> Tuner | None:
         experiment.trainable,
         storage_filesystem=filesystem,
         resume_config=resumption.config,
+        server=options.server,
     )
 
 

@@ -139,6 +139,17 @@ def test_what_arguments_mean():
     assert copies("tune.run", Place(), False, 10) == []
 
 
+def test_the_period_can_be_set_for_all_experiments(monkeypatch):
+    copying, trial = Copying(), make_trial("a", "127.0.0.1")
+    place = Place(upload=command(copying), upload_dir="/up")
+    monkeypatch.setenv("TUNE_GLOBAL_CHECKPOINT_S", "1e-9")
+    (callback,) = copies("tune.run", place, None, None)
+    for iteration in range(2):
+        callback.on_step_end(iteration, [trial])
+    callback.on_experiment_end([trial])
+    assert copying.copied == [("/results/exp", "/up/exp")]
+
+
 def test_a_period_that_cannot_be_is_named():
     with pytest.raises(ConfigError, match="global_checkpoint_period=0"):
         copies("tune.run", Place(), None, 0)
