@@ -4,12 +4,14 @@ import contextlib
 import os
 import socket
 import threading
+import warnings
 
 import pytest
 from fit_helpers import run_script, wait_until
 
 import tuner as tune
 from tuner.errors import ConfigError, ServerError, TuneError
+from tuner.legacy import deprecation
 from tuner.legacy.hpo_scheduler import HyperOptScheduler
 from tuner.legacy.logger import Logger
 from tuner.schedulers import ASHAScheduler
@@ -165,7 +167,10 @@ def test_they_go_on_together(spec, tmp_path):
         ({"a": {"run": train, "repat": 3}}, "experiment 'a'.*repat=3.*did you mean 'repeat'"),
         ({"a": {"repeat": 3}}, "experiment 'a': 'run' is missing"),
         ({"a": train}, "experiment 'a'.*must be a dictionary"),
-        ({"a": {"run": train, "repeat": 3, "num_samples": 2}}, "repeat=3.*num_samples=2 alone"),
+        (
+            {"a": {"run": train, "repeat": 3, "num_samples": 2}},
+            "experiment 'a': .*repeat=3.*num_samples=2 alone",
+        ),
         ({}, "give at least one"),
         (train, "use a dictionary from names to specifications"),
         ([{"a": {"run": train}}, {"a": {"run": train}}], "two experiments are called 'a'"),
@@ -174,6 +179,18 @@ def test_they_go_on_together(spec, tmp_path):
 def test_what_cannot_work_is_named(experiments, message):
     with pytest.raises(ConfigError, match=message):
         run(experiments)
+
+
+def test_an_old_argument_warns_once_however_many_experiments_have_it(spec, monkeypatch):
+    monkeypatch.setattr(deprecation, "_warned", set())
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        run({name: spec(repeat=1) for name in "abc"})
+    messages = sorted(str(each.message) for each in caught if each.category is FutureWarning)
+    assert [each.partition(" is of")[0] for each in messages] == [
+        "Experiment(local_dir=…)",
+        "Experiment(repeat=…)",
+    ]
 
 
 def test_an_unknown_argument_is_named(spec):

@@ -174,7 +174,10 @@ class Experiment:
         for key, value in spec.items():
             if key not in EXPERIMENT_ARGUMENTS and key != "run":
                 reject_unknown(owner, key, value, ["run", *EXPERIMENT_ARGUMENTS])
-        return cls(name, **spec, _owner=owner)
+        try:
+            return cls(name, **spec)
+        except ConfigError as error:
+            raise ConfigError(f"{owner}: {error}") from None
 
     @property
     def trainable(self) -> Any:
