@@ -58,7 +58,7 @@ def client(harness):
             AddTrials({"lr": 1.0}, 2),
             ["a"],
         ),
-        (lambda client: client.stop_trial("a/ä?"), StopTrial("a/ä?"), ["a"]),
+        (lambda client: client.stop_trial("ä ?"), StopTrial("ä ?"), ["a"]),
         (lambda client: client.pause_trial("a"), PauseTrial("a"), ["a"]),
         (lambda client: client.resume_trial("a"), ResumeTrial("a"), ["a"]),
         (lambda client: client.stop_experiment(), StopExperiment(), None),
@@ -98,7 +98,7 @@ def test_refusals_are_told_in_the_servers_words(tmp_path):
 
     with Harness(tmp_path, running("a"), refuse) as harness:
         with TuneClient(harness.server.address, TOKEN) as client:
-            with pytest.raises(ServerError, match=r"^it has ended$") as caught:
+            with pytest.raises(ServerError, match="it has ended") as caught:
                 client.stop_trial("a")
             assert (caught.value.status, caught.value.field) == (409, None)
             with pytest.raises(ServerError, match="there is no trial 'b'") as caught:
@@ -172,13 +172,14 @@ def test_older_forms(harness, monkeypatch):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         TuneClient(f"localhost:{port}").close()
-    with pytest.warns(FutureWarning, match="port_forward") as warned:
+    with pytest.warns(FutureWarning) as warned:
         clients = [
             TuneClient("localhost", port),
             TuneClient("localhost", port_forward=port),
             TuneClient(tune_address="localhost", port_forward=port),
         ]
-    assert len(warned) == 2
+    named = [str(warning.message).partition("=")[0] for warning in warned]
+    assert named == ["TuneClient(port_forward", "TuneClient(tune_address"]
     for client in clients:
         assert client.get_experiment()["name"] == "exp"
         client.close()
