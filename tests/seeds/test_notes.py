@@ -29,7 +29,7 @@ def train(config: dict[str, Any]) -> None:
 
 
 def test_ray_tune_basics_processes() -> None:
-    """Notes · Ray, Ray Tune Basics · text: functions run in processes of their own."""
+    """Notes · Ray Tune Basics · text: functions run in processes of their own."""
 
     def where(config: dict[str, Any]) -> None:
         tune.report(pid=os.getpid())
@@ -171,7 +171,7 @@ def test_median_stopping_rule() -> None:
 
 
 def test_asha_scheduler_default_rungs() -> None:
-    """Notes · ASHA scheduler · text: with its defaults the worst end after the first result."""
+    """Notes · ASHA schedular · text: with its defaults the worst end after the first result."""
     ends = lengths(ASHAScheduler(metric="episode_reward_mean", mode="max"))
     assert ends[0] == 100
     assert ends[-1] == 1
@@ -222,14 +222,14 @@ def sampled(space: Any, number: int = 40) -> list[Any]:
 
 
 def test_search_algorithms_discrete_space() -> None:
-    """Notes · Discrete space · the table: a grid, a choice, a function."""
+    """Notes · Discrete space · table: a grid, a choice, a function."""
     assert sampled(tune.grid_search([1, 2]), 3) == [1, 2] * 3
     assert set(sampled(tune.choice([1, 2]))) == {1, 2}
     assert set(sampled(tune.sample_from(lambda spec: 7), 3)) == {7}
 
 
 def test_search_algorithms_randn_takes_mean_and_deviation() -> None:
-    """Notes · Discrete space · the table: `randn` is given numbers, as it was then, not a list."""
+    """Notes · Discrete space · table: `randn` is given numbers, as it was then, not a list."""
     values = sampled(tune.randn(1, 2))
     assert abs(np.mean(values) - 1) < 1.5
     with pytest.raises(tune.TunerError, match="randn"):
@@ -260,7 +260,7 @@ def is_multiple(value: float, step: float) -> bool:
 def test_search_algorithms_continuous_space(
     space: Any, low: float, high: float, step: float | None
 ) -> None:
-    """Notes · Continuous space · the table: bounds, and the increment where there is one."""
+    """Notes · Continuous space · table: bounds, and the increment where there is one."""
     values = sampled(space, 20)
     assert len(set(values)) > 2
     assert low <= min(values) <= max(values) <= high

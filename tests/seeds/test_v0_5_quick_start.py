@@ -81,7 +81,7 @@ def quick_start(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
 
 
 def test_getting_started_imports(tmp_path: Path) -> None:
-    """0.5 · Getting Started: all is there without Ray, which is not even imported."""
+    """0.5 · Getting Started · text: all is there without Ray, which is not even imported."""
     names = "register_trainable, run_experiments, grid_search, Experiment, Trainable"
     script = f"import sys\nfrom tuner import {names}\nprint('ray' in sys.modules)"
     assert run_script(script, tmp_path) == "False\n"

@@ -51,10 +51,31 @@ def test_tensorboard_2_server(results: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_tensorboard_3_all_experiments_and_4_hparams(
+def test_tensorboard_3_all_experiments(
     results: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """0.8 · TensorBoard · blocks 3 and 4: all experiments with another TMPDIR, and the HParams."""
+    """0.8 · TensorBoard · block 3: the folder of all experiments, with a TMPDIR of one's own."""
+    pytest.importorskip("tensorboard")
+    for name in ("one", "two"):
+        tune.run(MyTrainableClass, name=name, stop=STOP)
+    temporary = tmp_path / "tmp"
+    temporary.mkdir()
+    monkeypatch.setenv("TMPDIR", str(temporary))
+    with running_tensorboard(results, tmp_path) as url:
+        wait_until(lambda: len(asked(url, "runs")) == 2)
+        assert sorted(run.partition("/")[0] for run in asked(url, "runs")) == ["one", "two"]
+
+
+SESSIONS = {
+    "startIndex": 0,
+    "sliceSize": 100,
+    "allowedStatuses": [f"STATUS_{name}" for name in ("UNKNOWN", "SUCCESS", "RUNNING")],
+}
+
+
+@pytest.mark.slow
+def test_tensorboard_4_hparams(results: Path, tmp_path: Path) -> None:
+    """0.8 · TensorBoard · block 4: the HParams page has the grid's values, a row per trial."""
     pytest.importorskip("tensorboard")
     analysis = tune.run(
         MyTrainableClass,
@@ -65,22 +86,15 @@ def test_tensorboard_3_all_experiments_and_4_hparams(
             "momentum": tune.grid_search([0, 0.9]),
         },
     )
-    temporary = tmp_path / "tmp"
-    temporary.mkdir()
-    monkeypatch.setenv("TMPDIR", str(temporary))
-    body = {
-        "startIndex": 0,
-        "sliceSize": 100,
-        "allowedStatuses": [f"STATUS_{name}" for name in ("UNKNOWN", "SUCCESS", "RUNNING")],
-    }
+
+    def rows() -> list[dict[str, Any]]:
+        groups: list[dict[str, Any]]
+        groups = asked(url, "plugin/hparams/session_groups", SESSIONS)["sessionGroups"]
+        return groups
 
     with running_tensorboard(results, tmp_path) as url:
-        wait_until(lambda: len(asked(url, "runs")) == 4)
-        wait_until(
-            lambda: len(asked(url, "plugin/hparams/session_groups", body)["sessionGroups"]) == 4
-        )
-        groups = asked(url, "plugin/hparams/session_groups", body)["sessionGroups"]
-    shown = {group["name"]: group["hparams"] for group in groups}
+        wait_until(lambda: len(rows()) == 4)
+        shown = {row["name"]: row["hparams"] for row in rows()}
     assert shown == {
         f"hparams/{Path(trial.path).name}": pytest.approx(trial.config) for trial in analysis.trials
     }

@@ -113,7 +113,7 @@ def test_trial_parallelism_3_ray_cluster(ray: Any, folder: Path) -> None:
 
 
 def test_resource_allocation_fractions(folder: Path) -> None:
-    """0.8 · Resource Allocation · text: five trials share a GPU, others are kept from it."""
+    """0.8 · Resource Allocation (Using GPUs) · text: five trials share a GPU, others see none."""
     executor = tune.LocalExecutor(num_cpus=8, num_gpus=1)
     analysis = tune.run(
         meeting,
