@@ -207,6 +207,7 @@ def follow(state: object, steps: list[Step]) -> None:
 
 
 PURE = [
+    "acting",
     "state",
     "steering",
     "requests",
