@@ -49,3 +49,15 @@ def test_every_missing_row_is_found(
     moved = Path(path).rename(tmp_path / "moved")  # verify keeps the last folder's events
     with pytest.raises(FilesAreWrong):
         verify(str(moved), 2, 5, 3)
+
+
+def test_clients_that_poll_are_answered(tmp_path: Path) -> None:
+    script = str(BENCHMARKS / "server_load.py")
+    command = [sys.executable, script, "--pairs", "1", "--period", "0.1", "--results", "200"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    (row,) = (line for line in done.stdout.splitlines() if line.startswith("| 1 |"))
+    seconds, watched, _, answers, _ = map(float, row.strip("| ").split(" | ")[1:])
+    assert seconds > 0
+    assert answers > 50 * watched
+    assert "median ratio: " in done.stdout
