@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Generator
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -16,6 +17,14 @@ settings.register_profile("repeatable", deadline=None, derandomize=True)
 settings.load_profile("repeatable")
 
 _MISSING_TOOL = re.compile("could not import|is not installed")
+
+
+@pytest.fixture
+def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where experiments go that do not say where."""
+    folder = tmp_path / "results"
+    monkeypatch.setenv("TUNER_RESULTS_DIR", str(folder))
+    return folder
 
 
 @pytest.hookimpl(wrapper=True)

@@ -21,6 +21,8 @@ from tuner.schedulers import (
     TrialScheduler,
 )
 
+pytestmark = pytest.mark.usefixtures("results")
+
 
 def train(config: dict[str, Any]) -> None:
     model = Model(config.get("lr", 0.1))

@@ -6,10 +6,13 @@ import os
 from pathlib import Path
 from typing import Any
 
+import pytest
 from seed_training import Model, reported
 
 import tuner as tune
 from tuner import Trainable
+
+pytestmark = pytest.mark.usefixtures("results")
 
 
 class Saver:

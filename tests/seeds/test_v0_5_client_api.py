@@ -17,6 +17,8 @@ from seed_training import Model, reported
 import tuner as tune
 from tuner.experiment import Trial
 
+pytestmark = pytest.mark.usefixtures("results")
+
 pytest.importorskip("fastapi")
 pytest.importorskip("uvicorn")
 

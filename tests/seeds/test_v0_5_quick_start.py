@@ -13,6 +13,8 @@ from seed_training import Model, reported
 
 import tuner as tune
 
+pytestmark = pytest.mark.usefixtures("results")
+
 QUICK_START = """
 import json
 

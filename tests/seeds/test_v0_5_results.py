@@ -16,6 +16,8 @@ import tuner as tune
 from tuner.analysis import ExperimentAnalysis
 from tuner.experiment import Trial
 
+pytestmark = pytest.mark.usefixtures("results")
+
 
 def train_func(config: dict[str, Any], reporter: Any) -> None:
     model = Model(config["lr"], config["momentum"])

@@ -13,6 +13,8 @@ from seed_training import Model, MyTrainableClass, reported
 import tuner as tune
 from tuner.experiment import Trial
 
+pytestmark = pytest.mark.usefixtures("results")
+
 
 def checkpoints(trial: Trial) -> list[str]:
     """The names of the checkpoints in a trial's folder."""

@@ -17,6 +17,8 @@ from servers import running_tensorboard
 
 import tuner as tune
 
+pytestmark = pytest.mark.usefixtures("results")
+
 STOP = {"training_iteration": 3}
 
 

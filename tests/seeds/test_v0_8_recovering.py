@@ -16,6 +16,8 @@ from seed_training import MyTrainableClass, reported
 
 import tuner as tune
 
+pytestmark = pytest.mark.usefixtures("results")
+
 SCRIPT = """
 import os
 import sys

@@ -13,6 +13,8 @@ from fit_helpers import wait_until
 
 import tuner as tune
 
+pytestmark = pytest.mark.usefixtures("results")
+
 
 def meeting(config: dict[str, Any]) -> None:
     """Waits until so many trials run as can at once, then says from when to when it ran."""

@@ -14,6 +14,8 @@ from seed_training import Model, MyTrainableClass, reported
 
 import tuner as tune
 
+pytestmark = pytest.mark.usefixtures("results")
+
 
 class trainable(tune.Trainable):
     def _setup(self, config: dict[str, Any]) -> None:

@@ -13,6 +13,8 @@ from seed_training import MyTrainableClass, reported
 import tuner as tune
 from tuner import Stopper
 
+pytestmark = pytest.mark.usefixtures("results")
+
 DATASET = """
 import ray
 import tuner as tune
