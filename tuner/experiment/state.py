@@ -43,12 +43,7 @@ from tuner.experiment.events import (
     settle,
 )
 from tuner.experiment.requests import Outcome, StopExperiment
-from tuner.experiment.spec import ExperimentSpec
 from tuner.experiment.trial import PAUSED, PENDING, TERMINATED, Trial
-from tuner.experiment.trial_table import TrialTable
-from tuner.schedulers.scheduler import TrialScheduler
-from tuner.search.searcher import Searcher
-from tuner.stoppers.limits import Limits
 
 logger = logging.getLogger(__name__)
 
@@ -60,16 +55,7 @@ class ExperimentState(ActingExperiment):
     once the facts are in the journal.
     """
 
-    def __init__(
-        self,
-        spec: ExperimentSpec,
-        table: TrialTable,
-        searcher: Searcher,
-        scheduler: TrialScheduler,
-        stopper: Limits,
-    ) -> None:
-        super().__init__(spec, table, searcher, scheduler, stopper)
-        self._has_warned = False
+    _has_warned = False  # of results that a pause costs
 
     @property
     def is_over(self) -> bool:
