@@ -59,8 +59,9 @@ async def serve(control: socket.socket) -> None:
     link.say_ready()
     await _follow(view, streams, link, controller=settings["controller"])
     streams.close()
-    server.should_exit = True
-    await serving
+    if server.server_state.tasks:  # somebody waits for the rest of an answer
+        server.should_exit = True
+        await serving
     if os.getppid() != settings["controller"]:
         remove_token(settings["token_file"], settings["token"])
 
