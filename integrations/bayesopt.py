@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from tuner.flatten import lookup
 from tuner.integrations.library_searcher import LibrarySearcher
 from tuner.integrations.one_thread import one_thread
-from tuner.legacy.searcher_names import evaluated_trials
+from tuner.search.evaluated_trials import evaluated_trials
 from tuner.search.flat_space import FlatSpace, Values
 from tuner.search_space.domains import Float, Integer
 

@@ -7,7 +7,7 @@ from os import PathLike
 from typing import Any
 
 from tuner.errors import ConfigError
-from tuner.legacy.searcher_names import SearcherNames
+from tuner.search.searcher_names import SearcherNames
 from tuner.validation import check_mode, reject
 
 

@@ -1,17 +1,13 @@
-"""What searchers can be called that has another form today: their states in a folder, and trials
-to learn from."""
+"""What else searchers have: their states in a folder, and whole experiments to learn from."""
 
 from __future__ import annotations
 
-import glob
 import logging
-import os
-from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any
 
-from tuner.errors import ConfigError, StorageError
+from tuner.errors import StorageError
 from tuner.flatten import lookup
+from tuner.search.evaluated_trials import evaluated_trials
 
 logger = logging.getLogger(__name__)
 
@@ -54,6 +50,8 @@ class SearcherNames:
             checkpoint_dir: The folder, made if it does not exist.
             session_str: A part of the file's name; the same one replaces the file.
         """
+        import os
+
         os.makedirs(checkpoint_dir, exist_ok=True)
         path = os.path.join(checkpoint_dir, _STATE_FILE.format(session_str))
         self.save(path + ".new")
@@ -68,6 +66,9 @@ class SearcherNames:
         Raises:
             StorageError: There is none.
         """
+        import glob
+        import os
+
         pattern = os.path.join(glob.escape(checkpoint_dir), _STATE_FILE.format("*"))
         paths = glob.glob(pattern)
         if not paths:
@@ -76,43 +77,3 @@ class SearcherNames:
                 f"{_STATE_FILE.format('*')}; give the folder that save_to_dir was called with"
             )
         self.restore(max(paths, key=os.path.getmtime))
-
-
-@dataclass(frozen=True, slots=True)
-class EvaluatedTrial:
-    """A trial of another experiment.
-
-    Attributes:
-        config: Its configuration.
-        result: Its last result, `{}` without one.
-        failed: Whether it ended with an error.
-    """
-
-    config: dict[str, Any]
-    result: dict[str, Any]
-    failed: bool
-
-
-def evaluated_trials(source: Any) -> list[EvaluatedTrial]:
-    """The trials of what an experiment has found.
-
-    Args:
-        source: A `ResultGrid`, an `ExperimentAnalysis`, a trial, a `Result`, or several of these.
-
-    Raises:
-        ConfigError: It is nothing of the kind.
-    """
-    source = getattr(source, "trials", source)
-    found = [*source] if isinstance(source, Iterable) else [source]
-    return [_evaluated(each) for each in found]
-
-
-def _evaluated(trial: Any) -> EvaluatedTrial:
-    if hasattr(trial, "config") and hasattr(trial, "last_result"):
-        return EvaluatedTrial(trial.config, trial.last_result or {}, trial.status == "ERROR")
-    if hasattr(trial, "config") and hasattr(trial, "metrics"):
-        return EvaluatedTrial(trial.config or {}, trial.metrics or {}, trial.error is not None)
-    raise ConfigError(
-        f"{trial!r:.100} is no trial that a searcher could learn from; give an ExperimentAnalysis, "
-        "a ResultGrid, or a list of trials"
-    )

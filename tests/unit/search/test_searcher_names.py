@@ -13,8 +13,8 @@ import pytest
 import tuner as tune
 from tuner.errors import ConfigError, StorageError
 from tuner.legacy.reward_attr import objective
-from tuner.legacy.searcher_names import EvaluatedTrial, evaluated_trials
 from tuner.search import BasicVariantGenerator, ConcurrencyLimiter, Searcher
+from tuner.search.evaluated_trials import EvaluatedTrial, evaluated_trials
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*older API:FutureWarning")
 
