@@ -137,6 +137,7 @@ def f(config, reporter):
 register_trainable("f", f)
 trials = run_experiments({"pinned": {"run": "f", "repeat": 3}})
 assert [trial.last_result["mean"] for trial in trials] == [X.mean()] * 3
+assert not any(trial.last_result["writeable"] for trial in trials)
 print([trial.last_result["pid"] for trial in trials], os.getpid())
 """
 
