@@ -30,7 +30,7 @@ def register_trainable(name: str, trainable: TrainableLike, warn: bool = True) -
     """
     if not isinstance(name, str) or not name:
         raise TrainableError(f"register_trainable: name={name!r} must be a string with a character")
-    _registered[name] = _checked(trainable)
+    _registered[name] = _checked(trainable, "register_trainable")
 
 
 def is_registered(name: str) -> bool:
@@ -48,7 +48,7 @@ def get_trainable(trainable: Any) -> TrainableLike:
         MissingDependencyError: it is of a library that is not installed.
     """
     if not isinstance(trainable, str):
-        return _checked(trainable)
+        return _checked(trainable, "Tuner")
     if trainable in _registered:
         return _registered[trainable]
     found = converters.trainable_named(trainable)
@@ -62,7 +62,7 @@ def get_trainable(trainable: Any) -> TrainableLike:
     )
 
 
-def _checked(trainable: Any) -> TrainableLike:
+def _checked(trainable: Any, where: str) -> TrainableLike:
     trainable = converters.converted(trainable)
-    check_trainable(trainable)
+    check_trainable(trainable, where)
     return trainable

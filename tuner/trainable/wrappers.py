@@ -161,20 +161,24 @@ def trainable_name(trainable: Any) -> str:
     return "lambda" if name == "<lambda>" else str(name)
 
 
-def check_trainable(trainable: Any) -> None:
+def check_trainable(trainable: Any, where: str = "Tuner") -> None:
     """Refuses what cannot be trained.
+
+    Args:
+        trainable: What was given.
+        where: What it was given to.
 
     Raises:
         TrainableError: it is no function of one configuration and no `Trainable` class.
     """
-    _require_trainable(trainable, "Tuner")
+    _require_trainable(trainable, where)
     if inspect.isclass(trainable) or isinstance(trainable, WrappedFunction):
         return
     try:
         inspect.signature(trainable).bind({})
     except TypeError as error:
         raise TrainableError(
-            f"Tuner: trainable {trainable_name(trainable)!r} cannot be called with one argument, "
+            f"{where}: trainable {trainable_name(trainable)!r} cannot be called with one argument, "
             f"the configuration ({error}); give further arguments by with_parameters"
         ) from None
     except ValueError:  # a builtin without a signature
