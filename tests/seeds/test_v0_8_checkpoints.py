@@ -150,6 +150,7 @@ def test_trainable_checkpointing_4_restore_of_rllib() -> None:
         ray.shutdown()
     assert trial.status == "TERMINATED"
     assert [each["training_iteration"] for each in reported(trial.path)] == [6, 7, 8, 9, 10]
+    assert trial.last_result["timesteps_total"] == 2 * original.last_result["timesteps_total"]
 
 
 def test_fault_tolerance_without_checkpoints() -> None:
