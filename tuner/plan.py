@@ -22,7 +22,7 @@ from tuner.schedulers.scheduler import TrialScheduler
 from tuner.search.searcher import Searcher
 from tuner.search_space.variants import SearchSpace
 from tuner.stoppers.limits import Limits
-from tuner.trainable.trainable import Trainable, is_trainable_class
+from tuner.trainable.trainable import can_be_saved, is_trainable_class
 from tuner.trainable.wrappers import resources_for, resources_vary
 from tuner.version import __version__
 
@@ -96,7 +96,7 @@ class Plan:
             max_failures=failure_config.max_failures,
             fail_fast=bool(failure_config.fail_fast),
             checkpoint_at_end=bool(self.run_config.checkpoint_config.checkpoint_at_end),
-            saves_when_told=is_trainable_class(self.trainable),
+            saves_when_told=can_be_saved(self.trainable),
             bundles_for=lambda config: resources_for(self.trainable, config).bundles,
             bundles_vary=resources_vary(self.trainable),
             name_creator=self.tune_config.trial_name_creator,
@@ -193,8 +193,7 @@ def _with_final_checkpoint(trainable: Any, run_config: RunConfig) -> RunConfig:
     config = run_config.checkpoint_config
     if config.checkpoint_at_end is not None or not is_trainable_class(trainable):
         return run_config
-    can_be_saved = trainable.save_checkpoint is not Trainable.save_checkpoint
-    config = dataclasses.replace(config, checkpoint_at_end=can_be_saved)
+    config = dataclasses.replace(config, checkpoint_at_end=can_be_saved(trainable))
     return dataclasses.replace(run_config, checkpoint_config=config)
 
 

@@ -27,7 +27,7 @@ from tuner.storage.staging import exists, viewed
 from tuner.storage.storage import Storage, locate, new_child
 from tuner.stored_run import StoredRun, has_stored_run, load_stored_run
 from tuner.trainable.registry import get_trainable
-from tuner.trainable.trainable import is_trainable_class
+from tuner.trainable.trainable import can_be_saved, is_trainable_class
 from tuner.trainable.wrappers import trainable_name
 
 
@@ -258,15 +258,18 @@ class Tuner:
 
     def _check_checkpoint_config(self) -> None:
         config = self._run_config.checkpoint_config
-        if is_trainable_class(self._trainable):
+        if can_be_saved(self._trainable):
             return
+        problem = (
+            f"needs {trainable_name(self._trainable)}.save_checkpoint; write it and load_checkpoint"
+            if is_trainable_class(self._trainable)
+            else "has no effect on a function trainable; give report(…, checkpoint=…) a checkpoint "
+            "instead"
+        )
         for field in ("checkpoint_frequency", "checkpoint_at_end"):
             value = getattr(config, field)
             if value:
-                raise ConfigError(
-                    f"CheckpointConfig: {field}={value!r} has no effect on a function trainable; "
-                    "give report(…, checkpoint=…) a checkpoint instead"
-                )
+                raise ConfigError(f"CheckpointConfig: {field}={value!r} {problem}")
 
 
 def _check_type(name: str, value: object, kind: type) -> None:

@@ -15,6 +15,8 @@ import pytest
 from fit_helpers import fit, run_script
 
 import tuner as tune
+from tuner.errors import ConfigError
+from tuner.schedulers import FIFOScheduler
 
 
 def module_function(config: dict[str, Any]) -> dict[str, Any]:
@@ -354,3 +356,36 @@ def test_what_is_returned_and_cannot_be_recorded_is_said(
 ) -> None:
     fit(lambda config: "text", tmp_path, run={"verbose": 1})
     assert "returned a str, which is not recorded" in capsys.readouterr().out
+
+
+class Unsavable(tune.Trainable):
+    def setup(self, config):
+        self.steps = 0
+
+    def step(self):
+        self.steps += 1
+        return {"steps": self.steps, "done": self.steps == 4}
+
+
+class PausesOnce(FIFOScheduler):
+    def __init__(self):
+        self.paused = False
+
+    def on_trial_result(self, experiment, trial, result):
+        if self.paused:
+            return self.CONTINUE
+        self.paused = True
+        return self.PAUSE
+
+
+def test_a_class_that_cannot_be_saved_starts_again_after_a_pause(tmp_path):
+    (result,) = fit(Unsavable, tmp_path, scheduler=PausesOnce())
+    assert result.error is None
+    assert list(result.metrics_dataframe["steps"]) == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("field", ["checkpoint_frequency", "checkpoint_at_end"])
+def test_a_class_without_save_checkpoint_is_not_asked_for_checkpoints(field):
+    config = tune.CheckpointConfig(**{field: True if field.endswith("end") else 1})
+    with pytest.raises(ConfigError, match=rf"{field}=.* needs Unsavable\.save_checkpoint"):
+        tune.Tuner(Unsavable, run_config=tune.RunConfig(checkpoint_config=config))

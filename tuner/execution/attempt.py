@@ -18,7 +18,7 @@ from tuner.result_fields import ANONYMOUS_METRIC, SHOULD_CHECKPOINT
 from tuner.trainable.autofill import Autofill
 from tuner.trainable.context import TuneContext
 from tuner.trainable.session import CONTINUE, Deliver, Session, TrialStopped, set_session
-from tuner.trainable.trainable import Trainable, is_trainable_class
+from tuner.trainable.trainable import Trainable, can_be_saved, is_trainable_class
 
 logger = logging.getLogger(__name__)
 
@@ -100,10 +100,10 @@ class AttemptRunner:
             session.autofill.restart_clock()
             while session.decision == CONTINUE:
                 train_once(training, assignment, session)
-                if session.is_save_wanted and not _is_saved(session):
+                if session.is_save_wanted and can_be_saved(trainable) and not _is_saved(session):
                     channel.saved(save_training(training, session))
                     session.autofill.restart_clock()
-            if must_save(assignment, session):
+            if must_save(trainable, assignment, session):
                 channel.saved(save_training(training, session))
         except BaseException as error:
             self._object = None
@@ -267,9 +267,9 @@ def train_once(training: Trainable, assignment: Assignment, session: Session) ->
     session.deliver(result, name)
 
 
-def must_save(assignment: Assignment, session: Session) -> bool:
-    """Whether a class trainable that was told to end is to be saved before."""
-    if _is_saved(session):
+def must_save(trainable: Any, assignment: Assignment, session: Session) -> bool:
+    """Whether a trainable that was told to end is to be saved before."""
+    if _is_saved(session) or not can_be_saved(trainable):
         return False
     return assignment.checkpoint_at_end or session.decision == PAUSE
 

@@ -209,7 +209,7 @@ class ClassWorker(VirtualWorker):
     def _save(self, decision: str) -> str | None:
         session = self.session
         session.decision = decision
-        due = must_save(self.assignment, session)
+        due = must_save(self._class, self.assignment, session)
         session.decision = CONTINUE
         return (
             save_training(self._training, session) if self._training is not None and due else None

@@ -26,8 +26,8 @@ class ExperimentSpec:
         max_failures: How often a trial is tried again; -1 for always.
         fail_fast: Whether the first trial that fails for good ends the experiment.
         checkpoint_at_end: Whether a trial is saved once more when it is told to stop.
-        saves_when_told: Whether a trial can be saved at any result: classes can, functions report
-            their checkpoints themselves.
+        saves_when_told: Whether a trial can be saved at any result: classes with
+            `save_checkpoint` can, functions report their checkpoints themselves.
         bundles_for: The resources of a trial with a given configuration.
         bundles_vary: Whether they depend on the configuration.
         name_creator: Makes the name of a trial, None for the default.

@@ -81,8 +81,8 @@ class Trainable:
     def save_checkpoint(self, checkpoint_dir: str) -> Any:
         """Writes the state into a directory, or returns it as a dictionary."""
         raise TrainableError(
-            f"{type(self).__name__}.save_checkpoint() is missing: it is needed for checkpoints "
-            "and for schedulers that pause trials"
+            f"{type(self).__name__}.save_checkpoint() is missing: it is needed for checkpoints, "
+            "without which a trial that pauses starts again"
         )
 
     def load_checkpoint(self, checkpoint: Any) -> None:
@@ -209,6 +209,13 @@ class Trainable:
 def is_trainable_class(trainable: object) -> TypeGuard[type[Trainable]]:
     """Whether it is a subclass of `Trainable`, not a function."""
     return isinstance(trainable, type) and issubclass(trainable, Trainable)
+
+
+def can_be_saved(trainable: object) -> bool:
+    """Whether it is a class whose objects can be saved at any time."""
+    if not is_trainable_class(trainable):
+        return False
+    return trainable.save_checkpoint is not Trainable.save_checkpoint
 
 
 def _current_context() -> TuneContext:
