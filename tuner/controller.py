@@ -164,9 +164,9 @@ class Controller:
         if self._server is not None:
             self._server.start()
             server = self._server
+            token = "the token that you gave" if server.has_given_token else f"token {server.token}"
             self._console.message(
-                f"Watch and steer it at {server.address}, token {server.token} (also in "
-                f"{server.token_file})"
+                f"Watch and steer it at {server.address}, {token} (also in {server.token_file})"
             )
 
     def _turn(self) -> None:
@@ -280,8 +280,12 @@ class Controller:
         self._stuck_since = min(self._stuck_since, now)
         if now - self._stuck_since > _STUCK_WARNING_S:
             self._stuck_since = now
-            if self._state.decisions.paused_by_request:
-                logger.info("nothing runs: paused trials wait to be resumed")
+            if self._state.decisions.paused_by_request and self._server is not None:
+                logger.warning(
+                    "nothing runs: %d paused trials wait to be resumed at %s",
+                    len(self._state.decisions.paused_by_request),
+                    self._server.address,
+                )
                 return
             if any(self._state.paused_trials):
                 raise TunerError(

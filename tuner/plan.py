@@ -24,6 +24,7 @@ from tuner.search_space.variants import SearchSpace
 from tuner.stoppers.limits import Limits
 from tuner.trainable.trainable import can_be_saved, is_trainable_class
 from tuner.trainable.wrappers import resources_for, resources_vary
+from tuner.validation import reject
 from tuner.version import __version__
 
 
@@ -169,6 +170,10 @@ def make_plan(
         ConfigError, TrainableError, SearchSpaceError: something in it cannot work.
     """
     content = pickled(trainable, param_space, tune_config, run_config)  # before they are told more
+    executor = _executor(run_config.executor, trainable)
+    if run_config.server is not None and executor.clock.is_virtual:
+        fix = "a simulation is over before anybody could steer it; leave it out"
+        reject("RunConfig", "server", run_config.server, fix)
     run_config = _with_final_checkpoint(trainable, run_config)
     if seed is None:
         seed = _fresh_seed() if tune_config.seed is None else tune_config.seed
@@ -183,7 +188,7 @@ def make_plan(
         searcher=build_searcher(tune_config, param_space, seed),
         scheduler=build_scheduler(tune_config, seed),
         stopper=Limits(run_config.stop, tune_config.time_budget_seconds),
-        executor=_executor(run_config.executor, trainable),
+        executor=executor,
         content=content,
     )
 

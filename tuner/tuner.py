@@ -7,7 +7,7 @@ import os
 import time
 from contextlib import nullcontext
 from datetime import timedelta
-from typing import Any
+from typing import Any, Literal
 
 from tuner.config import ResumeConfig, RunConfig, TuneConfig
 from tuner.errors import ConfigError, TunerError
@@ -86,7 +86,7 @@ class Tuner:
         self._storage: Storage | None = None
         self._resume_config = ResumeConfig()
         self._changes = Changes()
-        self._server: ServerConfig | None = None
+        self._server: ServerConfig | Literal[False] | None = None  # None for that of before
 
     @classmethod
     def restore(
@@ -103,7 +103,7 @@ class Tuner:
         num_samples: int | None = None,
         stop: Any = None,
         time_budget_s: float | timedelta | None = None,
-        server: ServerConfig | None = None,
+        server: ServerConfig | Literal[False] | None = None,
     ) -> Tuner:
         """The tuner of an experiment that was interrupted or is to be extended; then call `fit`.
 
@@ -133,13 +133,15 @@ class Tuner:
             stop: When trials end, from now on. A trial that had been stopped, and is not by this,
                 goes on.
             time_budget_s: The time budget from now on, the time used before included.
-            server: The HTTP server of this run; without it that of the run before, if it had one.
+            server: The HTTP server of this run, False for none; that of the run before, if it had
+                one, without it.
 
         Raises:
             StorageError: There is no experiment, or it cannot be read.
             ConfigError: An argument cannot work.
         """
-        _check_type("server", server, ServerConfig)
+        if server is not False:
+            _check_type("server", server, ServerConfig)
         storage, local = locate(path, storage_filesystem)
         with nullcontext(local) if storage is None else viewed(storage) as folder:
             stored = load_stored_run(folder, shown_as=local if storage is None else storage.url)
@@ -188,6 +190,10 @@ class Tuner:
             )
         open_standard_descriptors()
         plan = self._plan(trainable_label)
+        if plan.run_config.server is not None:
+            from tuner.server.process import check_can_listen
+
+            check_can_listen(plan.run_config.server)
         home = self._home(trainable_label)
         try:
             if self._stored is None:
@@ -229,7 +235,8 @@ class Tuner:
         if stored is not None:  # policies remember what they were told: each use gets new ones
             self._tune_config, self._run_config = stored.tune_config, stored.run_config
             if self._server is not None:
-                self._run_config = dataclasses.replace(self._run_config, server=self._server)
+                server = self._server or None
+                self._run_config = dataclasses.replace(self._run_config, server=server)
         return make_plan(
             self._trainable,
             trainable_label,

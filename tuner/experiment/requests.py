@@ -75,8 +75,10 @@ class Outcome:
         refusal: Why nothing was done, None if it was done.
         kind: What is wrong: `"unknown"` a trial that there is not, `"conflict"` with the state of
             the experiment, `"invalid"` a value.
+        field: Which value is wrong, `"spec.config"`; None where it is no value.
     """
 
     trial_ids: tuple[str, ...] = ()
     refusal: str | None = None
     kind: Literal["unknown", "conflict", "invalid"] | None = None
+    field: str | None = None

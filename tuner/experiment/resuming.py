@@ -36,9 +36,9 @@ def taken_up(
         return _ResumeType.RESUME if limits_changed and decisions.may_go_on(trial) else None
     if resume_config.unfinished == _ResumeType.SKIP:
         return _ResumeType.SKIP
-    if resume_config.unfinished == _ResumeType.RESTART:
-        return _ResumeType.RESTART if trial.attempt else None
     if trial.status == PAUSED and decisions.is_paused_by_request(trial):
         return None
+    if resume_config.unfinished == _ResumeType.RESTART:
+        return _ResumeType.RESTART if trial.attempt else None
     was_cut_off = trial.status == RUNNING or decisions.is_held(trial)
     return _ResumeType.RESUME if was_cut_off else None

@@ -270,7 +270,8 @@ class ExperimentState(ActingExperiment):
                 self._commands.append(EndAttempt(fact.trial_id, self._live[fact.trial_id]))
             trial_ids[getattr(fact, "trial_id", "")] = None
         self._delete_removed()
-        return Outcome(trial_ids=tuple(filter(None, trial_ids)))
+        asked = getattr(stimulus.request, "trial_id", None)
+        return Outcome(trial_ids=tuple(filter(None, trial_ids or [asked])))
 
     _handlers: ClassVar[dict[type, Any]] = {
         Reported: _on_reported,

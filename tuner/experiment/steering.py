@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, NoReturn
 
+from tuner.bundles import Bundles
 from tuner.errors import ConfigError, SearchSpaceError
 from tuner.experiment import naming
 from tuner.experiment.decisions import CONTINUE, PAUSE, STOP
@@ -26,8 +27,11 @@ from tuner.experiment.requests import (
     StopTrial,
 )
 from tuner.experiment.trial import PAUSED, RUNNING, TERMINATED, Trial
+from tuner.metrics import as_number
+from tuner.search_space.domains import Float, Integer, Normal
+from tuner.search_space.structure import Path, path_text
 from tuner.search_space.variants import SearchSpace
-from tuner.validation import check_number, check_whole
+from tuner.validation import check_number, check_whole, shorten
 
 MOST_ADDED = 1000
 """Trials that one request can add."""
@@ -61,21 +65,22 @@ def consequences(experiment: RecordedExperiment, request: Request, now: float) -
     elif isinstance(request, ChangeLimits):
         yield _changed(request, now)
     elif isinstance(request, StopTrial):
-        yield _stopped(_trial(experiment, request.trial_id), now)
+        yield from _stopped(experiment, _trial(experiment, request.trial_id), now)
     elif isinstance(request, PauseTrial):
         yield _paused(experiment, _trial(experiment, request.trial_id), now)
     elif isinstance(request, ResumeTrial):
         yield from _resumed(experiment, _trial(experiment, request.trial_id), now)
 
 
-def refuse(kind: Any, text: str) -> NoReturn:
+def refuse(kind: Any, text: str, field: str | None = None) -> NoReturn:
     """Raises the refusal of a request.
 
     Args:
         kind: See `Outcome`.
         text: Why.
+        field: Which value is wrong.
     """
-    raise Refusal(Outcome(refusal=text, kind=kind))
+    raise Refusal(Outcome(refusal=text, kind=kind, field=field))
 
 
 def _trial(experiment: RecordedExperiment, trial_id: str) -> Trial:
@@ -85,17 +90,19 @@ def _trial(experiment: RecordedExperiment, trial_id: str) -> Trial:
     return trial
 
 
-def _stopped(trial: Trial, now: float) -> Fact:
+def _stopped(experiment: RecordedExperiment, trial: Trial, now: float) -> Iterator[Fact]:
     if trial.is_finished():
         refuse("conflict", f"trial {trial.trial_id} has ended already: it is {trial.status}")
-    if trial.status == RUNNING:
-        return TrialSteered(time=now, trial_id=trial.trial_id, decision=STOP)
-    return TrialEnded(
-        time=now, trial_id=trial.trial_id, attempt=trial.attempt, status=TERMINATED, error=None
-    )
+    if trial.status != RUNNING:
+        yield TrialEnded(
+            time=now, trial_id=trial.trial_id, attempt=trial.attempt, status=TERMINATED, error=None
+        )
+    elif not experiment.decisions.is_complete(trial):
+        yield TrialSteered(time=now, trial_id=trial.trial_id, decision=STOP)
 
 
 def _paused(experiment: RecordedExperiment, trial: Trial, now: float) -> Fact:
+    _refuse_if_ending(experiment, trial)
     if experiment.decisions.is_paused_by_request(trial):
         refuse("conflict", f"trial {trial.trial_id} was asked to pause before; resume it first")
     if trial.status != RUNNING:
@@ -106,6 +113,7 @@ def _paused(experiment: RecordedExperiment, trial: Trial, now: float) -> Fact:
 
 
 def _resumed(experiment: RecordedExperiment, trial: Trial, now: float) -> Iterator[Fact]:
+    _refuse_if_ending(experiment, trial)
     if not experiment.decisions.is_paused_by_request(trial):
         refuse(
             "conflict",
@@ -118,24 +126,23 @@ def _resumed(experiment: RecordedExperiment, trial: Trial, now: float) -> Iterat
         yield TrialRequeued(time=now, trial_id=trial.trial_id, anew=False)
 
 
+def _refuse_if_ending(experiment: RecordedExperiment, trial: Trial) -> None:
+    if trial.status == RUNNING and experiment.decisions.is_complete(trial):
+        refuse("conflict", f"trial {trial.trial_id} has been told to stop")
+
+
 def _changed(request: ChangeLimits, now: float) -> Fact:
-    owner = "experiment"
-    try:
-        if request.num_samples is not None and request.num_samples != -1:
-            fix = "use a whole number >= 1, or -1 for no limit"
-            check_whole(owner, "num_samples", request.num_samples, fix, least=1)
-        if request.time_budget_s is not None:
-            check_number(owner, "time_budget_s", request.time_budget_s, "use seconds > 0")
-        if request.max_concurrent_trials is not None:
-            fix = "use a whole number >= 1, or 0 for no limit"
-            limit = request.max_concurrent_trials
-            check_whole(owner, "max_concurrent_trials", limit, fix, least=0)
-    except ConfigError as error:
-        refuse("invalid", str(error))
     if request == ChangeLimits():
         refuse(
             "invalid", "nothing to change: give num_samples, time_budget_s or max_concurrent_trials"
         )
+    for field, check in _LIMITS.items():
+        value = getattr(request, field)
+        try:
+            if value is not None:
+                check(value)
+        except ConfigError as error:
+            refuse("invalid", str(error), field)
     return ExperimentChanged(
         time=now,
         num_samples=request.num_samples,
@@ -145,34 +152,50 @@ def _changed(request: ChangeLimits, now: float) -> Fact:
     )
 
 
-def _added(experiment: RecordedExperiment, request: AddTrials, now: float) -> Iterator[Fact]:
-    spec, table = experiment.spec, experiment.table
+def _check_num_samples(value: Any) -> None:
+    if value != -1:
+        fix = "use a whole number >= 1, or -1 for no limit"
+        check_whole(_OWNER, "num_samples", value, fix, least=1)
+
+
+def _check_time_budget(value: Any) -> None:
+    check_number(_OWNER, "time_budget_s", value, "use seconds > 0")
+
+
+def _check_max_concurrent(value: Any) -> None:
+    fix = "use a whole number >= 1, or 0 for no limit"
+    check_whole(_OWNER, "max_concurrent_trials", value, fix, least=0)
+
+
+_OWNER = "experiment"
+_LIMITS = {
+    "num_samples": _check_num_samples,
+    "time_budget_s": _check_time_budget,
+    "max_concurrent_trials": _check_max_concurrent,
+}
+
+
+def _added(experiment: RecordedExperiment, request: AddTrials, now: float) -> list[Fact]:
+    """The facts that there are more trials, all of them or none."""
     try:
-        configs = _configs(experiment, request)
-        bundles = [spec.bundles_for(config) for config in configs]
-        for each in bundles:
-            missing = experiment.capacity.missing(each)
-            if missing is not None:
-                refuse("invalid", f"config: the trial asks for {missing}")
-        for config, each in zip(configs, bundles, strict=True):
-            chosen = naming.changed_values(spec.param_space.space, config)
-            number = len(table.trials)
-            yield naming.new_trial(
-                spec, number, config, each, now, table.dirnames, chosen, is_added=True
-            )
+        check_whole("spec", "num_samples", request.num_samples, "use a number >= 1", least=1)
     except ConfigError as error:
-        refuse("invalid", f"config: {str(error).removeprefix('points_to_evaluate: ')}")
+        refuse("invalid", str(error), "spec.num_samples")
+    try:
+        return _created(experiment, _proposed(experiment, request), now)
+    except ConfigError as error:
+        refuse("invalid", f"config: {error}", "spec.config")
 
 
-def _configs(experiment: RecordedExperiment, request: AddTrials) -> list[dict[str, Any]]:
-    check_whole("spec", "num_samples", request.num_samples, "use a number >= 1", least=1)
+def _proposed(experiment: RecordedExperiment, request: AddTrials) -> list[dict[str, Any]]:
+    """The configurations, as a searcher would have proposed them."""
     spaces = _spaces(experiment.spec.param_space, request.config)
     total = request.num_samples * sum(space.size for space in spaces)
     if total > MOST_ADDED:
-        refuse("invalid", f"config: {total} trials in one request; add at most {MOST_ADDED}")
+        raise SearchSpaceError(f"{total} trials in one request; add at most {MOST_ADDED}")
     variants = [(space, point) for space in spaces for point in range(space.size)]
     return [
-        _config(experiment, space, point, number)
+        _resolved(experiment, space, point, number)
         for number, (space, point) in enumerate(
             variants * request.num_samples, len(experiment.table.trials)
         )
@@ -185,16 +208,58 @@ def _spaces(space: SearchSpace, config: dict[str, Any]) -> list[SearchSpace]:
     if given.size > MOST_ADDED:
         raise SearchSpaceError(f"grid_search gives {given.size} trials; add at most {MOST_ADDED}")
     points = (given.resolve(point, rng=None) for point in range(given.size))
-    return [space.preset(point) if space.space else SearchSpace(point) for point in points]
+    if not space.space:
+        return [*map(SearchSpace, points)]
+    try:
+        return [space.preset(point, unusual=_refuse_other_kinds) for point in points]
+    except SearchSpaceError as error:
+        raise SearchSpaceError(str(error).removeprefix("points_to_evaluate: ")) from None
 
 
-def _config(
+def _refuse_other_kinds(place: Any, path: Path, value: Any, problem: str) -> None:
+    """Lets numbers be outside of bounds, and other numbers than a constant; nothing else."""
+    numbers = isinstance(place, Float | Integer | Normal) or as_number(place) is not None
+    if not numbers or as_number(value) is None:
+        raise SearchSpaceError(f"{path_text(path)}={shorten(value)} {problem}")
+
+
+def _resolved(
     experiment: RecordedExperiment, space: SearchSpace, grid_point: int, number: int
 ) -> dict[str, Any]:
-    rng = None
-    if space.is_random:
-        import numpy as np
+    if not space.is_random:
+        return space.resolve(grid_point, rng=None)
+    import numpy as np
 
-        seed = [experiment.spec.seed, number, 1]  # apart from the searcher's streams
-        rng = np.random.default_rng(seed)
-    return experiment.scheduler.complete_config(space.resolve(grid_point, rng=rng), number)
+    seed = [experiment.spec.seed, number, 1]  # apart from the searcher's streams
+    return space.resolve(grid_point, rng=np.random.default_rng(seed))
+
+
+def _created(
+    experiment: RecordedExperiment, configs: list[dict[str, Any]], now: float
+) -> list[Fact]:
+    spec, taken = experiment.spec, set(experiment.table.dirnames)
+    facts: list[Fact] = []
+    for number, proposed in enumerate(configs, len(experiment.table.trials)):
+        config, bundles = _completed(experiment, proposed, number)
+        missing = experiment.capacity.missing(bundles)
+        if missing is not None:
+            raise ConfigError(f"the trial asks for {missing}")
+        chosen = naming.changed_values(spec.param_space.space, config)
+        fact = naming.new_trial(spec, number, config, bundles, now, taken, chosen, is_added=True)
+        taken.add(fact.dirname)
+        facts.append(fact)
+    return facts
+
+
+def _completed(
+    experiment: RecordedExperiment, proposed: dict[str, Any], number: int
+) -> tuple[dict[str, Any], Bundles]:
+    """The configuration and the resources, for which code of the user may be called."""
+    try:
+        config = experiment.scheduler.complete_config(proposed, number)
+        return config, experiment.spec.bundles_for(config)
+    except Exception as error:
+        raise ConfigError(
+            f"no trial can be made of it ({type(error).__name__}: {error}); give values that the "
+            "resources and the scheduler can take"
+        ) from error

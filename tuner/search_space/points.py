@@ -2,7 +2,7 @@
 
 import copy
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
 from tuner.errors import SearchSpaceError
@@ -23,16 +23,30 @@ from tuner.validation import did_you_mean, shorten
 logger = logging.getLogger(__name__)
 
 
-def preset(space: Any, point: Any, path: Path = ()) -> Any:
+Unusual = Callable[[Any, Path, Any, str], None]
+"""Takes a part of a space, where it is, a value that it could not have given, and why not."""
+
+
+def warn(space: Any, path: Path, value: Any, problem: str) -> None:
+    """Says that a value of a point is unusual."""
+    logger.warning(
+        "points_to_evaluate: %s=%s %s; it is used as given",
+        path_text(path),
+        shorten(value),
+        problem,
+    )
+
+
+def preset(space: Any, point: Any, path: Path = (), *, unusual: Unusual = warn) -> Any:
     """Returns a search space in which the values of `point` stand in place of its own.
 
-    What `point` does not name stays a domain or a grid. A value that the domain or grid could not
-    have given is used all the same, with a warning.
+    What `point` does not name stays a domain or a grid.
 
     Args:
         space: The search space, or the part of it at `path`.
         point: Values by name: nested as in the space, or with flat names such as `"model/lr"`.
         path: Where `space` stands in the whole.
+        unusual: Told of values that the space could not have given; then they are used.
 
     Raises:
         SearchSpaceError: If `point` names a parameter that is not in the space, or has something
@@ -44,18 +58,18 @@ def preset(space: Any, point: Any, path: Path = ()) -> Any:
     """
     if is_place(space):
         if not _possible(space, point):
-            _warn(path, point, f"is outside of {_described(space)}")
+            unusual(space, path, point, f"is outside of {_described(space)}")
         return point
     if isinstance(space, dict):
-        return _preset_dict(space, point, path)
+        return _preset_dict(space, point, path, unusual)
     if is_sequence(space):
-        return _preset_sequence(space, point, path)
+        return _preset_sequence(space, point, path, unusual)
     if not same(space, point):
-        _warn(path, point, f"is not the search space's constant {shorten(space)}")
+        unusual(space, path, point, f"is not the search space's constant {shorten(space)}")
     return point
 
 
-def _preset_dict(space: dict[Any, Any], point: Any, path: Path) -> dict[Any, Any]:
+def _preset_dict(space: dict[Any, Any], point: Any, path: Path, unusual: Unusual) -> dict[Any, Any]:
     if not isinstance(point, Mapping):
         _refuse(path, point, f"the search space has a dict here, with {_names(space)}")
     merged = copy.copy(space)
@@ -67,11 +81,11 @@ def _preset_dict(space: dict[Any, Any], point: Any, path: Path) -> dict[Any, Any
                 f"points_to_evaluate: {unknown!r} is not in the search space, which has "
                 f"{_names(space)} here{did_you_mean(str(name), map(str, space))}"
             )
-        merged[key] = preset(merged[key], inner, (*path, key))
+        merged[key] = preset(merged[key], inner, (*path, key), unusual=unusual)
     return merged
 
 
-def _preset_sequence(space: Any, point: Any, path: Path) -> Any:
+def _preset_sequence(space: Any, point: Any, path: Path, unusual: Unusual) -> Any:
     items = list(space)
     if isinstance(point, Mapping):
         by_index = {str(index): None for index in range(len(items))}
@@ -83,7 +97,8 @@ def _preset_sequence(space: Any, point: Any, path: Path) -> Any:
     for index, value in values:
         if not index.isdecimal() or int(index) >= len(items):
             _refuse((*path, index), value, f"the search space has {len(items)} items here")
-        items[int(index)] = preset(items[int(index)], value, (*path, int(index)))
+        place = (*path, int(index))
+        items[int(index)] = preset(items[int(index)], value, place, unusual=unusual)
     return rebuilder(space)(items)
 
 
@@ -127,15 +142,6 @@ def _possible(space: Any, value: Any) -> bool:
 
 def _described(place: Any) -> str:
     return call_text(GRID_KEY, place[GRID_KEY]) if is_grid(place) else shorten(place)
-
-
-def _warn(path: Path, value: Any, problem: str) -> None:
-    logger.warning(
-        "points_to_evaluate: %s=%s %s; it is used as given",
-        path_text(path),
-        shorten(value),
-        problem,
-    )
 
 
 def _refuse(path: Path, value: Any, fix: str) -> NoReturn:

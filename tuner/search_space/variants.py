@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from tuner.errors import SearchSpaceError
 from tuner.search_space.nodes import Computed, take_apart
 from tuner.search_space.objects import chooses_objects, chosen_objects, refreshed
-from tuner.search_space.points import preset
+from tuner.search_space.points import Unusual, preset, warn
 from tuner.search_space.resolution import Resolution
 from tuner.search_space.structure import overlaid, path_text
 from tuner.validation import shorten
@@ -157,17 +157,18 @@ class SearchSpace:
 
         return space.resolve(rng=np.random.default_rng(seed))
 
-    def preset(self, point: Mapping[str, Any]) -> SearchSpace:
+    def preset(self, point: Mapping[str, Any], *, unusual: Unusual = warn) -> SearchSpace:
         """Returns the space with the values of `point` in place of its own.
 
         Args:
             point: Values by name: nested as in the space, or with flat names such as `"model/lr"`.
                 What it does not name stays a domain or a grid.
+            unusual: Told of values that the space could not have given.
 
         Raises:
             SearchSpaceError: If it names what is not in the space, or does not fit its structure.
         """
-        return SearchSpace(preset(self.space, point))
+        return SearchSpace(preset(self.space, point, unusual=unusual))
 
 
 def grid_size(space: SearchSpace | Mapping[str, Any] | None) -> int:

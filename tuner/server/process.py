@@ -98,6 +98,11 @@ class ServerProcess:
             raise
 
     @property
+    def has_given_token(self) -> bool:
+        """Whether the token is the user's, who knows it."""
+        return self._config.given_token is not None
+
+    @property
     def pid(self) -> int | None:
         """The process's id, None while there is none."""
         link = self._link
@@ -223,6 +228,18 @@ class _Link:
         with contextlib.suppress(OSError):  # the process died, which the other thread notices
             while (line := self.outgoing.get()) is not None:
                 self._socket.sendall(line)
+
+
+def check_can_listen(config: ServerConfig) -> None:
+    """Checks that a server can be started, before anything else is done.
+
+    Raises:
+        MissingDependencyError: The extra `server` is not installed.
+        ConfigError: The address cannot be listened on, or needs a token.
+    """
+    check_libraries(_LIBRARIES)
+    config.check_token_is_given()
+    _listen(config).close()
 
 
 def check_libraries(names: tuple[str, ...]) -> None:

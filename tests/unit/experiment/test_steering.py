@@ -213,6 +213,57 @@ def test_a_trial_that_asks_for_more_than_there_is_is_refused() -> None:
     assert "asks for 10 CPU, of which there are 4" in refusal(play, AddTrials({"x": 9}))
 
 
+def test_what_the_users_code_makes_of_a_value_is_a_refusal_and_nothing_else() -> None:
+    play = Play(bundles_for=lambda config: [{"CPU": 1.0 + (config["x"] > 5)}], bundles_vary=True)
+    text = refusal(play, AddTrials({"x": "abc"}))
+    assert text.startswith("invalid: config: no trial can be made of it (TypeError: '>' not")
+
+
+def test_trials_are_added_all_or_none() -> None:
+    play = Play(name_creator=lambda trial: f"t{trial.config['x']:.3f}")
+    text = refusal(play, AddTrials({"x": {"grid_search": [0.5, 0.25, None]}}))
+    assert "trial_name_creator raised TypeError" in text
+
+
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [
+        ({"x": "abc"}, "x='abc' is outside of uniform"),
+        ({"x": None}, "x=None is outside"),
+        ({"kind": "c"}, "kind='c' is outside of choice"),
+        ({"depth": "deep"}, "depth='deep' is not the search space's constant 3"),
+    ],
+)
+def test_values_of_another_kind_are_refused(config: dict[str, Any], words: str) -> None:
+    play = Play(param_space=SPACE)
+    assert words in refusal(play, AddTrials(config))
+    assert ask_refused(play, AddTrials(config)).field == "spec.config"
+
+
+def ask_refused(play: Play, request: Request) -> Outcome:
+    outcome = ask(play, request)
+    assert outcome.refusal is not None
+    return outcome
+
+
+def test_numbers_may_be_others_than_would_be_drawn(caplog: pytest.LogCaptureFixture) -> None:
+    play = Play(param_space=SPACE)
+    ask(play, AddTrials({"x": 7, "kind": "a", "depth": 4}))
+    assert play.state.trials[-1].config == {"x": 7, "kind": "a", "depth": 4}
+    assert caplog.text == ""
+
+
+def test_a_trial_that_was_told_to_stop_is_stopped_once_and_neither_pauses_nor_resumes() -> None:
+    play = Play(cpus=1)
+    ask(play, StopTrial(play.id(0)))
+    before = len(play.facts)
+    assert ask(play, StopTrial(play.id(0))) == Outcome(trial_ids=(play.id(0),))
+    assert len(play.facts) == before
+    assert not [each for each in play.commands if isinstance(each, EndAttempt)]
+    assert "has been told to stop" in refusal(play, PauseTrial(play.id(0)))
+    assert "has been told to stop" in refusal(play, ResumeTrial(play.id(0)))
+
+
 def test_more_samples_and_more_at_once() -> None:
     play = Play(searcher=Counting(10), num_trials=2, max_running=1, cpus=4)
     assert play.statuses == "R"
@@ -265,6 +316,12 @@ def test_what_was_paused_stays_so_after_a_restore_that_can_be_steered() -> None:
     ask(play, ResumeTrial(play.id(0)))
     play.finish(1)
     assert play.statuses == "PTR", "what ran when the controller died goes first"
+
+
+def test_what_was_paused_stays_so_also_where_others_start_again() -> None:
+    _, state = paused_and_killed()
+    state.resume(NOW, "test", ResumeConfig(unfinished="restart"), can_be_steered=True)
+    assert [trial.status for trial in state.trials] == ["PAUSED", "PENDING", "PENDING"]
 
 
 def test_without_a_server_what_was_paused_goes_on() -> None:
