@@ -41,28 +41,27 @@ def test_trial_schedulers_1_async_hyperband() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "arguments"),
+    ("name", "arguments", "ends"),
     [
-        ("FIFOScheduler", {}),
-        ("MedianStoppingRule", {"grace_period": 2}),
-        ("AsyncHyperBandScheduler", {"max_t": 20, "grace_period": 2}),
+        ("FIFOScheduler", {}, 20),
+        ("MedianStoppingRule", {"time_attr": "training_iteration", "grace_period": 3}, 3),
+        ("AsyncHyperBandScheduler", {"max_t": 20, "grace_period": 2, "brackets": 1}, 2),
     ],
 )
-def test_trial_schedulers_names(name: str, arguments: dict[str, Any]) -> None:
+def test_trial_schedulers_names(name: str, arguments: dict[str, Any], ends: int) -> None:
     """0.5 · Trial Schedulers · text: each scheduler by its name, with `reward_attr`."""
     from tuner.legacy import schedulers
 
     if name != "FIFOScheduler":
         arguments = {**arguments, "reward_attr": "neg_mean_loss"}
     trials = tune.run_experiments(
-        {"named": {"run": train, "config": {"lr": tune.grid_search([1e-5, 1e-3, 1.0])}}},
+        {"named": {"run": train, "config": {"lr": tune.grid_search([1.0, 0.3, 0.1, 1e-5])}}},
         scheduler=getattr(schedulers, name)(**arguments),
         max_concurrent_trials=1,
     )
     lengths = {trial.config["lr"]: len(reported(trial.path)) for trial in trials}
     assert lengths[1.0] == 20
-    if name == "FIFOScheduler":
-        assert set(lengths.values()) == {20}
+    assert lengths[1e-5] == ends
 
 
 class Member(tune.Trainable):
@@ -82,38 +81,45 @@ class Member(tune.Trainable):
         self.score = checkpoint["score"]
 
 
-@pytest.mark.parametrize("name", ["HyperBandScheduler", "PopulationBasedTraining"])
-def test_trial_schedulers_that_need_checkpoints(name: str) -> None:
-    """0.5 · Trial Schedulers · text: HyperBand and PBT, which pause classes and go on with them."""
-    from tuner.legacy import schedulers
-
-    arguments: dict[str, Any] = {
-        "HyperBandScheduler": {"max_t": 9},
-        "PopulationBasedTraining": {
-            "perturbation_interval": 3,
-            "hyperparam_mutations": {"lr": lambda: np.random.uniform(0.1, 1)},
-        },
-    }[name]
-    scheduler = getattr(schedulers, name)(
-        time_attr="training_iteration", reward_attr="episode_reward_mean", **arguments
-    )
+def population(scheduler: Any) -> list[Any]:
+    """Four trials in turns, of which the first are good, and would reach 9 times their `lr`."""
+    spec = {
+        "run": Member,
+        "config": {"lr": tune.grid_search([1.0, 0.9, 0.2, 0.1])},
+        "stop": {"training_iteration": 9},
+    }
     trials = tune.run_experiments(
-        {
-            "population": {
-                "run": Member,
-                "config": {"lr": tune.grid_search([0.1, 0.2, 0.9, 1.0])},
-                "stop": {"training_iteration": 9},
-            }
-        },
-        scheduler=scheduler,
+        {"population": spec}, scheduler=scheduler, max_concurrent_trials=1, seed=1
     )
     assert {trial.status for trial in trials} == {"TERMINATED"}
-    assert max(trial.last_result["episode_reward_mean"] for trial in trials) > 8
-    lengths = [trial.last_result["training_iteration"] for trial in trials]
-    assert max(lengths) == 9
-    if name == "PopulationBasedTraining":
-        assert lengths == [9] * 4
-        assert all(trial.last_result["episode_reward_mean"] > 9 * 0.1 for trial in trials[1:])
+    return list(trials)
+
+
+def test_trial_schedulers_hyperband() -> None:
+    """0.5 · Trial Schedulers · text: HyperBand, which pauses classes and goes on with the best."""
+    from tuner.legacy.schedulers import HyperBandScheduler
+
+    trials = population(HyperBandScheduler(reward_attr="episode_reward_mean", max_t=9))
+    assert [trial.last_result["training_iteration"] for trial in trials] == [9, 1, 1, 1]
+    assert trials[0].last_result["episode_reward_mean"] == 9
+
+
+def test_trial_schedulers_population_based_training() -> None:
+    """0.5 · Trial Schedulers · text: PBT, whose bad members go on from good ones."""
+    from tuner.legacy.schedulers import PopulationBasedTraining
+
+    trials = population(
+        PopulationBasedTraining(
+            time_attr="training_iteration",
+            reward_attr="episode_reward_mean",
+            perturbation_interval=3,
+            hyperparam_mutations={"lr": lambda: np.random.uniform(0.1, 1)},
+        )
+    )
+    assert [trial.last_result["training_iteration"] for trial in trials] == [9] * 4
+    rewards = [trial.last_result["episode_reward_mean"] for trial in trials]
+    assert max(rewards) > 8
+    assert min(rewards[2:]) > 9 * 0.2  # more than either could reach alone
 
 
 DATASET = """
