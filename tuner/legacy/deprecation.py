@@ -14,7 +14,7 @@ _LIBRARY = os.path.dirname(os.path.abspath(tuner.__file__))
 _warned: set[str] = set()
 
 
-def warn_once(old: str, today: str) -> None:
+def warn_once(old: str, today: str | None = None, *, because: str = "") -> None:
     """Warns that a name is of an older API, once per process and name.
 
     The warning points at the line of the user that brought it about. What trials do, the first
@@ -22,12 +22,14 @@ def warn_once(old: str, today: str) -> None:
 
     Args:
         old: What was used, such as `"tune.track.log(…)"`.
-        today: What takes its place, such as `"tune.report({…})"`.
+        today: What takes its place, such as `"tune.report({…})"`; None if nothing has to.
+        because: Why nothing has to.
     """
     if old in _warned or _is_said_elsewhere():
         return
     _warned.add(old)
-    message = f"{old} is of an older API; today's form is {today}"
+    successor = f"; today's form is {today}" if today else f" and has no effect: {because}"
+    message = f"{old} is of an older API{successor}"
     warnings.warn(message, FutureWarning, stacklevel=_frames_of_library())
 
 

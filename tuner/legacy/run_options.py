@@ -104,7 +104,7 @@ def run_options(
     """
     check_flag(owner, "raise_on_failed_trial", raise_on_failed_trial)
     if queue_trials:
-        warn_once(f"{owner}(queue_trials=True)", "nothing: trials wait until they fit")
+        warn_once(f"{owner}(queue_trials=True)", because="trials wait until they fit")
     if ray_auto_init is not None:
         warn_once(f"{owner}(ray_auto_init=…)", 'executor="ray" or executor="local"')
     if trial_executor is not None:

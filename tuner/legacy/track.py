@@ -51,9 +51,9 @@ def init(ignore_reinit_error: bool = True, **settings: Any) -> None:
         ignore_reinit_error: Accepted for compatibility.
         **settings: Accepted for compatibility.
     """
-    warn_once("tune.track.init()", "nothing: tune.report({…}) needs no preparation")
+    warn_once("tune.track.init()", because="tune.report({…}) needs no preparation")
 
 
 def shutdown() -> None:
     """Accepted without effect: what was reported is recorded when the call returns."""
-    warn_once("tune.track.shutdown()", "nothing: what tune.report({…}) was given is recorded")
+    warn_once("tune.track.shutdown()", because="what was reported is recorded")

@@ -14,6 +14,16 @@ from tuner.legacy.metrics import with_neg_mean_loss
 from tuner.legacy.resources import Resources
 from tuner.trainable.trainable import Trainable
 
+_TODAY = {
+    "_setup": "setup",
+    "_train": "step",
+    "_save": "save_checkpoint",
+    "_restore": "load_checkpoint",
+    "_stop": "cleanup",
+    "_log_result": "log_result",
+}
+"""The hooks by their old names."""
+
 SAVED_PATH_FILE = "trainable_saved_path.txt"
 """Says, in a checkpoint, which path of it `_save` returned."""
 
@@ -26,9 +36,10 @@ def translate(trainable: type[Trainable]) -> None:
     Args:
         trainable: A class that has `_train` and no `step`.
     """
+    hooks = [hook for hook in _TODAY if hasattr(trainable, hook)]
     warn_once(
-        "a Trainable with _setup, _train, _save, _restore, _stop and _log_result",
-        "one with setup, step, save_checkpoint, load_checkpoint, cleanup and log_result",
+        f"class {trainable.__qualname__} with {', '.join(hooks)}",
+        f"one with {', '.join(_TODAY[hook] for hook in hooks)}",
     )
     bases = tuple(base for base in trainable.__bases__ if base is not Trainable)
     at = trainable.__bases__.index(Trainable) if Trainable in trainable.__bases__ else len(bases)

@@ -253,7 +253,7 @@ def test_resources_of_old() -> None:
     assert not resources_vary(Counter)
 
 
-def test_the_first_of_them_warns_where_it_is_defined(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_of_them_warns_once_where_it_is_defined(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(deprecation, "_warned", set())
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -263,5 +263,10 @@ def test_the_first_of_them_warns_where_it_is_defined(monkeypatch: pytest.MonkeyP
                 def _train(self) -> dict[str, Any]:
                     return {}
 
+                def _stop(self) -> None:
+                    pass
+
     assert [Path(each.filename).name for each in caught] == [Path(__file__).name]
-    assert "today's form is one with setup, step, save_checkpoint" in str(caught[0].message)
+    assert str(caught[0].message).endswith(
+        "Old with _train, _stop is of an older API; today's form is one with step, cleanup"
+    )
