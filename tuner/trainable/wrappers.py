@@ -179,7 +179,8 @@ def check_trainable(trainable: Any, where: str = "Tuner") -> None:
     except TypeError as error:
         raise TrainableError(
             f"{where}: trainable {trainable_name(trainable)!r} cannot be called with one argument, "
-            f"the configuration ({error}); give further arguments by with_parameters"
+            f"the configuration ({error}); give further arguments by with_parameters; one to "
+            "report by is called 'reporter'"
         ) from None
     except ValueError:  # a builtin without a signature
         return

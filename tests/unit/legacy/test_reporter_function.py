@@ -95,6 +95,11 @@ def test_what_cannot_be_trained_is_refused() -> None:
     with pytest.raises(TrainableError, match="cannot be called with one argument"):
         get_trainable(lambda config, other: None)
 
+    with pytest.raises(
+        TrainableError, match=r"argument: 'tell'.*; one to report by is called 'rep"
+    ):
+        get_trainable(lambda config, tell: tell(loss=1))
+
     async def later(config: dict[str, Any], reporter: Any) -> None:
         pass
 
