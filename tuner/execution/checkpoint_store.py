@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Iterator
 
 from tuner.checkpoint import Checkpoint
-from tuner.durable import sync_tree
+from tuner.fsync import sync_tree
 from tuner.layout import staged_path
 from tuner.local_copy import copy_tree
 

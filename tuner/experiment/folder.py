@@ -15,8 +15,8 @@ import weakref
 from pathlib import Path
 from typing import IO, Any
 
-from tuner.durable import sync_folder
 from tuner.errors import ExperimentLockedError, StorageError
+from tuner.fsync import sync_folder
 from tuner.layout import (
     DESCRIPTION_FILE,
     JOURNAL_FOLDER,

@@ -12,13 +12,13 @@ import time
 from collections.abc import Iterable
 
 from tuner import failpoints
-from tuner.durable import sync_folder
 from tuner.errors import JournalError, StorageError
 from tuner.experiment import journal_format
 from tuner.experiment.events import CheckpointSaved, Fact, TrialResult
 from tuner.experiment.journal_segments import Position, segment_path
 from tuner.experiment.periodic_sync import PeriodicSync
 from tuner.failpoints import Failpoint
+from tuner.fsync import sync_folder
 from tuner.layout import JOURNAL_FOLDER
 
 SEGMENT_BYTES = 16 * 1024 * 1024

@@ -10,7 +10,7 @@ import stat
 import uuid
 from typing import Any
 
-from tuner.durable import sync_folder, sync_tree
+from tuner.fsync import sync_folder, sync_tree
 from tuner.storage.served_protocol import CHUNK
 
 INCOMING = ".incoming"
