@@ -12,6 +12,7 @@ from tuner.version import __version__
 
 if TYPE_CHECKING:
     from tuner import integrations as integrations
+    from tuner.analysis import Analysis as Analysis
     from tuner.analysis.experiment_analysis import ExperimentAnalysis
     from tuner.by_name import create_scheduler, create_searcher
     from tuner.callbacks.callback import Callback
@@ -34,10 +35,18 @@ if TYPE_CHECKING:
     from tuner.execution.ray import RayExecutor
     from tuner.execution.simulated import SimulatedExecutor
     from tuner.integrations.rllib import register_env
+    from tuner.legacy import stopper as stopper
     from tuner.legacy import track as track
+    from tuner.legacy.checkpoint_dir import checkpoint_dir as checkpoint_dir
+    from tuner.legacy.durable_trainable import DurableTrainable as DurableTrainable
+    from tuner.legacy.durable_trainable import durable as durable
     from tuner.legacy.experiment import Experiment
     from tuner.legacy.run import run
     from tuner.legacy.run_experiments import run_experiments
+    from tuner.legacy.session_names import get_trial_dir as get_trial_dir
+    from tuner.legacy.session_names import get_trial_id as get_trial_id
+    from tuner.legacy.session_names import get_trial_name as get_trial_name
+    from tuner.legacy.session_names import is_session_enabled as is_session_enabled
     from tuner.placement import PlacementGroupFactory
     from tuner.result import Result
     from tuner.result_grid import ResultGrid
@@ -122,7 +131,18 @@ _MODULES = {
     "tuner": ("Tuner",),
     "warm_start": ("EvaluatedPoints", "from_experiment"),
 }
-_HOMES = {name: module for module, names in _MODULES.items() for name in names}
+_OLD_MODULES = {
+    "analysis": ("Analysis",),
+    "legacy.checkpoint_dir": ("checkpoint_dir",),
+    "legacy.durable_trainable": ("DurableTrainable", "durable"),
+    "legacy.session_names": (
+        "get_trial_dir",
+        "get_trial_id",
+        "get_trial_name",
+        "is_session_enabled",
+    ),
+}
+_HOMES = {name: module for module, names in (_MODULES | _OLD_MODULES).items() for name in names}
 _SUBMODULES = frozenset(
     {
         "analysis",
@@ -138,7 +158,7 @@ _SUBMODULES = frozenset(
         "trainable",
     }
 )
-_OLD_SUBMODULES = {"track": "legacy.track"}
+_OLD_SUBMODULES = {"stopper": "legacy.stopper", "track": "legacy.track"}
 
 __all__ = [
     "CLIReporter",

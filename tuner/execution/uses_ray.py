@@ -104,9 +104,9 @@ class _Search:
         module = type(value).__module__
         if _is_ray(module):
             return True
-        return not _is_of_library(module) and self._any(
-            [type(value), getattr(value, "__dict__", 0)]
-        )
+        if _is_of_library(module):
+            return self.finds(inspect.getattr_static(value, "__wrapped__", None))
+        return self._any([type(value), getattr(value, "__dict__", 0)])
 
 
 def _members_of_modules(variables: Iterable[Any], names: set[str]) -> list[Any]:

@@ -5,7 +5,8 @@ an object of one, is given; it has `as_trainable(object)`. One whose library has
 trains also has `trainable_named(name)`, which is None for a name that is not its own, and the set
 `NAMES`.
 
-A function is one of an older API if it takes a reporter beside the configuration.
+A function is one of an older API if it takes a reporter beside the configuration, or the folder of
+its last checkpoint.
 """
 
 from __future__ import annotations
@@ -34,11 +35,16 @@ def converted(trainable: Any) -> Any:
     for package, integration in _INTEGRATIONS.items():
         if any(f"{each.__module__}.".startswith(f"{package}.") for each in kind.__mro__):
             return importlib.import_module(integration).as_trainable(trainable)
-    reporter = _reporter_of(trainable)
+    parameters = _parameters_of(trainable)
+    reporter = _reporter_among(parameters)
     if reporter is not None:
         from tuner.legacy.reporter_function import with_reporter
 
         return with_reporter(trainable, reporter)
+    if _has_checkpoint_dir(parameters):
+        from tuner.legacy.checkpoint_dir import with_checkpoint_dir
+
+        return with_checkpoint_dir(trainable)
     return trainable
 
 
@@ -57,15 +63,24 @@ def names() -> set[str]:
     return {name for module in modules for name in module.NAMES}
 
 
-def _reporter_of(function: Any) -> str | None:
-    """The name of the second parameter, if it has to be given and is a reporter's."""
+def _parameters_of(function: Any) -> list[inspect.Parameter]:
+    """What a function takes beside the configuration; nothing for all else."""
     if not callable(function) or inspect.isclass(function):
-        return None
+        return []
     try:
-        parameters = [*inspect.signature(function).parameters.values()]
+        return [*inspect.signature(function).parameters.values()][1:]
     except ValueError:  # a builtin without a signature
-        return None
-    second = parameters[1] if len(parameters) > 1 else None
+        return []
+
+
+def _reporter_among(parameters: list[inspect.Parameter]) -> str | None:
+    """The name of the second parameter, if it has to be given and is a reporter's."""
+    second = parameters[0] if parameters else None
     if second is None or second.kind is not second.POSITIONAL_OR_KEYWORD:
         return None
     return second.name if second.default is second.empty and "report" in second.name else None
+
+
+def _has_checkpoint_dir(parameters: list[inspect.Parameter]) -> bool:
+    """Whether one is `checkpoint_dir=None`, wherever it is."""
+    return any(each.name == "checkpoint_dir" and each.default is None for each in parameters)

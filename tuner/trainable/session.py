@@ -61,6 +61,7 @@ class Session:
 
     Attributes:
         at_end: Called when the attempt has ended, with whether it failed.
+        attached: What the next report carries, if it has no checkpoint of its own.
     """
 
     def __init__(
@@ -84,6 +85,7 @@ class Session:
         self._deliver = deliver
         self._lock = threading.Lock()
         self.at_end: list[Callable[[bool], None]] = []
+        self.attached: Checkpoint | None = None
 
     def report(
         self,
@@ -111,6 +113,7 @@ class Session:
         with self._lock:
             if self.decision != CONTINUE:
                 raise TrialStopped
+            checkpoint, self.attached = checkpoint or self.attached, None
             name = None
             stored = None
             if checkpoint is not None:

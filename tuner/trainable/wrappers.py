@@ -172,10 +172,13 @@ def check_trainable(trainable: Any, where: str = "Tuner") -> None:
         TrainableError: it is no function of one configuration and no `Trainable` class.
     """
     _require_trainable(trainable, where)
-    if inspect.isclass(trainable) or isinstance(trainable, WrappedFunction):
+    if inspect.isclass(trainable):
         return
+    given: dict[str, Any] = {}
+    if isinstance(trainable, WrappedFunction):
+        trainable, given = trainable.function, trainable.parameters.values
     try:
-        inspect.signature(trainable).bind({})
+        inspect.signature(trainable).bind({}, **given)
     except TypeError as error:
         raise TrainableError(
             f"{where}: trainable {trainable_name(trainable)!r} cannot be called with one argument, "
