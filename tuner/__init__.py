@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from tuner.legacy.durable_trainable import DurableTrainable as DurableTrainable
     from tuner.legacy.durable_trainable import durable as durable
     from tuner.legacy.experiment import Experiment
+    from tuner.legacy.protected_function import function as function
     from tuner.legacy.run import run
     from tuner.legacy.run_experiments import run_experiments
     from tuner.legacy.session_names import get_trial_dir as get_trial_dir
@@ -135,6 +136,7 @@ _OLD_MODULES = {
     "analysis": ("Analysis",),
     "legacy.checkpoint_dir": ("checkpoint_dir",),
     "legacy.durable_trainable": ("DurableTrainable", "durable"),
+    "legacy.protected_function": ("function",),
     "legacy.session_names": (
         "get_trial_dir",
         "get_trial_id",

@@ -15,6 +15,7 @@ from tuner.legacy.deprecation import warn_once
 from tuner.legacy.known_arguments import known_arguments_only, reject_unknown
 from tuner.legacy.logger import callbacks_for
 from tuner.legacy.place import PathLike, place_of
+from tuner.legacy.protected_function import warn_of_functions
 from tuner.legacy.run_options import RunOptions
 from tuner.legacy.sync import copies
 from tuner.legacy.trainable import as_trained
@@ -129,6 +130,8 @@ class Experiment:
             sync_to_cloud=sync_to_cloud,
         )
         self.run = run
+        if owner == "Experiment":  # since 0.8, whose tune.run has another, they are values
+            warn_of_functions(config)
         self.config = config
         self.restore = restore
         self._resources = _one_of(
