@@ -9,6 +9,7 @@ import shutil
 import tempfile
 import weakref
 from collections.abc import Callable, Generator, Iterator
+from contextlib import AbstractContextManager
 from typing import Any
 
 from tuner.checkpoint import Checkpoint
@@ -19,8 +20,7 @@ from tuner.trainable.wrappers import WrappedFunction
 PARAMETER = "checkpoint_dir"
 
 
-@contextlib.contextmanager
-def checkpoint_dir(step: int | None = None) -> Iterator[str]:
+def checkpoint_dir(step: int | None = None) -> AbstractContextManager[str]:
     """A folder for a checkpoint, which the next report carries.
 
     What is written into it within the `with` block is the checkpoint. If the block fails, there is
@@ -29,8 +29,8 @@ def checkpoint_dir(step: int | None = None) -> Iterator[str]:
     Args:
         step: Accepted for compatibility: checkpoints are numbered in the order of reports.
 
-    Yields:
-        The folder's path.
+    Returns:
+        What yields the folder's path.
 
     Example:
         >>> import os
@@ -40,6 +40,11 @@ def checkpoint_dir(step: int | None = None) -> Iterator[str]:
     """
     today = "tune.report({…}, checkpoint=Checkpoint.from_directory(folder))"
     warn_once("tune.checkpoint_dir(step=…)", today)
+    return _attached()
+
+
+@contextlib.contextmanager
+def _attached() -> Iterator[str]:
     checkpoint = _TemporaryCheckpoint(tempfile.mkdtemp(prefix="checkpoint_"))
     yield checkpoint.path
     session = get_session()

@@ -155,10 +155,14 @@ def _request_of(trainable: type[Trainable]) -> Any:
 
 def trainable_name(trainable: Any) -> str:
     """The name that trials of this trainable carry."""
-    while isinstance(trainable, functools.partial):
-        trainable = trainable.func
-    name = getattr(trainable, "__name__", type(trainable).__name__)
-    return "lambda" if name == "<lambda>" else str(name)
+    while not hasattr(trainable, "__name__"):
+        if isinstance(trainable, functools.partial):
+            trainable = trainable.func
+        elif hasattr(trainable, "__wrapped__"):
+            trainable = trainable.__wrapped__
+        else:
+            return type(trainable).__name__
+    return "lambda" if trainable.__name__ == "<lambda>" else str(trainable.__name__)
 
 
 def check_trainable(trainable: Any, where: str = "Tuner") -> None:

@@ -12,6 +12,7 @@ import pytest
 import tuner as tune
 from tuner.errors import TrainableError
 from tuner.execution.uses_ray import uses_ray
+from tuner.legacy import deprecation
 from tuner.trainable.registry import get_trainable
 from tuner.trainable.wrappers import WrappedFunction, resources_for, trainable_name
 
@@ -32,6 +33,14 @@ def test_the_folder_is_gone_outside_of_a_trial() -> None:
     assert not os.path.exists(folder)
 
 
+def test_the_warning_points_at_the_script(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(deprecation, "_warned", set())
+    with pytest.warns(FutureWarning, match="tune.checkpoint_dir") as caught:
+        with tune.checkpoint_dir(step=3):
+            pass
+    assert [each.filename for each in caught] == [__file__]
+
+
 def test_functions_of_a_folder() -> None:
     expected = {"x": 1, "begins_at": None, "data": 2}
     for function in (
@@ -40,8 +49,8 @@ def test_functions_of_a_folder() -> None:
         tune.with_parameters(tune.with_resources(train, {"cpu": 2}), data=2),
     ):
         assert get_trainable(function)({"x": 1}) == expected
+        assert trainable_name(get_trainable(function)) == "train"
     assert list(get_trainable(generate)({})) == [{"begins_at": None}]
-    assert trainable_name(get_trainable(train)) == "train"
     sized = get_trainable(tune.with_resources(train, {"cpu": 2}))
     assert resources_for(sized, {}).required_resources == {"CPU": 2.0}
 

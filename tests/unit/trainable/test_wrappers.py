@@ -10,7 +10,7 @@ import pytest
 
 from tuner.errors import TrainableError
 from tuner.trainable import Trainable, with_parameters, with_resources
-from tuner.trainable.wrappers import check_trainable
+from tuner.trainable.wrappers import check_trainable, trainable_name
 
 
 async def coroutine(config: dict[str, Any]) -> None: ...
@@ -37,3 +37,12 @@ def test_async_functions_are_refused(trainable: Any) -> None:
     for use in (check_trainable, with_parameters, lambda t: with_resources(t, {"CPU": 1})):
         with pytest.raises(TrainableError, match=r"async function.*asyncio\.run"):
             use(trainable)
+
+
+def test_a_wrapped_partial_function_has_the_name_of_the_function():
+    def train(config, data):
+        return {"score": data}
+
+    bound = functools.partial(train, data=1)
+    assert trainable_name(bound) == "train"
+    assert trainable_name(with_resources(bound, {"cpu": 2})) == "train"
