@@ -55,6 +55,13 @@ def test_a_checkpoint_is_handed_over(tmp_path: Path) -> None:
     assert run_script(code()[4], tmp_path).splitlines()[-1] == "counted to 8"
 
 
+def test_every_older_name_is_in_a_table() -> None:
+    rows = "".join(line for line in GUIDE.splitlines(keepends=True) if line.startswith("| "))
+    older = {name for names in tune._OLD_MODULES.values() for name in names}
+    assert len(older) > 5
+    assert {name for name in older if not re.search(rf"\b{name}\b", rows)} == set()
+
+
 def test_every_argument_of_run_is_in_the_table() -> None:
     table = GUIDE.partition("## `tune.run` and")[2].partition("\n## ")[0]
     rows = [line.split(" | ")[0] for line in table.splitlines() if line.startswith("| ")]
