@@ -236,6 +236,21 @@ def train(config):
                 metrics, checkpoint=tune.Checkpoint.from_directory(folder) if saved else None
             )
 
+class Counter(tune.Trainable):
+    def setup(self, config):
+        self.n = 0
+
+    def step(self):
+        self.n += 1
+        return {"loss": abs(self.n - 5) * self.config["x"]}
+
+    def save_checkpoint(self, folder):
+        with open(os.path.join(folder, "n"), "w") as file:
+            file.write(str(self.n))
+
+    def load_checkpoint(self, folder):
+        pass
+
 if __name__ == "__main__":
     ray.init("local", num_cpus=1, include_dashboard=False, log_to_driver=False)
     tune.Tuner(
@@ -243,6 +258,22 @@ if __name__ == "__main__":
         param_space={"x": tune.grid_search([1, 2, 3, 4, 5]), "net": {"depth": 3}},
         tune_config=tune.TuneConfig(metric="loss", mode="min"),
         run_config=tune.RunConfig(name="exp", storage_path=os.path.abspath("ray"), verbose=0),
+    ).fit()
+    tune.Tuner(
+        Counter,
+        param_space={"x": tune.grid_search([1, 2])},
+        run_config=tune.RunConfig(
+            name="classes",
+            storage_path=os.path.abspath("ray"),
+            stop={"training_iteration": 8},
+            checkpoint_config=tune.CheckpointConfig(
+                num_to_keep=3,
+                checkpoint_frequency=2,
+                checkpoint_score_attribute="loss",
+                checkpoint_score_order="min",
+            ),
+            verbose=0,
+        ),
     ).fit()
     ray.shutdown()
 """
@@ -348,3 +379,43 @@ def test_a_folder_of_ray_on_remote_storage(of_ray: Path, s3_server: Bucket) -> N
     with checkpoint.as_directory() as folder:
         assert Path(folder, "n").read_text() == "6"
     assert there.best_trial.checkpoint == there.get_last_checkpoint(there.best_trial)
+
+
+@pytest.mark.slow
+def test_checkpoints_of_classes_belong_to_the_results_that_ray_saved_them_with(
+    of_ray: Path,
+) -> None:
+    folder = of_ray.with_name("classes")
+    ours = ExperimentAnalysis(folder)
+    theirs = pytest.importorskip("ray.tune").ExperimentAnalysis(str(folder))
+    for trial in theirs.trials:
+        for mode in ("min", "max"):
+            mine = ours.get_best_checkpoint(trial.trial_id, "loss", mode)
+            assert mine is not None
+            assert mine.path == theirs.get_best_checkpoint(trial, "loss", mode).path
+        saved = {
+            int(Path(path, "n").read_text()): iteration
+            for path, iteration in ours.get_trial_checkpoints_paths(trial.trial_id)
+        }
+        assert saved == {4: 4, 6: 6, 8: 8}
+
+
+class Counter(tune.Trainable):
+    """Goes on with what the class of the same name in `RAY` has saved."""
+
+    def step(self) -> dict[str, Any]:
+        self.n += 1
+        return {"n": self.n}
+
+    def load_checkpoint(self, folder: str) -> None:
+        self.n = int(Path(folder, "n").read_text())
+
+
+@pytest.mark.slow
+def test_a_run_counts_on_from_a_checkpoint_of_a_class_of_ray(of_ray: Path, tmp_path: Path) -> None:
+    trial = ExperimentAnalysis(of_ray.with_name("classes")).trials[0]
+    first, _ = ExperimentAnalysis(of_ray.with_name("classes")).get_trial_checkpoints_paths(trial)[0]
+    analysis = tune.run(
+        Counter, restore=first, stop={"training_iteration": 6}, storage_path=tmp_path, verbose=0
+    )
+    assert analysis.trials[0].last_result["n"] == 6

@@ -1,4 +1,4 @@
-"""The trials in a folder that `ray.tune` wrote, of any version; none of its pickles is loaded."""
+"""The trials in a folder that `ray.tune` wrote, of any version; no pickle in it runs code."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from contextlib import nullcontext
 from typing import Any
 
 from tuner.analysis.opened import OpenedExperiment, mark_end
+from tuner.analysis.ray_checkpoints import recorded_iterations, row_beside
 from tuner.checkpoint import Checkpoint
 from tuner.errors import StorageError, TrialError
 from tuner.experiment.trial import (
@@ -124,7 +125,8 @@ class _Home:
             trial.config = row.get("config") or trial.config
             trial.record_result(row)
         mark_end(trial)
-        trial.checkpoints = [_saved(name, rows) for name in files.checkpoint_names()]
+        iterations = recorded_iterations(record)
+        trial.checkpoints = [_saved(name, rows, iterations) for name in files.checkpoint_names()]
         return trial, self._result(trial)
 
     def _result(self, trial: Trial) -> Result:
@@ -197,15 +199,9 @@ def _status(record: dict[str, Any], rows: list[dict[str, Any]], error: str | Non
     return TERMINATED if rows else PENDING
 
 
-def _saved(name: str, rows: list[dict[str, Any]]) -> SavedCheckpoint:
-    """A checkpoint with the result that it belongs to, `{}` if none says so.
-
-    Results name their checkpoints since Ray 2.5; the older ones are numbered by iteration.
-    """
-    by: tuple[str, str | int] = ("checkpoint_dir_name", name)
-    if not any(row.get("checkpoint_dir_name") for row in rows):
-        by = ("training_iteration", int(name.rpartition("_")[2]))
-    row: dict[str, Any] = next((row for row in reversed(rows) if row.get(by[0]) == by[1]), {})
+def _saved(name: str, rows: list[dict[str, Any]], iterations: dict[str, int]) -> SavedCheckpoint:
+    """A checkpoint with the result that it belongs to, `{}` if nothing says so."""
+    row = row_beside(name, rows, iterations)
     return SavedCheckpoint(
         name=name,
         progress=Progress.after(row),

@@ -8,6 +8,7 @@ import os
 import posixpath
 from typing import Any
 
+from tuner.analysis.ray_checkpoints import row_beside
 from tuner.checkpoint import Checkpoint
 from tuner.errors import StorageError
 from tuner.experiment.trial import Trial
@@ -114,7 +115,7 @@ def _progress_at(checkpoint: Checkpoint) -> Progress:
         return progress
     content = read_bytes(filesystem, join(trial_folder, RESULT_FILE)) or b""
     rows = [json.loads(line) for line in content.splitlines() if line.strip()]
-    return Progress.after(_row_of(name, rows))
+    return Progress.after(row_beside(name, rows))
 
 
 def _journaled(trial_folder: str, name: str, filesystem: Any) -> Progress | None:
@@ -131,18 +132,3 @@ def _journaled(trial_folder: str, name: str, filesystem: Any) -> Progress | None
             if (trial.dirname, saved.name) == (dirname, name):
                 return saved.progress
     return None
-
-
-def _row_of(name: str, rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """The result beside which a checkpoint was saved.
-
-    Ray Tune of old named checkpoints after the iteration, and later after a count of them.
-    """
-    for row in rows:
-        if row.get("checkpoint_dir_name") == name:
-            return row
-    number = CHECKPOINT.fullmatch(name)
-    for row in rows:
-        if number and row.get("training_iteration") == int(number[1]):
-            return row
-    return {}

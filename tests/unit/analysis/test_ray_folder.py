@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import pickle
 import shutil
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import pytest
 from analysis_helpers import ray_trial
 
 from tuner.analysis import ExperimentAnalysis
+from tuner.analysis.ray_checkpoints import recorded_iterations
 from tuner.analysis.ray_folder import read_ray_folder
 from tuner.errors import StorageError
 from tuner.filesystems import upload_tree
@@ -167,6 +169,42 @@ def test_as_2_has_it_results_name_their_checkpoints(tmp_path: Path) -> None:
     assert [loss for _, loss in analysis.get_trial_checkpoints_paths(trial)] == [3.0, 2.0]
     assert analysis.best_checkpoint is not None
     assert analysis.best_checkpoint.path.endswith(names[1])
+
+
+def test_a_count_of_checkpoints_is_no_iteration(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = tmp_path / "exp"
+    reports = [{"loss": 3.0}, {"loss": 2.0}, {"loss": 1.0}]
+    ray_trial(folder / "t_1", reports, checkpoints=["checkpoint_000000", "checkpoint_000001"])
+    (trial,) = ExperimentAnalysis(folder).trials
+    paths = ExperimentAnalysis(folder).get_trial_checkpoints_paths(trial, "loss")
+    assert [loss for _, loss in paths] == [None, None]
+    record = {
+        "relative_logdir": "t_1",
+        "checkpoint_manager": {"_type": "CLOUDPICKLE_FALLBACK", "value": HEX},
+    }
+    write_state(folder, "2026", trial_data=[[json.dumps(record), "{}"]])
+    assert ExperimentAnalysis(folder).get_trial_checkpoints_paths(trial, "loss") == paths
+    assert "says nothing readable of the checkpoints" in caplog.text
+
+
+class RunsCode:
+    """What an attacker would put into a pickle."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> Any:
+        return Path.touch, (self.path,)
+
+
+def test_no_code_in_a_pickle_runs(tmp_path: Path) -> None:
+    value = pickle.dumps(RunsCode(tmp_path / "touched")).hex()
+    assert recorded_iterations({"checkpoint_manager": {"value": value}}) == {}
+    assert not (tmp_path / "touched").exists()
+    pickle.loads(bytes.fromhex(value))
+    assert (tmp_path / "touched").exists()
 
 
 def test_results_can_come_from_a_table(tmp_path: Path) -> None:
