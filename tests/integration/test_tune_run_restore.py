@@ -141,6 +141,34 @@ def test_a_checkpoint_named_after_its_iteration_is_found_in_old_results(original
     assert [row["training_iteration"] for row in rows(trial)] == [6, 7, 8, 9, 10]
 
 
+def test_what_was_saved_outside_of_a_trial_says_itself_how_far_it_is(tmp_path):
+    counter = Counter({})
+    for _ in range(3):
+        counter.train()
+    saved = counter.save(str(tmp_path / "saved"))
+    trial = only_trial(tmp_path, Counter, stop={"training_iteration": 5}, restore=saved.path)
+    assert [(row["count"], row["training_iteration"]) for row in rows(trial)] == [(4, 4), (5, 5)]
+    assert trial.last_result["timesteps_total"] == 50
+
+
+class Pretrained(Counter):
+    def setup(self, config):
+        self.restore(config["from"])
+
+
+def test_in_a_trial_the_count_is_that_of_the_trial(tmp_path):
+    counter = Counter({})
+    counter.train()
+    saved = counter.save(str(tmp_path / "saved"))
+    config = {"from": saved.path}
+    trial = only_trial(
+        tmp_path, Pretrained, config=config, stop={"training_iteration": 2}, checkpoint_freq=1
+    )
+    assert [(row["count"], row["training_iteration"]) for row in rows(trial)] == [(2, 1), (3, 2)]
+    folder = Path(trial.path, trial.checkpoints[-1].name)
+    assert [each.name for each in folder.iterdir()] == ["checkpoint-1"]
+
+
 def test_with_nothing_beside_it_counting_begins_anew(original, tmp_path):
     alone = tmp_path / "alone" / "checkpoint_000007"
     shutil.copytree(original[0], alone)

@@ -16,6 +16,7 @@ from tuner.filesystems import is_directory, join, read_bytes, resolve
 from tuner.layout import CHECKPOINT, RESULT_FILE
 from tuner.trainable.autofill import Autofill
 from tuner.trainable.context import TuneContext
+from tuner.trainable.saved_progress import read_progress
 from tuner.trainable.session import get_session
 from tuner.trainable.trainable import Trainable, is_trainable_class
 from tuner.trainable.wrappers import WrappedFunction
@@ -111,6 +112,8 @@ def _progress_at(checkpoint: Checkpoint) -> Progress:
     trial_folder, name = posixpath.split(checkpoint.path.rstrip("/"))
     filesystem, _ = resolve(checkpoint.path, checkpoint.filesystem)
     progress = _journaled(trial_folder, name, checkpoint.filesystem)
+    if progress is None:
+        progress = read_progress(checkpoint.path, filesystem)
     if progress is not None:
         return progress
     content = read_bytes(filesystem, join(trial_folder, RESULT_FILE)) or b""

@@ -73,8 +73,6 @@ class Autofill:
         self._hostname = hostname
         self._node_ip = node_ip
         self._pid = pid
-        self._since_restore = 0
-        self._time_since_restore = 0.0
         self._timer = timer or Stopwatch()
         self.begin_after(progress)
 
@@ -88,8 +86,15 @@ class Autofill:
         """Seconds of training of this trial so far."""
         return self._time_total
 
+    @property
+    def progress(self) -> Progress:
+        """What the next result builds upon."""
+        return Progress(self._iteration, self._time_total, self._timesteps, self._episodes)
+
     def begin_after(self, progress: Progress) -> None:
-        """Has the next result build upon this progress."""
+        """Has the next result build upon this progress, as the first one since then."""
+        self._since_restore = 0
+        self._time_since_restore = 0.0
         self._iteration = progress.iteration
         self._time_total = progress.time_total_s
         self._timesteps = progress.timesteps_total

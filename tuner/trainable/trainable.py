@@ -12,6 +12,7 @@ from tuner.errors import TrainableError
 from tuner.placement import PlacementGroupFactory
 from tuner.trainable.autofill import Autofill
 from tuner.trainable.context import TuneContext
+from tuner.trainable.saved_progress import read_progress, write_progress
 from tuner.trial_progress import Progress
 
 DICT_FILE = "trainable_state.pkl"
@@ -64,6 +65,7 @@ class Trainable:
         self.config: dict[str, Any] = config if config is not None else {}
         self._context = _current_context()
         self._autofill = _standalone_autofill(self._context)
+        self._belongs_to_attempt = False
         self.setup(dict(self.config))
 
     # To be overridden
@@ -161,7 +163,10 @@ class Trainable:
         return result
 
     def save(self, checkpoint_dir: str | None = None) -> Checkpoint:
-        """Saves the state into a directory, by default a temporary one, as a checkpoint."""
+        """Saves the state into a directory, by default a temporary one, as a checkpoint.
+
+        Outside of a trial the number of iterations is saved, too.
+        """
         directory = checkpoint_dir or tempfile.mkdtemp(prefix="checkpoint_")
         os.makedirs(directory, exist_ok=True)
         state = self.save_checkpoint(directory)
@@ -175,10 +180,12 @@ class Trainable:
                 f"{type(self).__name__}.save_checkpoint() returned {state!r:.100}: it must return "
                 "a dictionary, or None after writing files"
             )
+        if not self._belongs_to_attempt:
+            write_progress(directory, self._autofill.progress)
         return Checkpoint(directory)
 
     def restore(self, checkpoint: Checkpoint | str) -> None:
-        """Takes up the state that `save` wrote."""
+        """Takes up the state that `save` wrote; outside of a trial, counts on from there."""
         if not isinstance(checkpoint, Checkpoint):
             checkpoint = Checkpoint(checkpoint)
         with checkpoint.as_directory() as directory:
@@ -188,6 +195,9 @@ class Trainable:
                     self.load_checkpoint(pickle.load(file))
             else:
                 self.load_checkpoint(directory)
+            progress = None if self._belongs_to_attempt else read_progress(directory)
+        if progress is not None:
+            self._autofill.begin_after(progress)
 
     def reset(self, new_config: dict[str, Any]) -> bool:
         """Makes this object train a new configuration; False if it cannot."""
@@ -204,6 +214,7 @@ class Trainable:
         """Makes this object belong to another attempt; called by the worker."""
         self._context = context
         self._autofill = autofill
+        self._belongs_to_attempt = True
 
 
 def is_trainable_class(trainable: object) -> TypeGuard[type[Trainable]]:

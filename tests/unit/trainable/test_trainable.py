@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import tuner as tune
-from tuner.errors import ConfigError, ReportError, TrainableError
+from tuner.errors import ConfigError, ReportError, StorageError, TrainableError
 from tuner.placement import as_placement
 from tuner.result_fields import AUTOFILLED
 from tuner.trainable import session as session_module
@@ -172,6 +172,28 @@ def test_a_class_can_be_used_alone(kind: type[Counter], tmp_path: Path) -> None:
     assert other.config == {"start": 20}
     assert other.train()["n"] == 21
     other.stop()
+
+
+@pytest.mark.parametrize("kind", [Counter, Files])
+def test_a_class_that_is_used_alone_counts_on(kind: type[Counter]) -> None:
+    one = kind({})
+    for _ in range(3):
+        one.train()
+    saved = one.save()
+    other = kind({})
+    other.train()
+    other.restore(saved)
+    assert other.iteration == 3
+    result = other.train()
+    assert (result["n"], result["training_iteration"]) == (4, 4)
+    assert result["iterations_since_restore"] == 1
+
+
+def test_a_damaged_count_is_named() -> None:
+    saved = Counter({}).save()
+    Path(saved.path, "trainable_progress.json").write_text('{"iteration": 3, "loss": 1}')
+    with pytest.raises(StorageError, match=r"/trainable_progress\.json is damaged .*delete it"):
+        Counter({}).restore(saved)
 
 
 @pytest.mark.parametrize("method", ["step", "save_checkpoint", "load_checkpoint"])
