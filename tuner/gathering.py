@@ -20,7 +20,14 @@ from tuner.storage.staging import viewed
 from tuner.storage.storage import Storage
 
 
-def gather(table: TrialTable, metric: Any, mode: Any, storage: Storage | None = None) -> ResultGrid:
+def gather(
+    table: TrialTable,
+    metric: Any,
+    mode: Any,
+    storage: Storage | None = None,
+    *,
+    only_best: bool = True,
+) -> ResultGrid:
     """The results of all trials, in order of creation.
 
     Args:
@@ -29,11 +36,12 @@ def gather(table: TrialTable, metric: Any, mode: Any, storage: Storage | None = 
         mode: `"min"` or `"max"`.
         storage: The experiment's folder on remote storage if all of it is there, None for the
             folder on this machine.
+        only_best: Whether `best_checkpoints` lacks those that stay for another reason.
     """
     histories = _Histories(storage or table.experiment_path)
     return ResultGrid(
         [
-            _result(trial, table.ranked_checkpoints(trial), storage, histories)
+            _result(trial, table.ranked_checkpoints(trial, only_best=only_best), storage, histories)
             for trial in table.trials
         ],
         experiment_path=table.experiment_path if storage is None else storage.path,

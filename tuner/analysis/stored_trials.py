@@ -61,7 +61,7 @@ def read_stored(storage: Storage | None, local: str) -> OpenedExperiment:
         if trial.checkpoints and not trial.is_finished():
             _forget_missing_checkpoints(trial, is_here=complete is None)
     _warn_of_missing_objects(table)
-    grid = gather(table, None, None, complete)
+    grid = gather(table, None, None, complete, only_best=False)
     return OpenedExperiment(
         path=grid.experiment_path,
         filesystem=None if complete is None else complete.filesystem,

@@ -119,12 +119,15 @@ class TrialTable:
         if checkpoint is not None:
             self._add_checkpoint(trial, checkpoint)
 
-    def ranked_checkpoints(self, trial: Trial) -> list[SavedCheckpoint]:
+    def ranked_checkpoints(self, trial: Trial, *, only_best: bool = True) -> list[SavedCheckpoint]:
         """The checkpoints that are to be kept, best last; oldest first where none is better.
 
-        The latest one, which stays in any case, is missing where it is not among the best.
+        Args:
+            trial: Whose they are.
+            only_best: Whether those are left out that stay for another reason, as the latest does.
         """
-        return self._retention.best(trial.checkpoints)
+        ranked = self._retention.best if only_best else self._retention.ranked
+        return ranked(trial.checkpoints)
 
     def _on_created(self, fact: TrialCreated) -> Trial:
         trial = Trial(

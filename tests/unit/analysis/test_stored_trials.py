@@ -116,6 +116,20 @@ def test_checkpoints_are_ranked_as_the_experiment_asked(tmp_path: Path) -> None:
     ] == [(names[2], 2.0), (names[0], 1.0)]
 
 
+def test_the_latest_checkpoint_counts_if_it_is_not_among_the_best(tmp_path: Path) -> None:
+    reports = [
+        {"loss": loss, "acc": acc, "checkpoint": f"checkpoint_00000{i}"}
+        for i, (loss, acc) in enumerate([(1.0, 0.1), (3.0, 0.2), (2.0, 0.3)])
+    ]
+    config = CheckpointConfig(
+        num_to_keep=1, checkpoint_score_attribute="loss", checkpoint_score_order="min"
+    )
+    path = write_experiment(tmp_path / "exp", trial("a", reports), checkpoint_config=config)
+    analysis = ExperimentAnalysis(path)
+    assert [loss for _, loss in analysis.get_trial_checkpoints_paths("a", "loss")] == [2.0, 1.0]
+    assert analysis.get_best_checkpoint("a", "acc", "max") == analysis.get_last_checkpoint("a")
+
+
 def test_checkpoints_that_were_not_put_into_place_do_not_count(tmp_path: Path) -> None:
     reports = [{"loss": 3.0, "checkpoint": f"checkpoint_00000{i}"} for i in range(2)]
     path = write_experiment(tmp_path / "exp", trial("a", reports, status=None))
