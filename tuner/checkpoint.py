@@ -34,8 +34,9 @@ METADATA_FILE = ".metadata.json"
 class Checkpoint:
     """A reference to a directory, local or remote; making one reads and copies nothing.
 
-    It can be pickled and used in another process. Two checkpoints are equal when they refer to
-    the same path of the same filesystem.
+    It can be pickled and used in another process. A local one is a path, too
+    (`os.PathLike`). Two checkpoints are equal when they refer to the same path of the same
+    filesystem.
 
     Args:
         path: A local path or an fsspec URL (`s3://…`, `gs://…`, `memory://…`, `file://…`); with
@@ -178,6 +179,19 @@ class Checkpoint:
     def update_metadata(self, metadata: dict[str, Any]) -> None:
         """Adds to the stored metadata; a key that is there already gets the new value."""
         self.set_metadata({**self.get_metadata(), **metadata})
+
+    def __fspath__(self) -> str:
+        """The path, so that `os.path.join(checkpoint, …)` and `open` take a local checkpoint.
+
+        Raises:
+            StorageError: It is not on this machine's own filesystem.
+        """
+        if self._fs is not None:
+            raise StorageError(
+                f"checkpoint {self._path!r} is on the {_name(self._fs)} filesystem, where no local "
+                "path leads: read it in `with checkpoint.as_directory() as directory`"
+            )
+        return self._path
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Checkpoint):

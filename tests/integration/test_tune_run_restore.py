@@ -146,7 +146,7 @@ def test_what_was_saved_outside_of_a_trial_says_itself_how_far_it_is(tmp_path):
     for _ in range(3):
         counter.train()
     saved = counter.save(str(tmp_path / "saved"))
-    trial = only_trial(tmp_path, Counter, stop={"training_iteration": 5}, restore=saved.path)
+    trial = only_trial(tmp_path, Counter, stop={"training_iteration": 5}, restore=saved)
     assert [(row["count"], row["training_iteration"]) for row in rows(trial)] == [(4, 4), (5, 5)]
     assert trial.last_result["timesteps_total"] == 50
 
@@ -258,9 +258,23 @@ def test_a_checkpoint_on_remote_storage(tmp_path, s3_server):
     before = only_trial(
         s3_server.url, Counter, name="exp", stop={"training_iteration": 5}, checkpoint_freq=5
     )
-    restore = f"{s3_server.url}/exp/{before.dirname}/{before.checkpoints[0].name}"
-    trial = only_trial(tmp_path, Counter, stop=TO_TEN, restore=restore)
+    name = f"exp/{before.dirname}/{before.checkpoints[0].name}"
+    known_filesystem = tune.Checkpoint(f"{s3_server.name}/{name}", s3_server.filesystem())
+    for restore in (f"{s3_server.url}/{name}", before.checkpoint, known_filesystem):
+        trial = only_trial(tmp_path, Counter, stop=TO_TEN, restore=restore)
+        assert (trial.last_result["count"], trial.num_results) == (10, 5)
+
+
+def test_a_checkpoint_may_be_given_as_such(tmp_path):
+    stop = {"training_iteration": 5}
+    first = run(tmp_path, Counter, stop=stop, checkpoint_freq=5)
+    trial = only_trial(tmp_path, Counter, stop=TO_TEN, restore=first.get_last_checkpoint())
     assert (trial.last_result["count"], trial.num_results) == (10, 5)
+    missing = tune.Checkpoint(tmp_path / "checkpoint_000001" / "gone")
+    with pytest.raises(TuneError, match=r"restore='Checkpoint\(.*there is no such checkpoint"):
+        run(tmp_path, Counter, restore=missing)
+    with pytest.raises(TuneError, match=r"tune\.run\(restore=7\): give a Checkpoint"):
+        run(tmp_path, Counter, restore=7)
 
 
 def test_a_restored_experiment_still_begins_from_it(original, tmp_path):

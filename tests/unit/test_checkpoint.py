@@ -333,6 +333,20 @@ def test_the_given_filesystem_is_given_back() -> None:
     assert Checkpoint("memory://a/b").path == "/a/b"
 
 
+def test_a_local_checkpoint_is_a_path(directory: str) -> None:
+    checkpoint = Checkpoint(directory)
+    assert os.path.join(checkpoint, "model.bin") == f"{directory}/model.bin"
+    assert os.listdir(checkpoint) == os.listdir(directory)
+    assert Checkpoint(checkpoint) == checkpoint
+
+
+def test_a_remote_checkpoint_is_no_path(remote: Checkpoint) -> None:
+    with pytest.raises(
+        StorageError, match=r"no local path leads: read it in `with checkpoint\.as_"
+    ):
+        os.path.join(remote, "model.bin")
+
+
 def test_repr_shows_filesystem_and_path() -> None:
     assert repr(Checkpoint("/a/b")) == "Checkpoint(filesystem=local, path=/a/b)"
     assert repr(Checkpoint("memory://a/b")) == "Checkpoint(filesystem=memory, path=/a/b)"

@@ -9,7 +9,7 @@ import posixpath
 from typing import Any
 
 from tuner.analysis.ray_checkpoints import row_beside
-from tuner.checkpoint import Checkpoint
+from tuner.checkpoint import Checkpoint, as_checkpoint
 from tuner.errors import StorageError
 from tuner.experiment.trial import Trial
 from tuner.filesystems import is_directory, join, read_bytes, resolve
@@ -26,19 +26,19 @@ from tuner.validation import reject
 PathLike = str | os.PathLike[str]
 
 
-def begun_from(trainable: Any, path: PathLike) -> Any:
+def begun_from(trainable: Any, start: Checkpoint | PathLike) -> Any:
     """A trainable whose trials begin from a checkpoint, and count on from there.
 
     A trial that has a checkpoint of its own goes on from that.
 
     Args:
         trainable: A function, or a subclass of `Trainable`.
-        path: The checkpoint's folder, or a file in it.
+        start: The checkpoint, or the path of its folder or of a file in it.
 
     Raises:
         ConfigError: There is no such checkpoint.
     """
-    checkpoint = _checkpoint_at(path)
+    checkpoint = _checkpoint_at(start)
     progress = _progress_at(checkpoint)
     if is_trainable_class(trainable):
         members = {
@@ -96,14 +96,17 @@ class _BegunFunction:
         return self._function(config, **parameters)
 
 
-def _checkpoint_at(path: PathLike) -> Checkpoint:
-    filesystem, where = resolve(path)
+def _checkpoint_at(start: Checkpoint | PathLike) -> Checkpoint:
+    given = as_checkpoint(start)
+    if given is None and not isinstance(start, str | os.PathLike):
+        reject("tune.run", "restore", start, "give a Checkpoint, its folder, or a file in it")
+    filesystem, where = resolve(start) if given is None else resolve(given.path, given.filesystem)
     if is_directory(filesystem, where):
-        return Checkpoint(where, filesystem)
+        return given or Checkpoint(where, filesystem)
     folder, name = posixpath.split(where)  # of a file, or of what begins the names of files
     if not (is_directory(filesystem, folder) and CHECKPOINT.fullmatch(posixpath.basename(folder))):
         fix = f"there is no such checkpoint; give its folder, in which {name!r} may be named, too"
-        reject("tune.run", "restore", os.fspath(path), fix)
+        reject("tune.run", "restore", str(start), fix)
     return Checkpoint(folder, filesystem)
 
 

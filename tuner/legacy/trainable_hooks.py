@@ -120,7 +120,7 @@ class OldTrainable(Trainable):
 
     def restore(self, checkpoint: Checkpoint | str) -> None:
         """Takes up the state that `save` wrote; a file in its folder may stand for the folder."""
-        if isinstance(checkpoint, str | os.PathLike):
+        if not isinstance(checkpoint, Checkpoint):
             checkpoint = checkpoint_folder(checkpoint)
         super().restore(checkpoint)
 

@@ -175,7 +175,7 @@ class Trainable:
 
             with open(os.path.join(directory, DICT_FILE), "wb") as file:
                 cloudpickle.dump(state, file)
-        elif not isinstance(state, str | os.PathLike | None):
+        elif isinstance(state, Checkpoint) or not isinstance(state, str | os.PathLike | None):
             raise TrainableError(
                 f"{type(self).__name__}.save_checkpoint() returned {state!r:.100}: it must return "
                 "a dictionary, or None after writing files"
