@@ -12,6 +12,7 @@ from tuner import pickling
 from tuner.config import RunConfig, TuneConfig
 from tuner.errors import ConfigError, TrainableError
 from tuner.experiment.snapshots import random_state
+from tuner.objective import Objective
 from tuner.search_space.objects import outline
 
 logger = logging.getLogger(__name__)
@@ -30,6 +31,7 @@ def describe(
     id_prefix: str,
     tune_config: TuneConfig,
     run_config: RunConfig,
+    objective: Objective,
 ) -> dict[str, Any]:
     """The readable facts of `experiment.json`."""
     return {
@@ -38,6 +40,7 @@ def describe(
         "trainable": trainable,
         "seed": seed,
         "id_prefix": id_prefix,
+        "objective": _readable(objective),
         "tune_config": _readable(tune_config),
         "run_config": _readable(run_config),
     }

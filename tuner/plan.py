@@ -17,6 +17,7 @@ from tuner.execution import ray_cluster
 from tuner.execution.executor import TrialExecutor
 from tuner.experiment.retention import Retention
 from tuner.experiment.spec import ExperimentSpec, least_limit
+from tuner.objective import Objective
 from tuner.policies import build_scheduler, build_searcher
 from tuner.schedulers.scheduler import TrialScheduler
 from tuner.search.searcher import Searcher
@@ -44,6 +45,7 @@ class Plan:
         scheduler: Decides on results.
         stopper: Ends trials and the experiment.
         executor: Runs trials.
+        objective: What is optimized.
         content: The pickled parts of it that a restore needs.
     """
 
@@ -58,6 +60,7 @@ class Plan:
     scheduler: TrialScheduler
     stopper: Limits
     executor: TrialExecutor
+    objective: Objective
     content: bytes
 
     @property
@@ -122,8 +125,7 @@ class Plan:
             total_trials: How many trials there will be, None if there is no limit.
             finished_before: How many had ended before a restore.
         """
-        metric = self.tune_config.metric or self.scheduler.metric
-        mode = self.tune_config.mode or self.scheduler.mode
+        metric, mode = self.objective.metric, self.objective.mode
         return ExperimentInfo(
             name=name,
             path=path,
@@ -148,6 +150,7 @@ class Plan:
             id_prefix=self.id_prefix,
             tune_config=self.tune_config,
             run_config=self.run_config,
+            objective=self.objective,
         )
 
     def _most_running(self) -> int | None:
@@ -177,6 +180,8 @@ def make_plan(
     run_config = _with_final_checkpoint(trainable, run_config)
     if seed is None:
         seed = _fresh_seed() if tune_config.seed is None else tune_config.seed
+    searcher = build_searcher(tune_config, param_space, seed)
+    scheduler = build_scheduler(tune_config, seed)
     return Plan(
         trainable=trainable,
         trainable_name=trainable_name,
@@ -185,10 +190,11 @@ def make_plan(
         run_config=run_config,
         seed=seed,
         id_prefix=id_prefix or secrets.token_hex(3)[:5],
-        searcher=build_searcher(tune_config, param_space, seed),
-        scheduler=build_scheduler(tune_config, seed),
+        searcher=searcher,
+        scheduler=scheduler,
         stopper=Limits(run_config.stop, tune_config.time_budget_seconds),
         executor=executor,
+        objective=Objective.of(tune_config, scheduler, searcher),
         content=content,
     )
 

@@ -288,7 +288,7 @@ def metric_names(rows: Iterable[dict[str, Any]]) -> list[str]:
     return sorted(name for name in names if not name.startswith("config/"))
 
 
-def check_scope(scope: str) -> None:
+def check_scope(caller: str, scope: str) -> None:
     """Rejects what is not a scope.
 
     Raises:
@@ -296,7 +296,7 @@ def check_scope(scope: str) -> None:
     """
     scopes = Scope.__args__  # type: ignore[attr-defined]
     if scope not in scopes:
-        raise ConfigError(f"get_best_result(scope={scope!r}): use one of {', '.join(scopes)}")
+        raise ConfigError(f"{caller}(scope={scope!r}): use one of {', '.join(scopes)}")
 
 
 def _summary(values: list[float], key: str) -> float | None:

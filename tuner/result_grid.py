@@ -106,8 +106,8 @@ class ResultGrid(Sequence[Result]):
         Of an experiment with a single trial it is that trial's, whatever it reported.
 
         Args:
-            metric: A metric's name, `a/b` for a nested one; the `TuneConfig`'s without it.
-            mode: `"min"` or `"max"`; the `TuneConfig`'s without it.
+            metric: A metric's name, `a/b` for a nested one; the experiment's without it.
+            mode: `"min"` or `"max"`; the experiment's without it.
             scope: What of a trial is compared: `"last"` value, best value of `"all"`, or the mean
                 `"avg"`, `"last-5-avg"`, `"last-10-avg"`.
             filter_nan_and_inf: Whether trials with NaN or infinity are left out; otherwise NaN
@@ -134,7 +134,7 @@ class ResultGrid(Sequence[Result]):
                 f"get_best_result({missing}=None): pass a {missing} here or in the TuneConfig"
             )
         check_mode("get_best_result", "mode", mode)
-        check_scope(scope)
+        check_scope("get_best_result", scope)
         sign = 1.0 if mode == "max" else -1.0
         best: Result | None = None
         best_score = -math.inf
@@ -158,8 +158,8 @@ class ResultGrid(Sequence[Result]):
         out.
 
         Args:
-            metrics: Names of the objectives; the `TuneConfig`'s without it.
-            modes: `"min"` or `"max"` for each; the `TuneConfig`'s without it.
+            metrics: Names of the objectives; the experiment's without it.
+            modes: `"min"` or `"max"` for each; the experiment's without it.
 
         Raises:
             ConfigError: Neither here nor in the `TuneConfig` there are several, or a mode is
@@ -210,7 +210,7 @@ class ResultGrid(Sequence[Result]):
         Args:
             filter_metric: With it, the row is the result in which this metric was best; the last
                 one where the trial never reported a number for it.
-            filter_mode: `"min"` or `"max"`; the `TuneConfig`'s without it.
+            filter_mode: `"min"` or `"max"`; the experiment's without it.
 
         Raises:
             ConfigError: a metric without a mode, a mode without a metric, or no such mode.

@@ -305,4 +305,4 @@ def _journal(plan: Plan, home: Home, after: Position | None = None) -> JournalWr
 
 
 def _gathered(plan: Plan, state: ExperimentState, storage: Storage | None) -> ResultGrid:
-    return gather(state.table, plan.tune_config.metric, plan.tune_config.mode, storage)
+    return gather(state.table, plan.objective.metric, plan.objective.mode, storage)

@@ -17,6 +17,7 @@ from tuner.experiment.trial import TERMINATED
 from tuner.flatten import lookup
 from tuner.layout import DESCRIPTION_FILE
 from tuner.metrics import as_number
+from tuner.objective import Objective
 from tuner.search.flat_space import FlatSpace
 from tuner.storage.staging import viewed
 from tuner.storage.storage import locate
@@ -110,7 +111,7 @@ def from_experiment(
             mode = known[1]
         if metric is None:
             raise ConfigError(
-                f"from_experiment({shown_as!r}, metric=None): its TuneConfig had no metric; "
+                f"from_experiment({shown_as!r}, metric=None): it was run without a metric; "
                 "name the one that is to be read"
             )
         trials = _trials(folder, metric)
@@ -140,14 +141,14 @@ class _Trial:
 def _objectives(folder: str, shown_as: str) -> tuple[Any, Any]:
     try:
         with open(os.path.join(folder, DESCRIPTION_FILE), encoding="utf-8") as file:
-            config = json.load(file)["tune_config"]
-        return config["metric"], config["mode"]
+            objective = Objective.described(json.load(file))
+        return objective.metric, objective.mode
     except FileNotFoundError:
         raise StorageError(
             f"from_experiment({shown_as!r}): there is no experiment, as there is no "
             f"{DESCRIPTION_FILE}; give the folder <storage_path>/<name> of a run"
         ) from None
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, AttributeError):
         return None, None  # nothing is needed of it if the metric is named
 
 

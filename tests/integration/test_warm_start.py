@@ -213,7 +213,7 @@ def test_errors_say_what_is_missing(tmp_path: Path) -> None:
     ):
         tune.from_experiment(tmp_path / "nothing")
     grid = fit(train, tmp_path, space={"x": 1.0})
-    with pytest.raises(ConfigError, match="its TuneConfig had no metric; name the one"):
+    with pytest.raises(ConfigError, match="it was run without a metric; name the one"):
         tune.from_experiment(grid.experiment_path)
     with pytest.raises(ConfigError, match=r"metric='los'.*: none of the 1 trials that have ended"):
         tune.from_experiment(grid.experiment_path, "los")

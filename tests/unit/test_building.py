@@ -17,6 +17,7 @@ from tuner.errors import ConfigError, StorageError, TrainableError, TunerError
 from tuner.experiment.commands import Launch
 from tuner.experiment.trial import Trial
 from tuner.flatten import flatten, lookup
+from tuner.objective import Objective
 from tuner.policies import build_scheduler, build_searcher
 from tuner.recording.defaults import split_callbacks
 from tuner.schedulers import ASHAScheduler, FIFOScheduler
@@ -124,6 +125,7 @@ def test_the_description_is_readable_and_the_pickle_complete() -> None:
         id_prefix="abc",
         tune_config=config,
         run_config=run,
+        objective=Objective("x", "max"),
     )
     text = json.loads(json.dumps(described))
     assert text["tune_config"]["num_samples"] == 3

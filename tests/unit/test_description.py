@@ -12,6 +12,7 @@ import pytest
 
 from tuner.config import CheckpointConfig, RunConfig, TuneConfig
 from tuner.description import describe, pickled
+from tuner.objective import Objective
 from tuner.schedulers import ASHAScheduler
 
 
@@ -24,6 +25,7 @@ def described(tune_config: TuneConfig, run_config: RunConfig) -> dict[str, Any]:
         id_prefix="abc",
         tune_config=tune_config,
         run_config=run_config,
+        objective=Objective(tune_config.metric, tune_config.mode),
     )
     text: dict[str, Any] = json.loads(json.dumps(facts, allow_nan=False))
     return text

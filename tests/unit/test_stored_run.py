@@ -15,6 +15,7 @@ from tuner.config import RunConfig, TuneConfig
 from tuner.description import describe, pickled
 from tuner.errors import StorageError
 from tuner.experiment.folder import FORMAT
+from tuner.objective import Objective
 from tuner.stored_run import has_stored_run, load_stored_run
 
 
@@ -34,6 +35,7 @@ def store(
         id_prefix="abc",
         tune_config=tune_config,
         run_config=run_config,
+        objective=Objective(tune_config.metric, tune_config.mode),
     )
     (folder / "experiment.json").write_text(json.dumps({"format": format, **description}))
     (folder / "tuner.pkl").write_bytes(pickled(trainable, {"lr": 1}, tune_config, run_config))

@@ -59,8 +59,8 @@ def _why_none(results: Sequence[Result], metric: str, is_reported: bool) -> str:
         return "the experiment has no trials to compare"
     if is_reported:
         return (
-            "it is NaN or infinite in all trials that reported it; pass filter_nan_and_inf=False "
-            "to get_best_trial to compare them nevertheless"
+            "it is NaN or infinite in all trials that reported it; filter_nan_and_inf=False "
+            "compares them nevertheless"
         )
     reported = [result.metrics for result in results if result.metrics]
     if not reported:

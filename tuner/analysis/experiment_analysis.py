@@ -134,37 +134,37 @@ class ExperimentAnalysis:
     @property
     def best_trial(self) -> Trial:
         """`get_best_trial()`."""
-        return self.get_best_trial()
+        return self._best("best_trial")
 
     @property
     def best_config(self) -> dict[str, Any]:
         """`get_best_config()`."""
-        return self.get_best_config()
+        return self._result_of(self._best("best_config")).config
 
     @property
     def best_logdir(self) -> str:
         """`get_best_logdir()`."""
-        return self.get_best_logdir()
+        return self._result_of(self._best("best_logdir")).path
 
     @property
     def best_result(self) -> dict[str, Any]:
         """`get_best_result()`."""
-        return self.get_best_result()
+        return self._result_of(self._best("best_result")).metrics
 
     @property
     def best_checkpoint(self) -> Checkpoint | None:
         """The best trial's best checkpoint, None if it has none."""
-        return self.get_best_checkpoint(self.best_trial)
+        return self.get_best_checkpoint(self._best("best_checkpoint"))
 
     @property
     def best_dataframe(self) -> pandas.DataFrame:
         """All results of the best trial, a row per report."""
-        return self._result_of(self.best_trial).metrics_dataframe
+        return self._result_of(self._best("best_dataframe")).metrics_dataframe
 
     @property
     def best_result_df(self) -> pandas.DataFrame:
         """The best trial's last result as a frame of one row, whose index is the trial's id."""
-        trial = self.best_trial
+        trial = self._best("best_result_df")
         return _frame_by_id({trial.trial_id: self._result_of(trial).metrics})
 
     @property
@@ -244,11 +244,7 @@ class ExperimentAnalysis:
             ConfigError: There is no metric, or the mode or the scope is none.
             ResultError: No trial has a value of the metric; says which metrics there are.
         """
-        metric, mode = self._objective("get_best_trial", metric, mode)
-        check_scope(scope)
-        results = [*self._results.values()]
-        best = best_result(results, metric, mode, scope, filter_nan_and_inf)
-        return self.trials[results.index(best)]
+        return self._best("get_best_trial", metric, mode, scope, filter_nan_and_inf)
 
     def get_best_config(
         self,
@@ -258,7 +254,7 @@ class ExperimentAnalysis:
         filter_nan_and_inf: bool = True,
     ) -> dict[str, Any]:
         """The configuration of the best trial; see `get_best_trial`."""
-        best = self.get_best_trial(metric, mode, scope, filter_nan_and_inf)
+        best = self._best("get_best_config", metric, mode, scope, filter_nan_and_inf)
         return self._result_of(best).config
 
     def get_best_logdir(
@@ -269,7 +265,7 @@ class ExperimentAnalysis:
         filter_nan_and_inf: bool = True,
     ) -> str:
         """The folder of the best trial; see `get_best_trial`."""
-        best = self.get_best_trial(metric, mode, scope, filter_nan_and_inf)
+        best = self._best("get_best_logdir", metric, mode, scope, filter_nan_and_inf)
         return self._result_of(best).path
 
     def get_best_result(
@@ -280,7 +276,7 @@ class ExperimentAnalysis:
         filter_nan_and_inf: bool = True,
     ) -> dict[str, Any]:
         """The last result of the best trial; see `get_best_trial`."""
-        best = self.get_best_trial(metric, mode, scope, filter_nan_and_inf)
+        best = self._best("get_best_result", metric, mode, scope, filter_nan_and_inf)
         return self._result_of(best).metrics
 
     def get_best_checkpoint(
@@ -322,7 +318,7 @@ class ExperimentAnalysis:
             metric: A metric's name.
             mode: `"min"` or `"max"`.
         """
-        chosen = self.get_best_trial(metric, mode) if trial is None else trial
+        chosen = self._best("get_last_checkpoint", metric, mode) if trial is None else trial
         return self._result_of(chosen).checkpoint
 
     def get_trial_checkpoints_paths(
@@ -381,15 +377,31 @@ class ExperimentAnalysis:
     def _folders(self) -> dict[str, str]:
         return {trial_id: result.path for trial_id, result in self._results.items()}
 
+    def _best(
+        self,
+        caller: str,
+        metric: str | None = None,
+        mode: str | None = None,
+        scope: Scope = "last",
+        filter_nan_and_inf: bool = True,
+    ) -> Trial:
+        """The best trial, for the method or the property that was called."""
+        metric, mode = self._objective(caller, metric, mode)
+        check_scope(caller, scope)
+        results = [*self._results.values()]
+        best = best_result(results, metric, mode, scope, filter_nan_and_inf)
+        return self.trials[results.index(best)]
+
     def _objective(self, caller: str, metric: str | None, mode: str | None) -> tuple[str, str]:
         """The metric and the mode that a method is to use."""
         if mode is not None:
             check_mode(caller, "mode", mode)
         metric = metric or self.default_metric
         if metric is None:
-            several = f", one of {', '.join(map(repr, self._objectives))}" * bool(self._objectives)
+            names = ", ".join(map(repr, self._objectives))
+            fix = "set default_metric, or pass a metric to a method"
             raise ConfigError(
-                f"{caller}(metric=None): pass a metric{several}, or set default_metric"
+                f"{caller}: metric=None, and the experiment has {names or 'none'}; {fix}"
             )
         known = self._objectives.get(metric) or self.default_mode
         return metric, mode or self._default_mode or known or _DEFAULT_MODE

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import logging
 import os
@@ -17,7 +16,7 @@ from tuner.experiment.trial import Trial
 from tuner.experiment.trial_table import TrialTable
 from tuner.gathering import gather
 from tuner.layout import DESCRIPTION_FILE
-from tuner.result_fields import ANONYMOUS_METRIC
+from tuner.objective import Objective
 from tuner.search_space.objects import missing_objects
 from tuner.storage.staging import exists, lacks, viewed
 from tuner.storage.storage import Storage
@@ -67,7 +66,7 @@ def read_stored(storage: Storage | None, local: str) -> OpenedExperiment:
         filesystem=None if complete is None else complete.filesystem,
         trials=table.trials,
         results=list(grid),
-        objectives=_objectives(description.get("tune_config", {})),
+        objectives=Objective.described(description).modes,
         stats=dict(zip(("start_time", "timestamp"), times, strict=False)),
         description=description,
     )
@@ -89,15 +88,6 @@ def _retention(description: dict[str, Any]) -> Retention:
         config.get("checkpoint_score_attribute"),
         config.get("checkpoint_score_order", "max"),
     )
-
-
-def _objectives(tune_config: dict[str, Any]) -> dict[str, str | None]:
-    metric, mode = tune_config.get("metric"), tune_config.get("mode")
-    if metric is None and mode is not None:
-        metric = ANONYMOUS_METRIC
-    metrics = [metric] if isinstance(metric, str) else metric or []
-    modes = [mode] if isinstance(mode, str) else mode or []
-    return dict(itertools.zip_longest(metrics, modes))
 
 
 def _forget_missing_checkpoints(trial: Trial, *, is_here: bool) -> None:

@@ -36,18 +36,7 @@ def run_experiment(experiment: Experiment, options: RunOptions) -> ExperimentAna
             copy_finally(experiment.place, experiment.place.folder_of(experiment.name))
         raise
     copy_finally(experiment.place, grid.experiment_path)
-    return ExperimentAnalysis(
-        grid.experiment_path,
-        storage_filesystem=grid.filesystem,
-        default_metric=_objective("metric", options),
-        default_mode=_objective("mode", options),
-    )
-
-
-def _objective(field: str, options: RunOptions) -> str | None:
-    """The metric or the mode of an experiment or of its scheduler, if there is one alone."""
-    given = getattr(options, field) or getattr(options.scheduler, field, None)
-    return given if isinstance(given, str) else None
+    return ExperimentAnalysis(grid.experiment_path, storage_filesystem=grid.filesystem)
 
 
 def raise_failed(trials: Iterable[Trial], options: RunOptions) -> None:

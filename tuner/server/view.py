@@ -26,6 +26,7 @@ from tuner.experiment.trial import ERROR, PAUSED, PENDING, RUNNING, TERMINATED, 
 from tuner.experiment.trial_table import TrialTable
 from tuner.flatten import lookup
 from tuner.layout import DESCRIPTION_FILE
+from tuner.objective import Objective
 from tuner.result_fields import without_config
 from tuner.server.encoding import encode
 
@@ -153,6 +154,7 @@ class ExperimentView:
 
     def _experiment(self) -> bytes:
         config = self._description.get("tune_config", {})
+        objective = Objective.described(self._description)
         limits = {**{name: config.get(name) for name in LIMITS}, **self._changed}
         return encode(
             {
@@ -165,9 +167,9 @@ class ExperimentView:
                 "seq": self.seq,
                 "counts": {status: self.table.counts[status] for status in STATUSES},
                 **{name: limits[name] or None for name in LIMITS},
-                "metric": config.get("metric"),
-                "mode": config.get("mode"),
-                "best": self._best(config.get("metric"), config.get("mode")),
+                "metric": objective.metric,
+                "mode": objective.mode,
+                "best": self._best(objective.metric, objective.mode),
             }
         )
 

@@ -19,6 +19,7 @@ from tuner.experiment.events import (
     TrialResult,
 )
 from tuner.experiment.journal_writer import JournalWriter
+from tuner.objective import Objective
 
 
 def write_experiment(
@@ -29,14 +30,16 @@ def write_experiment(
 ) -> str:
     """Writes what a run with these facts leaves behind if it is killed after them."""
     path.mkdir(exist_ok=True)
+    config = tune_config or TuneConfig()
     description = describe(
         version="9.9",
         name=path.name,
         trainable="train",
         seed=5,
         id_prefix="abc",
-        tune_config=tune_config or TuneConfig(),
+        tune_config=config,
         run_config=RunConfig(checkpoint_config=checkpoint_config or CheckpointConfig()),
+        objective=Objective(config.metric, config.mode),
     )
     (path / "experiment.json").write_text(json.dumps({"format": 1, **description}))
     writer = JournalWriter(str(path))

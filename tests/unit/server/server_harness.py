@@ -30,9 +30,10 @@ TOKEN = "a-token-for-the-tests"
 TIMEOUT_S = 60
 DESCRIPTION = {
     "trainable": "train",
+    "objective": {"metric": "loss", "mode": "min"},
     "tune_config": {
-        "metric": "loss",
-        "mode": "min",
+        "metric": None,
+        "mode": None,
         "num_samples": 4,
         "time_budget_s": 60.0,
         "max_concurrent_trials": None,
