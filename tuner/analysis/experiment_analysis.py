@@ -338,7 +338,8 @@ class ExperimentAnalysis:
     def stats(self) -> dict[str, Any]:
         """`start_time` and `timestamp`: Unix times of its begin and of what happened last.
 
-        Of a folder of `ray.tune`, what its `experiment_state-….json` says.
+        Of a folder of `ray.tune`, what its `experiment_state-….json` says; where that has no
+        `timestamp`, it is the newest result's.
         """
         return dict(self._stats)
 

@@ -27,6 +27,7 @@ from tuner.experiment.trial import (
 )
 from tuner.filesystems import join
 from tuner.layout import CHECKPOINT, ERROR_FILE, PARAMS_FILE, PROGRESS_FILE, RESULT_FILE
+from tuner.metrics import as_number
 from tuner.result import Result
 from tuner.storage.storage import Storage
 from tuner.storage.transfer import explained
@@ -78,9 +79,17 @@ def read_ray_folder(storage: Storage | None, local: str) -> OpenedExperiment | N
         filesystem=home.filesystem,
         trials=[trial for trial, _ in found],
         results=[result for _, result in found],
-        stats=dict(state.get("stats") or {}),
+        stats=_stats(state, [trial for trial, _ in found]),
         description=dict(state.get("runner_data") or {}),
     )
+
+
+def _stats(state: dict[str, Any], trials: list[Trial]) -> dict[str, Any]:
+    """What the state says, and the time of the newest result where it says no `timestamp`."""
+    reported = (as_number(trial.last_result.get("timestamp")) for trial in trials)
+    times = [time for time in reported if time is not None]
+    newest = {"timestamp": max(times)} if times else {}
+    return {**newest, **(state.get("stats") or {})}
 
 
 def _tell_apart(trials: list[Trial]) -> None:

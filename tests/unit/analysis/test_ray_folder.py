@@ -219,6 +219,16 @@ def test_results_can_come_from_a_table(tmp_path: Path) -> None:
     assert analysis.get_best_trial("eval/acc").config == {"lr": 0.5}
 
 
+def test_the_newest_result_tells_when_something_happened_last(tmp_path: Path) -> None:
+    folder = tmp_path / "exp"
+    ray_trial(folder / "t_1", [{"timestamp": 11}, {"timestamp": 14}])
+    ray_trial(folder / "t_2", [{"timestamp": 12}])
+    ray_trial(folder / "t_3", [{"loss": 1.0}])
+    assert ExperimentAnalysis(folder).stats() == {"timestamp": 14}
+    write_state(folder, "2026", trial_data=[], stats={"start_time": 10.5})
+    assert ExperimentAnalysis(folder).stats() == {"start_time": 10.5, "timestamp": 14}
+
+
 def test_a_copy_of_a_trial_is_another_trial(old: Path) -> None:
     folder = old / "my_train_0_lr=0_2020-07-01"
     copy = shutil.copytree(folder, f"{folder}_copy")
