@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from tuner.by_name import SCHEDULERS, SEARCHERS, made
@@ -23,10 +23,12 @@ def build_searcher(config: TuneConfig, param_space: dict[str, Any], seed: int) -
     """The searcher, told what it searches.
 
     Raises:
-        ConfigError: it is unknown, or does not take the domains in the `param_space`.
+        ConfigError: it is unknown, is given another metric or mode than the experiment, or does
+            not take the domains in the `param_space`.
     """
     searcher = _resolved("search_alg", config.search_alg, Searcher, SEARCHERS)
     searcher = BasicVariantGenerator() if searcher is None else searcher
+    _check_same_objective(config, searcher)
     metric, mode = _objectives(config)
     spec = {
         "num_samples": config.num_samples,
@@ -45,6 +47,21 @@ def build_searcher(config: TuneConfig, param_space: dict[str, Any], seed: int) -
         )
     assert isinstance(searcher, Searcher)
     return searcher
+
+
+def _check_same_objective(config: TuneConfig, searcher: Searcher) -> None:
+    """Of several objectives, here or there, the other side may have some."""
+    for field in ("metric", "mode"):
+        here, there = getattr(config, field), getattr(searcher, field)
+        if here and there and set(_listed(here)).isdisjoint(_listed(there)):
+            raise ConfigError(
+                f"TuneConfig: {field}={here!r} is given here and also to "
+                f"search_alg={type(searcher).__name__}, as {there!r}; give it once"
+            )
+
+
+def _listed(value: str | Sequence[str]) -> Sequence[str]:
+    return [value] if isinstance(value, str) else value
 
 
 def build_scheduler(config: TuneConfig, seed: int) -> TrialScheduler:

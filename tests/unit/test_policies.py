@@ -11,7 +11,7 @@ import tuner as tune
 from tuner.errors import ConfigError
 from tuner.policies import build_scheduler, build_searcher
 from tuner.schedulers import ASHAScheduler, FIFOScheduler
-from tuner.search import BasicVariantGenerator, Searcher
+from tuner.search import BasicVariantGenerator, ConcurrencyLimiter, Repeater, Searcher
 from tuner.stoppers.limits import Limits
 
 SPACE = {"x": tune.uniform(0, 1)}
@@ -64,6 +64,55 @@ def test_with_several_objectives_a_scheduler_compares_by_its_own() -> None:
     with pytest.raises(ConfigError, match=r"name it: AsyncHyperBandScheduler\(metric=..., mode="):
         build_scheduler(dataclasses.replace(SEVERAL, scheduler="asha"), 0)
     build_scheduler(SEVERAL, 0)  # without one, nothing is compared
+
+
+class Named(BasicVariantGenerator):
+    """With a metric of its own, as searchers that learn have it."""
+
+    def __init__(self, metric: str | list[str], mode: str | list[str]) -> None:
+        super().__init__()
+        self.metric, self.mode = metric, mode
+
+
+def around(searcher: Searcher) -> list[Searcher]:
+    return [searcher, ConcurrencyLimiter(searcher, 2), Repeater(searcher, 2)]
+
+
+@pytest.mark.parametrize(
+    "searcher", around(Named("a", "min")), ids=lambda each: type(each).__name__
+)
+@pytest.mark.parametrize(
+    ("metric", "mode", "problem"),
+    [
+        ("b", "min", r"metric='b' is given here and also to search_alg=\w+, as 'a'; give it once"),
+        ("a", "max", r"mode='max' is given here and also to search_alg=\w+, as 'min'"),
+        (None, "max", "mode='max' is given here"),
+        (["b", "c"], ["min", "max"], "metric=.* is given here"),
+    ],
+)
+def test_a_searcher_has_no_other_objective(
+    searcher: Searcher, metric: str, mode: str, problem: str
+) -> None:
+    config = tune.TuneConfig(search_alg=searcher, metric=metric, mode=mode)
+    with pytest.raises(ConfigError, match=problem):
+        build_searcher(config, SPACE, 0)
+
+
+@pytest.mark.parametrize(
+    "searcher", around(Named("a", "min")), ids=lambda each: type(each).__name__
+)
+@pytest.mark.parametrize(
+    ("metric", "mode"), [(None, None), ("a", "min"), (["a", "b"], ["min", "max"])]
+)
+def test_a_searcher_may_have_the_same_objective(searcher: Searcher, metric: str, mode: str) -> None:
+    config = tune.TuneConfig(search_alg=searcher, metric=metric, mode=mode)
+    assert build_searcher(config, SPACE, 0).metric == "a"
+
+
+def test_results_may_be_compared_by_one_objective_of_several() -> None:
+    searcher = Named(["a", "b"], ["min", "max"])
+    config = tune.TuneConfig(search_alg=searcher, metric="b", mode="max")
+    assert build_searcher(config, SPACE, 0).metric == ["a", "b"]
 
 
 def test_a_searcher_that_does_not_take_the_space_is_refused() -> None:
