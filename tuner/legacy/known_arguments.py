@@ -7,7 +7,8 @@ import inspect
 from collections.abc import Callable, Iterable
 from typing import Any, NoReturn, ParamSpec, TypeVar
 
-from tuner.validation import did_you_mean, reject
+from tuner.errors import ConfigError
+from tuner.validation import did_you_mean, reject, shorten
 
 _GONE = {
     "chdir_to_trial_dir": "set the environment variable TUNE_CHDIR_TO_TRIAL_DIR to 0 or 1",
@@ -21,7 +22,7 @@ T = TypeVar("T")
 
 
 def known_arguments_only(owner: str) -> Callable[[Callable[P, T]], Callable[P, T]]:
-    """Has a function raise a `ConfigError` that names the nearest argument, not a `TypeError`.
+    """Has a function raise a `ConfigError` that names the argument to give, not a `TypeError`.
 
     Args:
         owner: What the user calls the function.
@@ -37,13 +38,22 @@ def known_arguments_only(owner: str) -> Callable[[Callable[P, T]], Callable[P, T
     """
 
     def explained(function: Callable[P, T]) -> Callable[P, T]:
-        known = [name for name in inspect.signature(function).parameters if name != "self"]
+        parameters = inspect.signature(function).parameters.values()
+        known = [each.name for each in parameters if each.name != "self"]
+        by_position = [each for each in parameters if each.kind is not each.KEYWORD_ONLY]
 
         @functools.wraps(function)
         def checked(*args: P.args, **kwargs: P.kwargs) -> T:
             for name, value in kwargs.items():
                 if name not in known:
                     reject_unknown(owner, name, value, known)
+            if len(by_position) < len(args) <= len(parameters):
+                number = len(by_position)
+                name, value = [*parameters][number].name, shorten(args[number])
+                raise ConfigError(
+                    f"{owner}: {value} is given without a name; give {name}={value}, if that is "
+                    "what it is"
+                )
             return function(*args, **kwargs)
 
         return checked
