@@ -205,6 +205,13 @@ def test_an_experiment_says_it_all(tmp_path):
     assert (tmp_path / "exp").is_dir()
 
 
+def test_a_list_holds_one_experiment(run, tmp_path):
+    experiments = [tune.Experiment(name, train, local_dir=str(tmp_path)) for name in "ab"]
+    assert tune.run(experiments[:1], verbose=0).experiment_path == str(tmp_path / "a")
+    with pytest.raises(ConfigError, match=r"2 experiments .*give run_experiments the list"):
+        tune.run(experiments)
+
+
 def test_inline_runs_in_this_process(run):
     analysis = run(lambda config: {"process": os.getpid()}, executor="inline")
     assert analysis.trials[0].last_result["process"] == os.getpid()

@@ -79,7 +79,7 @@ def run(
 
     Args:
         run_or_experiment: A function, a `Trainable` class, a registered name, or an `Experiment`,
-            which then says all that `Experiment` takes.
+            also as a list of one, which then says all that `Experiment` takes.
         name: Name of the experiment and its folder; made up without it.
         metric: Name of the reported value to optimize.
         mode: `"min"` or `"max"`.
@@ -174,6 +174,13 @@ def run(
 
 
 def _experiment(described: Any, own: dict[str, Any]) -> Experiment:
+    if isinstance(described, list | tuple):
+        if len(described) != 1:
+            fix = (
+                f"{len(described)} experiments have as many folders; give run_experiments the list"
+            )
+            reject(_OWNER, "run_or_experiment", described, fix)
+        (described,) = described
     if not isinstance(described, Experiment):
         return Experiment(own.pop("name"), described, **own, _owner=_OWNER)
     for key, value in own.items():
