@@ -193,6 +193,25 @@ def test_an_old_argument_warns_once_however_many_experiments_have_it(spec, monke
     ]
 
 
+@pytest.mark.parametrize(
+    ("described", "options", "message"),
+    [
+        ({}, {"resume": True}, r"^run_experiments\(resume=True\): there is no experiment"),
+        ({}, {"resume": "LOCL"}, r"^run_experiments\(resume='LOCL'\)"),
+        ({}, {"verbose": 7}, r"^run_experiments\(verbose=7\)"),
+        ({"max_failures": "a"}, {}, r"^Experiment\(max_failures='a'\)"),
+        ({"stop": 3}, {}, r"^Experiment\(stop=3\)"),
+    ],
+)
+def test_an_error_names_what_the_user_has_called(spec, described, options, message):
+    with pytest.raises(ConfigError, match=message):
+        run({"a": spec(**described)}, **options)
+
+
+def test_a_port_says_nothing_where_no_server_is_wanted(spec):
+    run({"a": spec()}, with_server=False, server_port=4321)
+
+
 def test_an_unknown_argument_is_named(spec):
     with pytest.raises(ConfigError, match=r"run_experiments\(schduler=.*did you mean 'scheduler'"):
         run({"a": spec()}, schduler=None)

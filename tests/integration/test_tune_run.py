@@ -243,6 +243,16 @@ def test_an_upload_dir_is_remote_storage(run, s3_server):
         ({"raise_on_failed_trial": "no"}, "use True or False"),
         ({"metric": "loss"}, "also say mode"),
         ({"resume": "REMOTE", "name": "a"}, "there is no upload_dir"),
+        ({"callbacks": tune.Callback()}, r"^tune.run\(callbacks=.*also for a single callback"),
+        ({"with_server": "no"}, r"^tune.run\(with_server='no'\): use True or False"),
+        ({"queue_trials": "x"}, r"^tune.run\(queue_trials='x'\): use True or False"),
+        ({"server_port": 5}, r"^tune.run\(server_port=5\): also say with_server=True"),
+        ({"with_server": True, "server_port": "a"}, r"^tune.run\(server_port='a'\)"),
+        ({"checkpoint_freq": "a"}, r"^tune.run\(checkpoint_freq='a'\)"),
+        ({"keep_checkpoints_num": 0}, r"^tune.run\(keep_checkpoints_num=0\)"),
+        ({"verbose": 7}, r"^tune.run\(verbose=7\): use 0, 1, 2 or 3"),
+        ({"max_failures": "a"}, r"^tune.run\(max_failures='a'\)"),
+        ({"num_samples": 0}, r"^tune.run\(num_samples=0\)"),
     ],
 )
 def test_what_cannot_work_is_named(run, arguments, message):

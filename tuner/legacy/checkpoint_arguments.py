@@ -7,9 +7,16 @@ from typing import Any
 
 from tuner.config import CheckpointConfig
 from tuner.legacy.deprecation import warn_once
+from tuner.legacy.error_names import named_as
 from tuner.validation import check_text, reject
 
 _MIN = "min-"
+_OLDER = {
+    "checkpoint_frequency": "checkpoint_freq",
+    "num_to_keep": "keep_checkpoints_num",
+    "checkpoint_score_attribute": "checkpoint_score_attr",
+}
+"""Arguments by the fields of today."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -47,7 +54,8 @@ class CheckpointArguments:
         given = self.checkpoint_config
         fields = self._translated(owner)
         if given is None:
-            return CheckpointConfig(**{"checkpoint_at_end": False, **fields})
+            with named_as(owner, **_OLDER):
+                return CheckpointConfig(**{"checkpoint_at_end": False, **fields})
         if fields:
             reject(owner, "checkpoint_config", given, f"give {', '.join(fields)} in it alone")
         if isinstance(given, CheckpointConfig):

@@ -12,6 +12,7 @@ from tuner.errors import ConfigError
 from tuner.experiment.trial import Trial
 from tuner.legacy.checkpoint_arguments import CheckpointArguments
 from tuner.legacy.deprecation import warn_once
+from tuner.legacy.error_names import named_as
 from tuner.legacy.known_arguments import known_arguments_only, reject_unknown
 from tuner.legacy.logger import callbacks_for
 from tuner.legacy.place import PathLike, place_of
@@ -201,25 +202,27 @@ class Experiment:
         Raises:
             ConfigError: Something cannot work.
         """
-        name_creator, dirname_creator = self._name_creators
         options, param_space = options.for_space(self.config)
+        with named_as(lambda name: options.owner if name in options else self.owner):
+            tune_config, run_config = self._tune_config(options), self._run_config(options)
         return Tuner(
-            self.trainable,
-            param_space=param_space,
-            tune_config=TuneConfig(
-                metric=options.metric,
-                mode=options.mode,
-                search_alg=options.search_alg,
-                scheduler=options.scheduler,
-                num_samples=self.num_samples,
-                max_concurrent_trials=options.max_concurrent_trials,
-                time_budget_s=self.time_budget_s,
-                reuse_actors=options.reuse_actors,
-                trial_name_creator=name_creator,
-                trial_dirname_creator=dirname_creator,
-                seed=options.seed,
-            ),
-            run_config=self._run_config(options),
+            self.trainable, param_space=param_space, tune_config=tune_config, run_config=run_config
+        )
+
+    def _tune_config(self, options: RunOptions) -> TuneConfig:
+        name_creator, dirname_creator = self._name_creators
+        return TuneConfig(
+            metric=options.metric,
+            mode=options.mode,
+            search_alg=options.search_alg,
+            scheduler=options.scheduler,
+            num_samples=self.num_samples,
+            max_concurrent_trials=options.max_concurrent_trials,
+            time_budget_s=self.time_budget_s,
+            reuse_actors=options.reuse_actors,
+            trial_name_creator=name_creator,
+            trial_dirname_creator=dirname_creator,
+            seed=options.seed,
         )
 
     def _run_config(self, options: RunOptions) -> RunConfig:

@@ -60,7 +60,7 @@ def resumed(experiment: Experiment, options: RunOptions) -> Tuner | None:
     resumption = _resumption(experiment, options)
     if resumption is None:
         return None
-    path = _path(experiment, resumption, options.resume)
+    path = _path(experiment, resumption, options)
     filesystem = experiment.place.storage_filesystem
     if resumption.where == "REMOTE":
         _bring_down(experiment, path)
@@ -69,8 +69,8 @@ def resumed(experiment: Experiment, options: RunOptions) -> Tuner | None:
             return None
         shown = path or f"{_storage_path(experiment)}, of {label_of(experiment.run)!r}"
         fix = f'there is no experiment in {shown}; give resume="AUTO" to begin one then'
-        reject(experiment.owner, "resume", options.resume, fix)
-    if resumption.where == "PROMPT" and not _is_wanted(experiment, path):
+        reject(options.owner, "resume", options.resume, fix)
+    if resumption.where == "PROMPT" and not _is_wanted(options.owner, path):
         return None
     return Tuner.restore(
         path,
@@ -82,7 +82,7 @@ def resumed(experiment: Experiment, options: RunOptions) -> Tuner | None:
 
 
 def _resumption(experiment: Experiment, options: RunOptions) -> _Resumption | None:
-    resume, owner = options.resume, experiment.owner
+    resume, owner = options.resume, options.owner
     if not resume:
         if options.resume_config is not None:
             reject(owner, "resume_config", options.resume_config, "also say resume=True")
@@ -118,17 +118,17 @@ def _storage_path(experiment: Experiment) -> str:
     return experiment.place.storage_path or default_storage_path()
 
 
-def _path(experiment: Experiment, resumption: _Resumption, resume: Any) -> str | None:
+def _path(experiment: Experiment, resumption: _Resumption, options: RunOptions) -> str | None:
     """The experiment's folder, None if there is no such experiment."""
     if resumption.where == "REMOTE" and experiment.place.is_local:
         fix = "there is no upload_dir=… to restore it from"
-        reject(experiment.owner, "resume", resume, fix)
+        reject(options.owner, "resume", options.resume, fix)
     if experiment.name is not None:
         return experiment.place.folder_of(experiment.name)
     storage, folder = locate(_storage_path(experiment), experiment.place.storage_filesystem)
     if storage is not None:
         fix = "also say name=…: which experiment goes on"
-        reject(experiment.owner, "resume", resume, fix)
+        reject(options.owner, "resume", options.resume, fix)
     return _latest(folder, label_of(experiment.run))
 
 
@@ -155,10 +155,10 @@ def _bring_down(experiment: Experiment, path: str | None) -> None:
     place.upload(place.copy_of(os.path.basename(path)), path)
 
 
-def _is_wanted(experiment: Experiment, path: str) -> bool:
+def _is_wanted(owner: str, path: str) -> bool:
     if not sys.stdin or not sys.stdin.isatty():
         fix = 'there is no terminal to ask on; use "AUTO" to go on, or False to begin anew'
-        reject(experiment.owner, "resume", "PROMPT", fix)
+        reject(owner, "resume", "PROMPT", fix)
     while True:
         answer = input(f"There is an experiment in {path}. Go on with it? [y/n] ").strip().lower()
         if answer in ("y", "yes", "n", "no"):

@@ -72,7 +72,7 @@ def run(
     queue_trials: bool = False,
     seed: int | None = None,
     server: Any = None,
-    with_server: bool = False,
+    with_server: bool | None = None,
     server_port: int | None = None,
 ) -> ExperimentAnalysis:
     """Runs all trials of an experiment; `Tuner` is the form of today.

@@ -29,7 +29,7 @@ _OWNER = "run_experiments"
 def run_experiments(
     experiments: Experiment | Mapping[str, Any] | Sequence[Experiment | Mapping[str, Any]],
     scheduler: Any = None,
-    with_server: bool = False,
+    with_server: bool | None = None,
     server_port: int | None = None,
     verbose: int | None = None,
     queue_trials: bool = False,

@@ -9,6 +9,7 @@ from typing import Any
 
 from tuner.config import ResumeConfig
 from tuner.legacy.deprecation import warn_once
+from tuner.legacy.error_names import named_as
 from tuner.legacy.hpo_scheduler import HyperOptScheduler
 from tuner.server.config import ServerConfig
 from tuner.validation import check_flag, reject
@@ -19,6 +20,7 @@ class RunOptions:
     """What `tune.run` and `run_experiments` take beside what an `Experiment` holds.
 
     Attributes:
+        owner: What the user called with them.
         metric: What is optimized.
         mode: `"min"` or `"max"`.
         scheduler: Decides which trials go on; a scheduler or its name.
@@ -37,6 +39,7 @@ class RunOptions:
         server: A `ServerConfig`, None for no server.
     """
 
+    owner: str
     metric: str | Sequence[str] | None = None
     mode: str | Sequence[str] | None = None
     scheduler: Any = None
@@ -54,6 +57,10 @@ class RunOptions:
     executor: Any = "auto"
     server: ServerConfig | None = None
 
+    def __contains__(self, name: str) -> bool:
+        """Whether an argument is one of these, and not of an `Experiment`."""
+        return name in {field.name for field in dataclasses.fields(self)}
+
     def for_space(self, config: Any) -> tuple[RunOptions, Any]:
         """The options and the search space of an experiment, where its scheduler is a searcher.
 
@@ -67,7 +74,7 @@ class RunOptions:
             return self, config
         if self.search_alg is not None:
             fix = "give scheduler=HyperOptScheduler(…) alone, which is a searcher"
-            reject("run_experiments", "search_alg", self.search_alg, fix)
+            reject(self.owner, "search_alg", self.search_alg, fix)
         searcher, param_space = self.scheduler.as_searcher(config or {})
         return dataclasses.replace(self, scheduler=None, search_alg=searcher), param_space
 
@@ -75,7 +82,7 @@ class RunOptions:
 def run_options(
     owner: str,
     *,
-    with_server: bool = False,
+    with_server: bool | None = None,
     server_port: int | None = None,
     queue_trials: bool = False,
     trial_executor: Any = None,
@@ -83,13 +90,14 @@ def run_options(
     server: Any = None,
     executor: Any = "auto",
     raise_on_failed_trial: bool = True,
+    callbacks: Any = None,
     **others: Any,
 ) -> RunOptions:
     """The options that the arguments mean.
 
     Args:
         owner: What the user called with them.
-        with_server: Whether the experiment can be steered over HTTP.
+        with_server: Whether the experiment can be steered over HTTP; None for not.
         server_port: Where, then.
         queue_trials: Trials wait for resources anyway.
         trial_executor: The `executor`.
@@ -97,12 +105,17 @@ def run_options(
         server: Today's form of the first two.
         executor: Where trials run.
         raise_on_failed_trial: Whether failed trials raise in the end.
+        callbacks: Callbacks.
         **others: Fields of `RunOptions`.
 
     Raises:
         ConfigError: One contradicts another.
     """
     check_flag(owner, "raise_on_failed_trial", raise_on_failed_trial)
+    check_flag(owner, "queue_trials", queue_trials)
+    if not isinstance(callbacks, list | tuple | None):
+        fix = "use a list, also for a single callback: [callback]"
+        reject(owner, "callbacks", callbacks, fix)
     if queue_trials:
         warn_once(f"{owner}(queue_trials=True)", because="trials wait until they fit")
     if ray_auto_init is not None:
@@ -112,11 +125,18 @@ def run_options(
         if executor != "auto":
             reject(owner, "trial_executor", trial_executor, "give executor=… alone")
         executor = trial_executor
+    if with_server is None:
+        if server_port is not None:
+            reject(owner, "server_port", server_port, "also say with_server=True")
+        with_server = False
+    check_flag(owner, "with_server", with_server)
     if with_server:
         if server is not None:
             reject(owner, "with_server", with_server, "give server=ServerConfig(…) alone")
         server = _server(owner, server_port)
     return RunOptions(
+        owner=owner,
+        callbacks=callbacks,
         server=server,
         executor=executor,
         raise_on_failed_trial=raise_on_failed_trial,
@@ -126,4 +146,5 @@ def run_options(
 
 def _server(owner: str, port: int | None) -> ServerConfig:
     warn_once(f"{owner}(with_server=True)", "server=ServerConfig(port=…)")
-    return ServerConfig() if port is None else ServerConfig(port=port)
+    with named_as(owner, port="server_port"):
+        return ServerConfig() if port is None else ServerConfig(port=port)

@@ -54,7 +54,7 @@ def test_something_else_is_refused():
 
 
 def test_a_wrong_value_is_named():
-    with pytest.raises(ConfigError, match="num_to_keep=0"):
+    with pytest.raises(ConfigError, match=r"^tune.run\(keep_checkpoints_num=0\)"):
         config(keep_checkpoints_num=0)
 
 
