@@ -40,9 +40,9 @@ def describe(
         "trainable": trainable,
         "seed": seed,
         "id_prefix": id_prefix,
-        "objective": _readable(objective),
-        "tune_config": _readable(tune_config),
-        "run_config": _readable(run_config),
+        "objective": readable(objective),
+        "tune_config": readable(tune_config),
+        "run_config": readable(run_config),
     }
 
 
@@ -127,16 +127,17 @@ def _can_pickle(value: object) -> bool:
     return True
 
 
-def _readable(config: Any) -> Any:
+def readable(config: Any) -> Any:
+    """A config in values of JSON, without what is secret; objects say what they are."""
     if dataclasses.is_dataclass(config):
         fields = dataclasses.fields(config)
-        return {f.name: _readable(getattr(config, f.name)) for f in fields if f.repr}  # no secrets
+        return {f.name: readable(getattr(config, f.name)) for f in fields if f.repr}  # no secrets
     if isinstance(config, (str, int, float, bool, type(None))):
         return config
     if isinstance(config, timedelta):
         return config.total_seconds()
     if isinstance(config, (list, tuple)):
-        return [_readable(item) for item in config]
+        return [readable(item) for item in config]
     if isinstance(config, dict):
-        return {str(key): _readable(item) for key, item in config.items()}
+        return {str(key): readable(item) for key, item in config.items()}
     return repr(config)

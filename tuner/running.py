@@ -63,11 +63,13 @@ class Changes:
         num_samples: How often the search space is sampled, all runs together.
         stop: When trials end.
         time_budget_s: Seconds for the experiment, all runs together.
+        max_concurrent_trials: How many trials run at once, 0 for no limit but resources.
     """
 
     num_samples: int | None = None
     stop: Any = None
     time_budget_s: float | None = None
+    max_concurrent_trials: int | None = None
 
     def fact(self, now: float) -> ExperimentChanged | None:
         """The fact that they hold from now on, None if nothing changes."""
@@ -78,6 +80,7 @@ class Changes:
             num_samples=self.num_samples,
             stop=self.stop,
             time_budget_s=self.time_budget_s,
+            max_concurrent_trials=self.max_concurrent_trials,
         )
 
 

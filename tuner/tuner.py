@@ -16,6 +16,7 @@ from tuner.execution.loading import is_loading
 from tuner.execution.process import open_standard_descriptors
 from tuner.experiment.folder import default_storage_path, new_folder
 from tuner.plan import Plan, make_plan
+from tuner.rerunning import said_anew, unheeded
 from tuner.result_grid import ResultGrid
 from tuner.running import Changes, run_new, run_restored, stored_results
 from tuner.search_space.objects import difference, outline
@@ -86,7 +87,7 @@ class Tuner:
         self._storage: Storage | None = None
         self._resume_config = ResumeConfig()
         self._changes = Changes()
-        self._server: ServerConfig | Literal[False] | None = None  # None for that of before
+        self._said_anew: dict[str, Any] = {}
 
     @classmethod
     def restore(
@@ -161,7 +162,8 @@ class Tuner:
             resume_config, resume_unfinished, resume_errored, restart_errored
         )
         tuner._changes = _changes(num_samples, stop, time_budget_s)
-        tuner._server = server
+        if server is not None:
+            tuner._said_anew = {"server": server or None}
         return tuner
 
     @classmethod
@@ -224,6 +226,25 @@ class Tuner:
             raise TunerError("Tuner: get_results() has nothing to return yet; call fit() first")
         return self._results
 
+    def _run_as(self, other: Tuner) -> list[str]:
+        """Has a restored experiment be run as another tuner says; what it trains stays as it was.
+
+        Returns:
+            What the other says of the experiment itself that differs, and is not heeded.
+        """
+        assert self._stored is not None
+        self._said_anew = said_anew(other._run_config)
+        self._run_config = dataclasses.replace(self._run_config, **self._said_anew)
+        limit = other._tune_config.max_concurrent_trials
+        if limit != self._tune_config.max_concurrent_trials:
+            self._changes = dataclasses.replace(self._changes, max_concurrent_trials=limit)
+        problem = other._space and difference(outline(other._space), self._stored.outline)
+        return [
+            *(["param_space"] if problem else []),
+            *unheeded(other._tune_config, self._tune_config),
+            *unheeded(other._run_config, self._run_config),
+        ]
+
     def _label(self) -> str:
         """What trials are called after."""
         if self._stored is not None:
@@ -234,9 +255,7 @@ class Tuner:
         stored = self._stored
         if stored is not None:  # policies remember what they were told: each use gets new ones
             self._tune_config, self._run_config = stored.tune_config, stored.run_config
-            if self._server is not None:
-                server = self._server or None
-                self._run_config = dataclasses.replace(self._run_config, server=server)
+            self._run_config = dataclasses.replace(self._run_config, **self._said_anew)
         return make_plan(
             self._trainable,
             trainable_label,

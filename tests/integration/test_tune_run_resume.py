@@ -10,6 +10,8 @@ import pytest
 
 import tuner as tune
 from tuner.errors import ConfigError, TuneError
+from tuner.legacy.logger import Logger
+from tuner.schedulers import ASHAScheduler
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")
 
@@ -62,10 +64,14 @@ def count(tmp_path):
     def count(**arguments):
         return run(
             Counter,
-            config={"began": str(tmp_path / "began")},
             stop={"training_iteration": 5},
             checkpoint_freq=1,
-            **{"local_dir": str(tmp_path), "name": "exp", **arguments},
+            **{
+                "config": {"began": str(tmp_path / "began")},
+                "local_dir": str(tmp_path),
+                "name": "exp",
+                **arguments,
+            },
         )
 
     return count
@@ -99,6 +105,94 @@ def test_otherwise_a_new_one_begins_and_the_old_one_is_kept(count, tmp_path, res
     (trial,) = count(resume=resume).trials
     assert trial.num_results == 5
     assert len([*(tmp_path / "exp" / "previous").iterdir()]) == 1
+
+
+class Noting(tune.Callback):
+    """Knows which results it was told of, in all runs together."""
+
+    def __init__(self):
+        self.told = []
+
+    def on_trial_result(self, iteration, trials, trial, result, **info):
+        self.told.append(result["count"])
+
+    def get_state(self):
+        return {"told": self.told}
+
+    def set_state(self, state):
+        self.told = state["told"]
+
+
+class Writing(Logger):
+    def on_result(self, result):
+        with open(f"{self.logdir}/written", "a") as file:
+            file.write(f"{result['count']} ")
+
+
+def test_how_it_is_run_may_be_said_anew(count, tmp_path, capsys):
+    interrupted(count)
+    noting = Noting()
+    analysis = count(resume=True, verbose=2, callbacks=[noting], loggers=[Writing], log_to_file="o")
+    assert noting.told[-2:] == [4, 5]
+    folder = Path(analysis.trials[0].path)
+    assert (folder / "written").read_text().split()[-2:] == ["4", "5"]
+    assert (folder / "o").exists()
+    assert "Counter" in capsys.readouterr().out
+
+
+def test_what_is_not_said_anew_is_as_in_the_run_before(count, tmp_path):
+    with pytest.raises(InterruptedError):
+        count(callbacks=[Interrupting(3)], loggers=[Writing])
+    (trial,) = count(resume=True).trials
+    assert (Path(trial.path) / "written").read_text().split()[-2:] == ["4", "5"]
+
+
+def test_a_callback_gets_the_state_of_the_one_in_its_place(count):
+    with pytest.raises(InterruptedError):
+        count(callbacks=[Noting(), Interrupting(3)])
+    noting = Noting()
+    count(resume=True, callbacks=[noting])
+    assert noting.told == [1, 2, 3, 4, 5]
+
+
+def test_limits_on_trials_may_be_said_anew(tmp_path):
+    most = []
+
+    class Running(tune.Callback):
+        def on_trial_start(self, iteration, trials, trial, **info):
+            most.append(sum(each.status == "RUNNING" for each in trials))
+
+    arguments = {"config": {"repaired": str(tmp_path / "repaired")}, "num_samples": 3}
+    arguments.update(storage_path=tmp_path, name="exp", raise_on_failed_trial=False)
+    run(fail_unless_repaired, **arguments)
+    analysis = run(
+        fail_unless_repaired,
+        resume="AUTO+RESTART_ERRORED",
+        max_concurrent_trials=1,
+        max_failures=2,
+        callbacks=[Running()],
+        **arguments,
+    )
+    assert {trial.num_failures for trial in analysis.trials} == {3}
+    assert set(most) == {1}
+
+
+def test_a_new_executor_runs_it(tmp_path):
+    repaired = tmp_path / "repaired"
+    arguments = {"config": {"repaired": str(repaired)}, "storage_path": tmp_path, "name": "exp"}
+    run(fail_unless_repaired, raise_on_failed_trial=False, **arguments)
+    repaired.touch()
+    analysis = run(fail_unless_repaired, resume="ERRORED_ONLY", executor="inline", **arguments)
+    assert analysis.trials[0].last_result["pid"] == os.getpid()
+
+
+def test_what_has_no_effect_is_named(count, caplog):
+    count(scheduler=ASHAScheduler(metric="count", mode="max"), num_samples=2)
+    same = {"scheduler": ASHAScheduler(metric="count", mode="max"), "num_samples": 2}
+    count(resume=True, callbacks=[Noting()], **same)
+    assert "no effect" not in caplog.text
+    count(resume=True, **{**same, "num_samples": 3, "config": {"began": "?"}, "scheduler": "fifo"})
+    assert "has no effect: config, scheduler, num_samples\n" in caplog.text
 
 
 def test_changes_to_the_experiment_have_no_effect(count, tmp_path):

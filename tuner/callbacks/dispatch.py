@@ -38,14 +38,17 @@ class CallbackDispatch:
         """Whether a callback has something to be kept for a restore."""
         return any(map(_keeps_state, self._callbacks))
 
-    def get_states(self) -> list[Any]:
-        """What each callback wants to be given back after a restore."""
-        return [callback.get_state() for callback in self._callbacks]
+    def get_states(self) -> list[tuple[str, Any]]:
+        """What each callback wants to be given back after a restore, with the callback's kind."""
+        return [(_kind(callback), callback.get_state()) for callback in self._callbacks]
 
-    def set_states(self, states: Sequence[Any]) -> None:
-        """Gives the callbacks back what `get_states` returned in the run before."""
-        for callback, state in zip(self._callbacks, states, strict=False):
-            if state is not None:
+    def set_states(self, states: Sequence[tuple[str, Any]]) -> None:
+        """Gives the callbacks back what `get_states` returned in the run before.
+
+        A callback of another kind than the one that had its place then gets nothing.
+        """
+        for callback, (kind, state) in zip(self._callbacks, states, strict=False):
+            if state is not None and kind == _kind(callback):
                 callback.set_state(state)
 
     def begin_step(self) -> None:
@@ -124,6 +127,10 @@ class CallbackDispatch:
 
     def _context(self, trial: Trial) -> dict[str, Any]:
         return {"iteration": self._iteration, "trials": self._table.trials, "trial": trial}
+
+
+def _kind(callback: Callback) -> str:
+    return f"{type(callback).__module__}.{type(callback).__qualname__}"
 
 
 def _keeps_state(callback: Callback) -> bool:

@@ -42,14 +42,14 @@ class Snapshot:
         position: The facts before it are taken in.
         state: Trials and policies.
         random_state: See `random_state`.
-        callbacks: What each callback's `get_state` returned.
+        callbacks: The kind of each callback, and what its `get_state` returned.
         time: What time it was, by the executor's clock.
     """
 
     position: Position
     state: ExperimentState
     random_state: dict[str, Any]
-    callbacks: list[Any]
+    callbacks: list[tuple[str, Any]]
     time: float
 
 

@@ -231,11 +231,7 @@ class Experiment:
             storage_path=self.place.storage_path,
             storage_filesystem=self.place.storage_filesystem,
             stop=self.stop,
-            callbacks=[
-                *(options.callbacks or ()),
-                *callbacks_for(self.owner, self._loggers),
-                *copies(self.owner, self.place, self._sync_to_driver, self._copy_period_s),
-            ],
+            callbacks=self._callbacks(options),
             failure_config=FailureConfig(
                 max_failures=self.max_failures,
                 fail_fast=options.fail_fast,  # type: ignore[arg-type]
@@ -248,6 +244,15 @@ class Experiment:
             executor=options.executor,
             server=options.server,
         )
+
+    def _callbacks(self, options: RunOptions) -> list[Any] | None:
+        own = [
+            *callbacks_for(self.owner, self._loggers),
+            *copies(self.owner, self.place, self._sync_to_driver, self._copy_period_s),
+        ]
+        if options.callbacks is None:
+            return own or None
+        return [*options.callbacks, *own]
 
 
 EXPERIMENT_ARGUMENTS = tuple(

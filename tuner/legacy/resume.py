@@ -30,6 +30,7 @@ _ERRORED = {
     "RESTART_ERRORED": ResumeConfig(errored="restart"),
     "RESTART_ERRORED_ONLY": ResumeConfig(errored="restart", unfinished="skip"),
 }
+_CALLED = {"param_space": "config"}
 _DATE = r"_\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d(_\d+)?"
 
 
@@ -51,8 +52,8 @@ def resumed(experiment: Experiment, options: RunOptions) -> Tuner | None:
 
     Args:
         experiment: What the user asked for; where there is an experiment to go on with, it goes on
-            as it began, whatever has changed here since, but for the trainable's code.
-        options: How it is run.
+            as it was described when it began, but for the trainable's code.
+        options: How it is run; what they leave open is as in the run before.
 
     Raises:
         ConfigError: There is none although there must be one, or nobody can be asked.
@@ -72,13 +73,20 @@ def resumed(experiment: Experiment, options: RunOptions) -> Tuner | None:
         reject(options.owner, "resume", options.resume, fix)
     if resumption.where == "PROMPT" and not _is_wanted(options.owner, path):
         return None
-    return Tuner.restore(
+    tuner = Tuner.restore(
         path,
         experiment.trainable,
         storage_filesystem=filesystem,
         resume_config=resumption.config,
-        server=options.server,
     )
+    unheeded = tuner._run_as(experiment.tuner(options))
+    if unheeded:
+        logger.warning(
+            "resume: the experiment goes on as it was described when it began; of now, this has no "
+            "effect: %s",
+            ", ".join(_CALLED.get(name, name) for name in unheeded),
+        )
+    return tuner
 
 
 def _resumption(experiment: Experiment, options: RunOptions) -> _Resumption | None:

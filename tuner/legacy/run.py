@@ -122,8 +122,9 @@ def run(
             counts on from.
         resume: True or `"LOCAL"` goes on with the experiment of this name, `"AUTO"` if there is
             one, `"REMOTE"` with its copy in `upload_dir`, `"PROMPT"` asks; `"ERRORED_ONLY"`, and
-            `"AUTO+ERRORED"` and its like, say that trials that failed go on as well. Changes to the
-            other arguments have no effect on it, but for the code of the trainable.
+            `"AUTO+ERRORED"` and its like, say that trials that failed go on as well. It goes on as
+            it was described when it began, but for the code of the trainable; how it is run
+            (callbacks, loggers, `verbose`, `executor`, …) may be given anew.
         resume_config: Which trials go on, in full.
         reuse_actors: Whether a worker process takes trial after trial.
         raise_on_failed_trial: Whether failed trials raise in the end.
