@@ -34,6 +34,8 @@ _INSTANCE = os.urandom(4).hex()
 
 _KIND_STATUS = {"unknown": 404, "conflict": 409, "invalid": 422}
 
+_MAYBE = "may still do it, or have done it: look before you repeat"
+
 _WORDS = {
     401: "The token is missing, or another one.",
     404: "There is no such trial.",
@@ -43,7 +45,7 @@ _WORDS = {
     422: "A part of the request is wrong.",
     500: "The journal is damaged.",
     503: "Too many ask at once.",
-    504: "The experiment did not answer in time, and may still do what was asked.",
+    504: "The experiment did not answer, and may still do what was asked, or have done it.",
 }
 
 
@@ -87,8 +89,11 @@ class Parts:
             outcome = await self.link.ask(request)
         except TimeoutError:
             raise HTTPException(
-                504,
-                "the experiment did not answer in time and may still do it: look before you repeat",
+                504, f"the experiment did not answer in time and {_MAYBE}"
+            ) from None
+        except EOFError:
+            raise HTTPException(
+                504, f"the experiment ended before it answered and {_MAYBE}"
             ) from None
         self.view.expire()
         if outcome.refusal is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import os
 
@@ -57,6 +58,7 @@ class ControllerLink:
 
         Raises:
             TimeoutError: The controller has not answered.
+            EOFError: It was killed before it answered.
         """
         if self._is_over:
             return _OVER
@@ -70,18 +72,21 @@ class ControllerLink:
 
     async def follow(self) -> None:
         """Hands outcomes on until the controller ends the connection, or is gone."""
-        try:
-            while (line := await self._reader.readline()) not in (b"", _END):
+        line = b""
+        with contextlib.suppress(ConnectionError):
+            while (line := await self._reader.readline()).endswith(b"\n") and line != _END:
                 request_id, outcome = decode_outcome(line)
                 answer = self._open.get(request_id)
                 if answer is not None and not answer.done():
                     answer.set_result(outcome)
-        except ConnectionError:
-            pass
         self._is_over = True
         for answer in self._open.values():
-            if not answer.done():
+            if answer.done():
+                continue
+            if line == _END:
                 answer.set_result(_OVER)
+            else:  # it may have been about to answer
+                answer.set_exception(EOFError("the controller is gone"))
 
 
 async def read_settings(reader: asyncio.StreamReader) -> dict[str, object]:

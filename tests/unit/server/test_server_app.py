@@ -381,7 +381,7 @@ def test_a_controller_that_does_not_answer(tmp_path, monkeypatch):
     with harness, harness.http() as http:
         response = http.post("/trials/a/stop")
         assert response.status_code == 504
-        assert "may still do it" in response.json()["error"]
+        assert "did not answer in time and may still do it" in response.json()["error"]
 
 
 def test_headers_without_end_are_refused(harness):
