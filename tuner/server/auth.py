@@ -11,6 +11,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tuner.server.config import is_loopback
 
+LET_IN = "tuner.let_in"
+"""What the scope of a request holds once it is let in."""
+
 
 class Gate:
     """Refuses whoever does not give the token, whatever they ask for.
@@ -31,6 +34,8 @@ class Gate:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         refusal = self._refusal(Headers(scope=scope)) if scope["type"] == "http" else None
+        if refusal is None:
+            scope[LET_IN] = True
         await (refusal or self._app)(scope, receive, send)
 
     def _refusal(self, headers: Headers) -> Response | None:

@@ -25,6 +25,7 @@ MAX_OPEN_REQUESTS = 64
 """How many requests may wait for the controller at once."""
 
 MAX_CONNECTIONS = 512
+"""How many connections there may be, those that wait for a request included."""
 
 TOO_LARGE = f"the body is larger than {MAX_BODY_BYTES} bytes"
 

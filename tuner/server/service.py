@@ -17,8 +17,9 @@ from typing import Any
 from tuner.errors import JournalError
 from tuner.garbage import few_collections
 from tuner.server.app import Parts, create_app
+from tuner.server.connections import Connection
 from tuner.server.events import EventStreams
-from tuner.server.limits import MAX_CONNECTIONS, MAX_OPEN_REQUESTS
+from tuner.server.limits import MAX_OPEN_REQUESTS
 from tuner.server.link import LONGEST_LINE, ControllerLink, read_settings
 from tuner.server.token_file import remove_token
 from tuner.server.view import MAX_AGE_S, ExperimentView
@@ -45,12 +46,12 @@ async def serve(control: socket.socket) -> None:
     server = uvicorn.Server(
         uvicorn.Config(
             app,
-            http="h11",
+            http=Connection,
+            ws="none",
             lifespan="off",
             access_log=False,
             server_header=False,
             log_level=logging.ERROR,
-            limit_concurrency=MAX_CONNECTIONS,
             timeout_graceful_shutdown=_GRACE_S,
         )
     )
