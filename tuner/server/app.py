@@ -169,13 +169,30 @@ def _reading(parts: Parts) -> APIRouter:
         status: Annotated[
             schemas.Status | SkipJsonSchema[None], Query(description="Only those.")
         ] = None,
-        offset: Annotated[int, Query(ge=0, le=schemas.MAX_NUMBER)] = 0,
-        limit: Annotated[int, Query(ge=1, le=MAX_PAGE)] = 100,
+        after: Annotated[
+            int,
+            Query(
+                ge=-1,
+                le=schemas.MAX_NUMBER,
+                description="Only those with a larger `number`: `next` of the page before.",
+            ),
+        ] = -1,
+        offset: Annotated[
+            int, Query(ge=0, le=schemas.MAX_NUMBER, description="How many to leave out of those.")
+        ] = 0,
+        limit: Annotated[
+            int,
+            Query(
+                ge=1,
+                le=MAX_PAGE,
+                description="The most to list; they are fewer where they are large.",
+            ),
+        ] = 100,
         if_none_match: _ETag = None,
     ) -> Response:
         """Trials in order of creation, each with its last result."""
         await view.refresh()
-        return _answer(view, if_none_match, lambda: view.page(status, offset, limit))
+        return _answer(view, if_none_match, lambda: view.page(status, after, offset, limit))
 
     @router.get(
         "/trials/{trial_id}", response_model=schemas.Trial, responses=_UNCHANGED | _problems(404)
@@ -315,6 +332,8 @@ async def _on_invalid(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     first, *others = error.errors()
     place = [str(part) for part in first["loc"][1:]]
+    if first["type"] == "too_much":
+        place.append(first["ctx"]["field"])
     field = ".".join(place) or str(first["loc"][0])
     words = _words(first)
     if first["type"] == "json_invalid":

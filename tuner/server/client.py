@@ -104,15 +104,14 @@ class TuneClient:
         Raises:
             ServerError: The experiment cannot be reached, or refuses.
         """
-        trials: dict[str, dict[str, Any]] = {}
-        wanted = {} if status is None else {"status": status}
-        for offset in range(0, 10**9, _PAGE):
-            params = {**wanted, "offset": offset, "limit": _PAGE}
-            page = self._ask("GET", "/trials", params=params)["trials"]
-            trials |= {trial["trial_id"]: trial for trial in page}
-            if len(page) < _PAGE:
-                break
-        return [*trials.values()]
+        trials: list[dict[str, Any]] = []
+        params: dict[str, Any] = {"limit": _PAGE} | ({} if status is None else {"status": status})
+        while True:
+            page = self._ask("GET", "/trials", params=params)
+            trials += page["trials"]
+            if page["next"] is None:
+                return trials
+            params["after"] = page["next"]
 
     def get_trial(self, trial_id: str) -> dict[str, Any]:
         """A trial: `trial_id`, `config`, `status`, `last_result`, `error` and more.

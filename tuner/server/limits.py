@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import math
-from typing import Any
+import itertools
+from collections.abc import Iterable
+from typing import Any, NamedTuple
 
+import orjson
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -14,6 +16,12 @@ MAX_DEPTH = 32
 
 MAX_NEW_TRIALS = 1000
 """How many trials one request may add."""
+
+MAX_NEW_BYTES = 16 * 1024 * 1024
+"""How long the configurations of these trials may be, all together as JSON."""
+
+MAX_PAGE_BYTES = 4 * 1024 * 1024
+"""How long an answer with more than one trial may be."""
 
 MAX_PAGE = 1000
 """How many trials one answer may list."""
@@ -28,6 +36,9 @@ MAX_CONNECTIONS = 512
 """How many connections there may be, those that wait for a request included."""
 
 TOO_LARGE = f"the body is larger than {MAX_BODY_BYTES} bytes"
+
+
+_MANY = 10**12  # of which nobody needs to know how many
 
 
 class BodyLimit:
@@ -72,18 +83,43 @@ def depth(value: Any) -> int:
     return deepest
 
 
-def num_combinations(config: Any) -> int:
-    """How many configurations a configuration with `{"grid_search": [...]}` in it stands for.
+class Expansion(NamedTuple):
+    """What a configuration with `{"grid_search": [...]}` in it stands for.
+
+    Attributes:
+        number: How many configurations.
+        num_bytes: How long they are as JSON, all together.
+    """
+
+    number: int
+    num_bytes: int
+
+
+def expansion(config: Any) -> Expansion:
+    """Counts configurations without making them.
 
     Example:
-        >>> num_combinations({"a": {"grid_search": [1, 2]}, "b": [{"grid_search": [1, 2, 3]}]})
-        6
+        >>> expansion({"a": {"grid_search": [1, 22]}, "b": [{"grid_search": [1, 2, 3]}]})
+        Expansion(number=6, num_bytes=93)
+        >>> expansion({"a": 1, "b": [1]})
+        Expansion(number=1, num_bytes=15)
     """
     if isinstance(config, list):
-        return math.prod(map(num_combinations, config))
+        return _product(map(expansion, config))
     if not isinstance(config, dict):
-        return 1
+        return Expansion(1, len(orjson.dumps(config)))
     grid = config.get("grid_search")
     if len(config) == 1 and isinstance(grid, list):
-        return sum(map(num_combinations, grid))
-    return math.prod(map(num_combinations, config.values()))
+        parts = [expansion(each) for each in grid]
+        return Expansion(sum(part.number for part in parts), sum(part.num_bytes for part in parts))
+    keys = (Expansion(1, len(orjson.dumps(key))) for key in config)
+    return _product(itertools.chain(keys, map(expansion, config.values())))
+
+
+def _product(parts: Iterable[Expansion]) -> Expansion:
+    """What each part with each of the others gives; between them are separators."""
+    number, num_bytes = 1, 1
+    for part in parts:
+        longer = num_bytes * part.number + (part.num_bytes + part.number) * number
+        number, num_bytes = min(number * part.number, _MANY), min(longer, _MANY)
+    return Expansion(number, num_bytes)

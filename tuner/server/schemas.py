@@ -13,9 +13,10 @@ from pydantic import (
     WithJsonSchema,
     model_validator,
 )
+from pydantic_core import PydanticCustomError
 
 from tuner.experiment.requests import AddTrials, ChangeLimits, StopExperiment
-from tuner.server.limits import MAX_DEPTH, MAX_NEW_TRIALS, depth, num_combinations
+from tuner.server.limits import MAX_DEPTH, MAX_NEW_BYTES, MAX_NEW_TRIALS, depth, expansion
 
 MAX_NUMBER = 1_000_000_000
 
@@ -85,10 +86,21 @@ class Spec(_Body):
             raise ValueError(f"config is nested more than {MAX_DEPTH} deep")
         if {"num_samples", "repeat"} <= self.model_fields_set:
             raise ValueError("repeat is the old name of num_samples: leave it out")
-        number = self.request().num_samples * num_combinations(self.config)
-        if number > MAX_NEW_TRIALS:
-            raise ValueError(f"these are {number} trials, and {MAX_NEW_TRIALS} at once are allowed")
+        self._check_amount()
         return self
+
+    def _check_amount(self) -> None:
+        times = self.request().num_samples
+        number, num_bytes = expansion(self.config)
+        if number * times > MAX_NEW_TRIALS:
+            words = f"these are more than {MAX_NEW_TRIALS} trials: ask several times for fewer"
+        elif num_bytes * times > MAX_NEW_BYTES:
+            words = f"all configurations together are longer than {MAX_NEW_BYTES} bytes"
+        else:
+            return
+        repeated = "num_samples" if self.repeat is None else "repeat"
+        field = repeated if times > 1 else "config"
+        raise PydanticCustomError("too_much", "{words}", {"words": words, "field": field})
 
     def request(self) -> AddTrials:
         """What it asks of the experiment."""
@@ -210,8 +222,11 @@ class Trials(BaseModel):
     """Some of the trials, in order of creation."""
 
     total: int = Field(description="How many there are to list.")
-    offset: int = Field(description="How many of them come before these.")
-    trials: list[Trial]
+    offset: int = Field(description="How many of them were left out, as was asked.")
+    trials: list[Trial] = Field(description="Fewer than `limit` where they are large.")
+    next: int | None = Field(
+        description="The `after` with which the next ones are asked for, null if there are none."
+    )
 
 
 EVENT: dict[str, Any] = {

@@ -29,6 +29,7 @@ from tuner.layout import DESCRIPTION_FILE
 from tuner.objective import Objective
 from tuner.result_fields import without_config
 from tuner.server.encoding import encode
+from tuner.server.limits import MAX_PAGE_BYTES
 
 STATUSES = (PENDING, RUNNING, PAUSED, TERMINATED, ERROR)
 LIMITS = ("num_samples", "time_budget_s", "max_concurrent_trials")
@@ -37,7 +38,7 @@ MAX_AGE_S = 0.2
 """How old an answer may be."""
 
 _FACTS_PER_MARK = 1000
-_MAX_CACHED = 256
+_MAX_CACHED, _MAX_CACHED_BYTES = 256, 64 * 1024 * 1024
 
 
 class ExperimentView:
@@ -113,14 +114,16 @@ class ExperimentView:
             encoded = self._trials[trial.trial_id] = encode(_facts_of(trial))
         return encoded
 
-    def page(self, status: str | None, offset: int, limit: int) -> bytes:
+    def page(self, status: str | None, after: int, offset: int, limit: int) -> bytes:
         """Some of the trials as JSON, as `schemas.Trials` describes it."""
-        return self._answer((status, offset, limit), lambda: self._page(status, offset, limit))
+        key = status, after, offset, limit
+        return self._answer(key, lambda: self._page(*key))
 
     def _answer(self, key: object, make: Callable[[], bytes]) -> bytes:
         answer = self._answers.get(key)
         if answer is None:
-            if len(self._answers) >= _MAX_CACHED:
+            num_bytes = sum(map(len, self._answers.values()))
+            if len(self._answers) >= _MAX_CACHED or num_bytes > _MAX_CACHED_BYTES:
                 self._answers.clear()
             answer = self._answers[key] = make()
         return answer
@@ -190,12 +193,27 @@ class ExperimentView:
         value = lookup(best.last_result, metric)
         return {"trial_id": best.trial_id, "value": value, "config": best.config}
 
-    def _page(self, status: str | None, offset: int, limit: int) -> bytes:
+    def _page(self, status: str | None, after: int, offset: int, limit: int) -> bytes:
         found = self.table.trials
         if status is not None:
             found = [trial for trial in found if trial.status == status]
-        trials = b",".join(map(self.trial, found[offset : offset + limit]))
-        return b'{"total":%d,"offset":%d,"trials":[%b]}' % (len(found), offset, trials)
+        begin = bisect.bisect_right(found, after, key=lambda trial: trial.number) + offset
+        trials: list[bytes] = []
+        num_bytes = 0
+        for trial in found[begin : begin + limit]:
+            encoded = self.trial(trial)
+            num_bytes += len(encoded)
+            if trials and num_bytes > MAX_PAGE_BYTES:
+                break
+            trials.append(encoded)
+        end = begin + len(trials)
+        following = b"%d" % found[end - 1].number if trials and end < len(found) else b"null"
+        return b'{"total":%d,"offset":%d,"trials":[%b],"next":%b}' % (
+            len(found),
+            offset,
+            b",".join(trials),
+            following,
+        )
 
 
 def _facts_of(trial: Trial) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from tuner.experiment.requests import (
     StopExperiment,
     StopTrial,
 )
-from tuner.server.limits import MAX_BODY_BYTES
+from tuner.server.limits import MAX_BODY_BYTES, MAX_PAGE_BYTES
 
 JSON = {"Content-Type": "application/json"}
 
@@ -97,8 +97,12 @@ def test_pages(http):
     assert page["total"] == 2
     assert [trial["trial_id"] for trial in page["trials"]] == ["b"]
     page = http.get("/trials", params={"status": "RUNNING"}).json()
-    assert page["total"] == 1
+    assert (page["total"], page["next"]) == (1, None)
     assert [trial["trial_id"] for trial in page["trials"]] == ["a"]
+    assert http.get("/trials", params={"limit": 1}).json()["next"] == 0
+    page = http.get("/trials", params={"after": 0}).json()
+    assert (page["total"], page["next"]) == (2, None)
+    assert [trial["trial_id"] for trial in page["trials"]] == ["b"]
 
 
 def test_what_is_known_is_not_sent_again(http):
@@ -166,8 +170,26 @@ def test_commands_reach_the_controller(harness, http, method, path, body, reques
         (
             "/trials",
             {"spec": {"config": {"a": {"grid_search": [1, 2]}}, "num_samples": 501}},
-            "spec",
-            "1002 trials",
+            "spec.num_samples",
+            "more than 1000 trials",
+        ),
+        (
+            "/trials",
+            {"spec": {"config": {"a": {"grid_search": [*range(1001)]}}}},
+            "spec.config",
+            "more than 1000 trials",
+        ),
+        (
+            "/trials",
+            {"spec": {"config": {"a": "x" * 20_000}, "num_samples": 1000}},
+            "spec.num_samples",
+            "longer than 16777216 bytes",
+        ),
+        (
+            "/trials",
+            {"spec": {"config": {"a": "x" * 40_000, "b": {"grid_search": [0] * 500}}}},
+            "spec.config",
+            "longer than 16777216 bytes",
         ),
         ("/experiment", {}, "body", "say what to change: num_samples"),
         ("/experiment", {"num_samples": 0}, "num_samples", "-1 for no limit"),
@@ -333,6 +355,26 @@ def test_the_document_names_all_answers_and_the_token(http):
             expected = {"401", "421"} | ({"409", "504"} if method != "get" else set())
             assert expected <= set(operation["responses"]), path
     assert "HTTPValidationError" not in document["components"]["schemas"]
+
+
+def test_a_page_of_large_trials_is_shorter(tmp_path):
+    text = {"text": "x" * (MAX_PAGE_BYTES // 3)}
+    facts = [created(str(number), text, number) for number in range(4)]
+    facts.append(created("large", {"text": "x" * 2 * MAX_PAGE_BYTES}, 4))
+    with Harness(tmp_path, facts, accept) as harness, harness.http() as http:
+        first, second, third = (
+            http.get("/trials", params={"after": after}).json() for after in (-1, 1, 3)
+        )
+    assert [trial["number"] for trial in first["trials"]] == [0, 1]
+    assert [trial["number"] for trial in second["trials"]] == [2, 3]
+    assert [trial["number"] for trial in third["trials"]] == [4]
+    assert [page["next"] for page in (first, second, third)] == [1, 3, None]
+
+
+def test_a_grid_of_many_small_values_is_taken(harness, http):
+    config = {"a": {"grid_search": [*range(1000)]}, "b": "x" * 1000}
+    assert http.post("/trials", json={"spec": {"config": config}}).status_code == 201
+    assert harness.asked[-1] == AddTrials(config)
 
 
 def test_many_trials(tmp_path):

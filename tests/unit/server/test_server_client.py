@@ -87,9 +87,31 @@ def test_what_it_reads(client):
 
 def test_all_trials_are_read_page_by_page(tmp_path):
     names = [f"t{number}" for number in range(1203)]
-    with Harness(tmp_path, [created(name) for name in names], accept) as harness:
+    facts = [created(name, number=number) for number, name in enumerate(names)]
+    with Harness(tmp_path, facts, accept) as harness:
         with TuneClient(harness.server.address, TOKEN) as client:
             assert [trial["trial_id"] for trial in client.get_all_trials()] == names
+
+
+def test_no_trial_is_passed_over_while_others_end(tmp_path, monkeypatch):
+    monkeypatch.setattr(client_module, "_PAGE", 2)
+
+    def end_it(request):
+        harness.journal.append([ended(request.trial_id)])
+        return accept(request)
+
+    harness = Harness(tmp_path, running("a", "b", "c", "d", "e"), end_it)
+    with harness, TuneClient(harness.server.address, TOKEN) as client:
+        ask = client._ask
+
+        def ask_and_end_one(method, path, **options):
+            answer = ask(method, path, **options)
+            ask("POST", f"/trials/{answer['trials'][0]['trial_id']}/stop")
+            return answer
+
+        monkeypatch.setattr(client, "_ask", ask_and_end_one)
+        names = [trial["trial_id"] for trial in client.get_all_trials("RUNNING")]
+    assert names == ["a", "b", "c", "d", "e"]
 
 
 def test_refusals_are_told_in_the_servers_words(tmp_path):

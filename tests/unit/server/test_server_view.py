@@ -60,7 +60,7 @@ def test_the_experiment(results, view):
 
 
 def test_trials_are_those_of_the_result_grid(results, view):
-    page = json.loads(view.page(None, 0, 10))
+    page = json.loads(view.page(None, -1, 0, 10))
     assert page["total"] == 3
     for trial, result in zip(page["trials"], results, strict=True):
         assert trial["trial_id"] == result.metrics["trial_id"]
@@ -86,8 +86,8 @@ def test_it_keeps_up_with_a_journal_that_grows(results, tmp_path):
         with journal.open("ab") as file:
             file.write(source[i : i + 500])
         asyncio.run(pieces.refresh(0.0))
-        pieces.page(None, 0, 10)
+        pieces.page(None, -1, 0, 10)
         seqs.append(pieces.seq)
     assert seqs == sorted(seqs)
     assert seqs[-1] == whole.seq
-    assert pieces.page(None, 0, 10) == whole.page(None, 0, 10)
+    assert pieces.page(None, -1, 0, 10) == whole.page(None, -1, 0, 10)
