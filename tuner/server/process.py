@@ -11,6 +11,7 @@ import secrets
 import socket
 import subprocess
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from typing import IO
@@ -32,6 +33,8 @@ _LIBRARIES = ("fastapi", "uvicorn")
 _END = b"null\n"
 _KILL_AFTER_S = 5.0
 _MAX_REVIVALS = 10
+_HEALTHY_S = 60.0  # after which earlier deaths are forgotten
+_PAUSE_S = 1.0
 
 
 class ServerProcess:
@@ -70,6 +73,7 @@ class ServerProcess:
         self._listening: socket.socket | None = None
         self._link: _Link | None = None
         self._lock = threading.Lock()  # for the link, which a thread replaces
+        self._stopped = threading.Event()
         self._num_revivals = _MAX_REVIVALS
         self.address = ""
         self.token = ""
@@ -123,15 +127,20 @@ class ServerProcess:
 
     def stop(self) -> None:
         """Ends the process, which refuses what is still asked; may be called again."""
+        self._stopped.set()
         with self._lock:
             link, self._link = self._link, None
         if link is not None:
             link.end()
-        if self._listening is not None:
+        self._close()
+
+    def _close(self) -> None:
+        """Lets nobody in any more."""
+        listening, self._listening = self._listening, None
+        if listening is not None:
             with contextlib.suppress(OSError):  # a forked child of ours may hold it as well
-                self._listening.shutdown(socket.SHUT_RDWR)
-            self._listening.close()
-            self._listening = None
+                listening.shutdown(socket.SHUT_RDWR)
+            listening.close()
         if self.token_file:
             remove_token(self.token_file, self.token)
 
@@ -161,17 +170,29 @@ class ServerProcess:
             self._requests.append((request_id, request))
             self._wake()
         link.close()
-        with self._lock:
-            if self._link is link:
-                self._link = self._revive()
+        if link.age_s > _HEALTHY_S:
+            self._num_revivals = _MAX_REVIVALS
+        while not self._replace(link):
+            self._stopped.wait(_PAUSE_S)
 
-    def _revive(self) -> _Link | None:
-        if not self._num_revivals:
-            logger.error("the server died again, and %s is closed", self.address)
-            return None
-        self._num_revivals -= 1
+    def _replace(self, link: _Link) -> bool:
+        """Whether there is nothing left to do about a process that died."""
+        with self._lock:
+            if self._link is not link:
+                return True
+            if not self._num_revivals:
+                self._link = None
+                self._close()
+                logger.error("the server died again, and %s is closed", self.address)
+                return True
+            self._num_revivals -= 1
+            try:
+                self._link = self._connect()
+            except OSError as error:
+                logger.warning("the server died and cannot be started again yet (%s)", error)
+                return False
         logger.warning("the server died and is started again")
-        return self._connect()
+        return True
 
 
 class _Link:
@@ -185,6 +206,7 @@ class _Link:
 
     def __init__(self, settings: dict[str, object]) -> None:
         self.is_ready = False
+        self._begun_at = time.monotonic()
         self.outgoing: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         self._socket, remote = socket.socketpair()
         self._incoming: IO[bytes] = self._socket.makefile("rb")
@@ -198,6 +220,11 @@ class _Link:
             )
         self.outgoing.put(orjson.dumps(settings) + b"\n")
         threading.Thread(target=self._send, name="server", daemon=True).start()
+
+    @property
+    def age_s(self) -> float:
+        """Seconds since the process was started."""
+        return time.monotonic() - self._begun_at
 
     def lines(self) -> Iterator[bytes]:
         """What the process sends, until it ends."""
@@ -259,9 +286,10 @@ def check_libraries(names: tuple[str, ...]) -> None:
 def _listen(config: ServerConfig) -> socket.socket:
     try:
         found = socket.getaddrinfo(
-            config.host, config.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+            config.host.strip("[]"), config.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )
-        family, _, _, _, address = found[0]
+        # "localhost" may be ::1 as well, which fewer programs try.
+        family, _, _, _, address = min(found, key=lambda each: each[0] != socket.AF_INET)
         return socket.create_server((str(address[0]), config.port), family=family, backlog=1024)
     except socket.gaierror as error:
         reject("ServerConfig", "host", config.host, f"no such host ({error.strerror})")
@@ -272,6 +300,6 @@ def _listen(config: ServerConfig) -> socket.socket:
 
 def _reached_by(host: str) -> str:
     """The host in a URL by which this machine's programs reach the server."""
-    if host in ("0.0.0.0", "::", ""):
+    if host in ("0.0.0.0", "::", "[::]", ""):
         return socket.gethostname()
-    return f"[{host}]" if ":" in host else host
+    return f"[{host.strip('[]')}]" if ":" in host else host

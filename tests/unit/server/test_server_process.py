@@ -115,10 +115,11 @@ def test_libraries_that_are_missing_are_named(tmp_path, monkeypatch):
         server.start()
 
 
-@pytest.mark.parametrize("host", ["localhost", "::1", "127.0.0.2"])
+@pytest.mark.parametrize("host", ["localhost", "::1", "[::1]", "127.0.0.2"])
 def test_other_addresses_of_this_machine(tmp_path, host):
     try:
-        socket.create_server((host, 0), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        socket.create_server((host.strip("[]"), 0), family=family).close()
     except OSError:
         pytest.skip(f"this machine has no {host}")
     with Harness(tmp_path, running("a"), accept, host=host) as harness, harness.http() as http:
@@ -151,9 +152,51 @@ def test_one_that_dies_again_and_again_is_given_up(tmp_path, monkeypatch, caplog
     begin_journal(tmp_path, running("a"))
     server = ServerProcess(ServerConfig(port=0), str(tmp_path), "exp", lambda: None)
     server.start()
-    wait_until(lambda: server.pid is None)
-    assert "the server died again" in caplog.text
+    port = int(server.address.rpartition(":")[2])
+    wait_until(lambda: "the server died again" in caplog.text)
+    assert server.pid is None
+    assert refuses(server.address)
+    assert find_token(port) is None
     server.stop()
+
+
+def test_one_that_was_healthy_for_a_while_is_started_again_as_often_as_before(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(process_module, "_MAX_REVIVALS", 1)
+    monkeypatch.setattr(process_module, "_HEALTHY_S", 0.0)
+    with Harness(tmp_path, running("a"), accept) as harness:
+        for _ in range(3):
+            pid = harness.server.pid
+            os.kill(pid, signal.SIGKILL)
+            wait_until(lambda pid=pid: harness.server.pid not in (pid, None))
+        with harness.http() as http:
+            assert http.get("/experiment").status_code == 200
+
+
+def test_one_that_cannot_be_started_again_at_once_is_so_later(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(process_module, "_PAUSE_S", 0.05)
+    with Harness(tmp_path, running("a"), accept) as harness:
+        with monkeypatch.context() as patch:
+            patch.setattr(process_module, "python_command", lambda *_: ["/no/such/interpreter"])
+            os.kill(harness.server.pid, signal.SIGKILL)
+            wait_until(lambda: "cannot be started again yet" in caplog.text)
+        with harness.http() as http:
+            assert http.get("/experiment").status_code == 200
+
+
+def test_localhost_is_reached_by_the_older_protocol(tmp_path, monkeypatch):
+    find = socket.getaddrinfo
+
+    def newer_first(host, *args, **options):
+        newer = find("::1", *args, **options) if host == "localhost" else []
+        return [*newer, *find(host, *args, **options)]
+
+    monkeypatch.setattr(socket, "getaddrinfo", newer_first)
+    with Harness(tmp_path, running("a"), accept, host="localhost") as harness:
+        port = harness.server.address.rpartition(":")[2]
+        with harness.http(base_url=f"http://127.0.0.1:{port}") as http:
+            assert http.get("/experiment").status_code == 200
 
 
 def test_one_that_hangs_holds_nothing_up(tmp_path, monkeypatch):
