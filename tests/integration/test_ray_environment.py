@@ -19,6 +19,7 @@ from ray_clusters import RayCluster
 from ray_helpers import PATIENCE_S
 
 import tuner as tune
+from tuner.server.config import TOKEN_VARIABLE
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 BOTH_WAYS = pytest.mark.parametrize("uses_ray", [False, True], ids=["fork server", "in actors"])
@@ -26,8 +27,26 @@ BOTH_WAYS = pytest.mark.parametrize("uses_ray", [False, True], ids=["fork server
 
 @pytest.fixture(scope="module", autouse=True)
 def cluster() -> Iterator[RayCluster]:
-    with RayCluster(num_cpus=1) as cluster:
-        yield cluster
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(
+            TOKEN_VARIABLE, "a-token-for-the-tests"
+        )  # the cluster's processes have it, too
+        with RayCluster(num_cpus=1) as cluster:
+            yield cluster
+
+
+def tell_names(config: dict[str, Any]) -> dict[str, Any]:
+    return {"names": list(os.environ)}
+
+
+@BOTH_WAYS
+def test_the_servers_token_is_kept_from_trials(
+    cluster: RayCluster, tmp_path: Path, uses_ray: bool
+) -> None:
+    executor = tune.RayExecutor(uses_ray=uses_ray)
+    (result,) = fit(tell_names, tmp_path, run={"executor": executor})
+    assert TOKEN_VARIABLE in os.environ
+    assert TOKEN_VARIABLE not in result.metrics["names"]
 
 
 @pytest.fixture(scope="module")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -16,6 +17,7 @@ import tuner as tune
 from tuner.errors import ConfigError, ServerError
 from tuner.experiment.journal_reader import JournalReader
 from tuner.server import TuneClient
+from tuner.server.config import TOKEN_VARIABLE
 
 
 def status_of(client: TuneClient, trial_id: str) -> Any:
@@ -121,6 +123,17 @@ def test_what_was_asked_survives_a_restore(tmp_path: Path) -> None:
     assert len(restored) == 3
     lrs = {result.metrics["trial_id"]: result.config["lr"] for result in restored}
     assert lrs[added] == 7.0
+
+
+def tell_names(config: dict[str, Any]) -> dict[str, Any]:
+    return {"names": list(os.environ)}
+
+
+def test_the_token_is_kept_from_trials(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(TOKEN_VARIABLE, "a-token-for-the-tests")
+    (result,) = fit(tell_names, tmp_path, run={"server": tune.ServerConfig(port=0)})
+    assert os.environ[TOKEN_VARIABLE] == "a-token-for-the-tests"
+    assert TOKEN_VARIABLE not in result.metrics["names"]
 
 
 def train_little(config: dict[str, Any]) -> None:

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 from tuner.errors import TrainableError
 from tuner.execution import machine, threads
+from tuner.execution.environment import without_secrets
 from tuner.execution.protocol import MAX_DATAGRAM, WATCHER_KILL
 from tuner.interpreter import python_command
 
@@ -53,8 +54,9 @@ class WorkerSetup:
     @classmethod
     def of_this_process(cls, modules: tuple[str, ...] = ()) -> WorkerSetup:
         """That of the script that runs in this process."""
-        environ = {k: v for k, v in os.environ.items() if k.startswith(_TRAVELLING)}
-        return cls(sys.argv, threads.chosen_variables(), environ, modules)
+        environ = without_secrets(os.environ)
+        travelling = {k: v for k, v in environ.items() if k.startswith(_TRAVELLING)}
+        return cls(sys.argv, threads.chosen_variables(), travelling, modules)
 
     def settings(self) -> dict[str, Any]:
         """The keyword arguments of `worker.serve` that are the same for all workers here."""
@@ -116,7 +118,7 @@ class ForkLauncher:
             python_command("tuner.execution.forkserver", arguments),
             stdin=subprocess.DEVNULL,
             pass_fds=[theirs.fileno(), payload],
-            env=threads.single_threaded(dict(os.environ)),
+            env=threads.single_threaded(without_secrets(os.environ)),
             start_new_session=True,
         )
         theirs.close()
@@ -251,7 +253,7 @@ class SpawnLauncher:
             stdout=output,
             stderr=output,
             pass_fds=[line.fileno(), theirs, self._payload],
-            env=threads.single_threaded(dict(os.environ)),
+            env=threads.single_threaded(without_secrets(os.environ)),
             start_new_session=True,
         )
         os.close(theirs)

@@ -22,6 +22,7 @@ from dataclasses import replace
 from typing import Any
 
 from tuner.execution import ray_cluster
+from tuner.execution.environment import SECRETS
 from tuner.execution.launchers import (
     ForkIsUnsafe,
     ForkLauncher,
@@ -108,6 +109,8 @@ def _prepare(order: SlotOrder) -> None:
     sys.path += [entry for entry in order.import_path if entry not in sys.path]
     for name, value in order.setup.environ.items():
         os.environ.setdefault(name, value)
+    for name in SECRETS:  # a cluster that the script has started holds them
+        os.environ.pop(name, None)
 
 
 def _fetched(content: list[Any]) -> Any:
