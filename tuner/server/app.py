@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 import orjson
-from fastapi import APIRouter, FastAPI, Header, Query, Request, Response, Security
+from fastapi import APIRouter, Depends, FastAPI, Header, Query, Request, Response, Security
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import StreamingResponse
 from fastapi.routing import APIRoute
@@ -16,17 +16,16 @@ from fastapi.security import HTTPBearer
 from pydantic import Field
 from pydantic.json_schema import SkipJsonSchema
 from starlette.exceptions import HTTPException
-from starlette.routing import Match
 
 from tuner.errors import JournalError
 from tuner.experiment import requests
-from tuner.server import schemas
-from tuner.server.auth import Gate, problem
+from tuner.server import problems, schemas
+from tuner.server.auth import Gate
 from tuner.server.events import EventStreams
 from tuner.server.limits import MAX_PAGE, MAX_STREAMS, BodyLimit
 from tuner.server.link import ControllerLink
+from tuner.server.problems import Refusal
 from tuner.server.view import ExperimentView
-from tuner.validation import did_you_mean
 from tuner.version import __version__
 
 _INSTANCE = os.urandom(4).hex()
@@ -81,23 +80,20 @@ class Parts:
         """Has the controller do something; the ids of the trials that it was about.
 
         Raises:
-            HTTPException: It was not done.
+            Refusal: It was not done, or may not have been.
         """
         if self.link.is_busy:
-            raise HTTPException(503, "too many requests wait for the experiment; try again")
+            raise Refusal(503, "too many requests wait for the experiment; try again")
         try:
             outcome = await self.link.ask(request)
         except TimeoutError:
-            raise HTTPException(
-                504, f"the experiment did not answer in time and {_MAYBE}"
-            ) from None
+            raise Refusal(504, f"the experiment did not answer in time and {_MAYBE}") from None
         except EOFError:
-            raise HTTPException(
-                504, f"the experiment ended before it answered and {_MAYBE}"
-            ) from None
+            raise Refusal(504, f"the experiment ended before it answered and {_MAYBE}") from None
         self.view.expire()
         if outcome.refusal is not None:
-            raise HTTPException(_KIND_STATUS[outcome.kind or "conflict"], outcome.refusal)
+            status = _KIND_STATUS[outcome.kind or "conflict"]
+            raise Refusal(status, outcome.refusal, outcome.field)
         return outcome.trial_ids
 
 
@@ -139,7 +135,7 @@ def create_app(parts: Parts, token: str, host: str) -> FastAPI:
         docs_url=None,  # a browser has no token to fetch the document with
         redoc_url=None,
         redirect_slashes=False,
-        dependencies=[Security(HTTPBearer(auto_error=False))],
+        dependencies=[Security(HTTPBearer(auto_error=False)), Depends(problems.check_query)],
         responses=_problems(401, 421, 422, 500),
     )
     routers = _reading(parts), _steering(parts)
@@ -148,9 +144,9 @@ def create_app(parts: Parts, token: str, host: str) -> FastAPI:
     app.add_middleware(BodyLimit)
     app.add_middleware(Gate, token=token, host=host)
     app.state.routes = [route for router in routers for route in router.routes]
-    app.add_exception_handler(HTTPException, _on_http_error)
-    app.add_exception_handler(RequestValidationError, _on_invalid)
-    app.add_exception_handler(JournalError, _on_damage)
+    app.add_exception_handler(HTTPException, problems.on_http_error)
+    app.add_exception_handler(RequestValidationError, problems.on_invalid)
+    app.add_exception_handler(JournalError, problems.on_damage)
     return app
 
 
@@ -225,7 +221,7 @@ def _reading(parts: Parts) -> APIRouter:
         sends it as `Last-Event-ID` misses none.
         """
         if parts.streams.num_watching >= MAX_STREAMS:
-            raise HTTPException(503, f"{MAX_STREAMS} others are watching already")
+            raise Refusal(503, f"{MAX_STREAMS} others are watching already")
         await view.refresh()
         if trial_id is not None and view.table.get(trial_id) is None:
             raise _unknown(trial_id)
@@ -290,13 +286,12 @@ def _on_trial(
 async def _check_trainable(view: ExperimentView, spec: schemas.Spec) -> None:
     await view.refresh()
     if spec.run is not None and spec.run != view.trainable:
-        raise HTTPException(
-            409, f"spec.run: this experiment trains {view.trainable!r}: leave it out"
-        )
+        words = f"this experiment trains {view.trainable!r}: leave it out"
+        raise Refusal(409, f"spec.run: {words}", "spec.run")
 
 
-def _unknown(trial_id: str) -> HTTPException:
-    return HTTPException(404, f"there is no trial {trial_id[:100]!r}")
+def _unknown(trial_id: str) -> Refusal:
+    return Refusal(404, f"there is no trial {trial_id[:100]!r}", "trial_id")
 
 
 def _done(trial_ids: tuple[str, ...], status: int = 200) -> Response:
@@ -309,54 +304,3 @@ def _answer(view: ExperimentView, known: str | None, make: Callable[[], bytes]) 
     if known is not None and tag in known:
         return Response(None, 304, headers)
     return Response(make(), 200, headers, media_type="application/json")
-
-
-async def _on_http_error(request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)
-    response = problem(error.status_code, error.detail)
-    if error.status_code == 404 and "endpoint" not in request.scope:
-        return problem(404, f"there is no {request.url.path[:100]!r}; see /openapi.json")
-    if error.status_code == 405:
-        response.headers["Allow"] = ", ".join(_methods(request))
-    return response
-
-
-def _methods(request: Request) -> list[str]:
-    """What can be done at a path, by all of its routes."""
-    routes: list[APIRoute] = request.app.state.routes
-    found = [route for route in routes if route.matches(request.scope)[0] != Match.NONE]
-    return sorted({method for route in found for method in route.methods or ()})
-
-
-async def _on_invalid(request: Request, error: Exception) -> Response:
-    assert isinstance(error, RequestValidationError)
-    first, *others = error.errors()
-    place = [str(part) for part in first["loc"][1:]]
-    if first["type"] == "too_much":
-        place.append(first["ctx"]["field"])
-    field = ".".join(place) or str(first["loc"][0])
-    words = _words(first)
-    if first["type"] == "json_invalid":
-        field, words = "body", f"no JSON, at byte {place[0]}: {first['ctx']['error']}"
-    more = f" (and {len(others)} more)" if others else ""
-    return problem(422, f"{field}: {words}{more}", field)
-
-
-def _words(error: Any) -> str:
-    if error["type"] == "extra_forbidden":
-        if error["loc"][-1] == "stop":
-            return "trials end as RunConfig(stop=…) says, also those that are added: leave it out"
-        return f"no such field{did_you_mean(str(error['loc'][-1]), _FIELDS)}"
-    message: str = error["msg"]
-    return message.removeprefix("Value error, ")
-
-
-_FIELDS = [
-    name
-    for model in (schemas.NewTrials, schemas.Spec, schemas.Changes, schemas.Stop)
-    for name in model.model_fields
-]
-
-
-async def _on_damage(request: Request, error: Exception) -> Response:
-    return problem(500, str(error))

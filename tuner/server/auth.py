@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hmac
 
-import orjson
 from starlette.datastructures import Headers
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tuner.server.config import is_loopback
+from tuner.server.problems import problem
 
 LET_IN = "tuner.let_in"
 """What the scope of a request holds once it is let in."""
@@ -52,12 +52,6 @@ class Gate:
         response = problem(401, words)
         response.headers["WWW-Authenticate"] = 'Bearer realm="tuner"'
         return response
-
-
-def problem(status: int, error: str, field: str | None = None) -> Response:
-    """The answer that something went wrong, with one line that says what."""
-    content = orjson.dumps({"error": error, "field": field})
-    return Response(content, status, media_type="application/json")
 
 
 def _without_port(host: str) -> str:

@@ -166,7 +166,7 @@ class Done(BaseModel):
 
 
 class Problem(BaseModel):
-    """Nothing was done."""
+    """Nothing was done; with the status 504, it may have been."""
 
     error: str = Field(description="One line that says what is wrong, and what to do.")
     field: str | None = Field(description="The part of the request that is wrong, `spec.config`.")

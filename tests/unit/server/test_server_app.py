@@ -33,7 +33,7 @@ def answer(request):
     """A controller that refuses what concerns the trials of these names."""
     kind = getattr(request, "trial_id", None)
     if kind in ("unknown", "conflict", "invalid"):
-        return Outcome(refusal=f"that is {kind}", kind=kind)
+        return Outcome(refusal=f"that is {kind}", kind=kind, field="that")
     return Outcome(trial_ids=("a", "b"))
 
 
@@ -212,6 +212,35 @@ def test_a_wrong_body_is_refused_by_the_name_of_its_field(harness, http, path, b
 
 
 @pytest.mark.parametrize(
+    ("path", "field", "words"),
+    [
+        ("/trials?status=DONE", "status", "Input should be 'PENDING'"),
+        ("/trials?limit=0", "limit", "greater than or equal to 1"),
+        ("/trials?stauts=RUNNING", "stauts", "no such parameter; did you mean 'status'?"),
+        ("/experiment?limit=1", "limit", "no such parameter"),
+        ("/events?follow=perhaps", "follow", "valid boolean"),
+    ],
+)
+def test_a_wrong_parameter_is_refused_by_its_name(http, path, field, words):
+    response = http.get(path)
+    assert response.status_code == 422
+    assert response.json()["field"] == field
+    assert response.json()["error"].startswith(f"{field}: ")
+    assert words in response.json()["error"]
+
+
+def test_a_parameter_of_a_command_is_refused(harness, http):
+    before = len(harness.asked)
+    assert http.post("/trials/a/stop?force=1").json()["field"] == "force"
+    assert len(harness.asked) == before
+
+
+def test_a_wrong_header_is_refused_by_its_name(http):
+    response = http.get("/events", headers={"Last-Event-ID": "-1"})
+    assert (response.status_code, response.json()["field"]) == (422, "last-event-id")
+
+
+@pytest.mark.parametrize(
     ("content", "words"),
     [
         (b"", "Field required"),
@@ -264,19 +293,23 @@ def test_a_body_of_nearly_that_size_is_taken(harness, http):
 def test_a_refusal_is_told_in_the_controllers_words(http, kind, status):
     response = http.post(f"/trials/{kind}/stop")
     assert response.status_code == status
-    assert response.json() == {"error": f"that is {kind}", "field": None}
+    assert response.json() == {"error": f"that is {kind}", "field": "that"}
 
 
 @pytest.mark.parametrize("path", ["/trials/c", "/events?trial_id=c"])
 def test_a_trial_that_there_is_not(http, path):
     response = http.get(path)
-    assert (response.status_code, response.json()["error"]) == (404, "there is no trial 'c'")
+    assert response.status_code == 404
+    assert response.json() == {"error": "there is no trial 'c'", "field": "trial_id"}
 
 
 def test_the_trainable_of_a_spec_is_that_of_the_experiment(http):
     response = http.post("/trials", json={"spec": {"run": "other"}})
     assert response.status_code == 409
-    assert response.json()["error"] == "spec.run: this experiment trains 'train': leave it out"
+    assert response.json() == {
+        "error": "spec.run: this experiment trains 'train': leave it out",
+        "field": "spec.run",
+    }
 
 
 @pytest.mark.parametrize(
