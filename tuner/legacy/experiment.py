@@ -131,7 +131,7 @@ class Experiment:
             sync_to_cloud=sync_to_cloud,
         )
         self.run = run
-        if owner == "Experiment":  # since 0.8, whose tune.run has another, they are values
+        if owner == "Experiment":  # for tune.run, which 0.5 had not, they are values
             warn_of_functions(config)
         self.config = config
         self.restore = restore

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+from collections.abc import Collection
 from typing import Any
 
 from tuner.trainable.trainable import is_trainable_class
@@ -27,8 +28,13 @@ _NAMING = ("tuner.integrations.rllib",)
 """The integrations whose libraries have names for what they train."""
 
 
-def converted(trainable: Any) -> Any:
-    """A trainable of this library for one of another library or API; all else as it is."""
+def converted(trainable: Any, given: Collection[str] = ()) -> Any:
+    """A trainable of this library for one of another library or API; all else as it is.
+
+    Args:
+        trainable: Whatever it is.
+        given: Arguments that the user gives to a function, beside the configuration.
+    """
     if is_trainable_class(trainable):
         return trainable
     kind = trainable if inspect.isclass(trainable) else type(trainable)
@@ -37,11 +43,11 @@ def converted(trainable: Any) -> Any:
             return importlib.import_module(integration).as_trainable(trainable)
     parameters = _parameters_of(trainable)
     reporter = _reporter_among(parameters)
-    if reporter is not None:
+    if reporter is not None and reporter not in given:
         from tuner.legacy.reporter_function import with_reporter
 
         return with_reporter(trainable, reporter)
-    if _has_checkpoint_dir(parameters):
+    if _has_checkpoint_dir(parameters) and "checkpoint_dir" not in given:
         from tuner.legacy.checkpoint_dir import with_checkpoint_dir
 
         return with_checkpoint_dir(trainable)

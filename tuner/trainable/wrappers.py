@@ -66,7 +66,7 @@ def with_parameters(trainable: TrainableLike, **kwargs: Any) -> TrainableLike:
         >>> with_parameters(train, data=[1, 2, 3])({})
         {'mean': 2.0}
     """
-    trainable = converted(trainable)
+    trainable = converted(trainable, kwargs)
     _require_trainable(trainable, "with_parameters")
     if is_trainable_class(trainable):
         _require_arguments(trainable.setup, trainable.__name__ + ".setup", kwargs, skip=2)

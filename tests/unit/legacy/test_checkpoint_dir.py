@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -55,10 +56,15 @@ def test_functions_of_a_folder() -> None:
     assert resources_for(sized, {}).required_resources == {"CPU": 2.0}
 
 
-def test_a_parameter_of_that_name_with_a_value_is_the_users() -> None:
+def test_a_parameter_of_that_name_with_a_value_is_the_users(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(deprecation, "_warned", set())
     bound = functools.partial(train, checkpoint_dir="mine")
     assert get_trainable(bound) is bound
-    given = tune.with_parameters(train, checkpoint_dir="mine")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        given = tune.with_parameters(train, checkpoint_dir="mine")
     assert get_trainable(given)({"x": 1})["begins_at"] == "mine"
     assert isinstance(given, WrappedFunction)
 
