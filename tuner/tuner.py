@@ -9,6 +9,7 @@ from contextlib import nullcontext
 from datetime import timedelta
 from typing import Any, Literal
 
+from tuner.callbacks.blame import begin_at_callback
 from tuner.config import ResumeConfig, RunConfig, TuneConfig
 from tuner.errors import ConfigError, TunerError
 from tuner.execution import ray_client
@@ -205,6 +206,9 @@ class Tuner:
                     plan, home, self._stored, self._resume_config, self._changes
                 )
                 self._changes = Changes()
+        except Exception as error:
+            begin_at_callback(error)
+            raise
         finally:
             home.release()
         if self._run_config.failure_config.fail_fast == "raise" and self._results.errors:

@@ -1,6 +1,7 @@
 """`tune.run(loggers=…)`: what is written, where, and when it is closed."""
 
 import os
+import traceback
 from pathlib import Path
 
 import pytest
@@ -101,6 +102,19 @@ def test_loggers_are_closed_when_the_experiment_fails(tmp_path):
         run(tmp_path, loggers=[Lines], callbacks=[Failing()])
     (written,) = (tmp_path / "exp").glob("*/Lines.txt")
     assert written.read_text().endswith("close\n")
+
+
+def test_the_error_of_a_logger_shows_the_logger(tmp_path):
+    class Broken(Logger):
+        def on_result(self, result):
+            raise RuntimeError("the logger broke")
+
+    with pytest.raises(RuntimeError, match="the logger broke") as caught:
+        run(tmp_path, loggers=(Broken,))
+    (note,) = caught.value.__notes__
+    assert "Broken.on_result has raised this, for the callback LoggersCallback." in note
+    names = [frame.name for frame in traceback.extract_tb(caught.value.__traceback__)]
+    assert names[-2:] == ["run_experiment", "on_result"]
 
 
 def test_a_logger_sees_a_configuration_that_a_scheduler_changes(tmp_path):

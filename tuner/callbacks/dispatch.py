@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+from tuner.callbacks.blame import blame
 from tuner.callbacks.callback import Callback
 from tuner.callbacks.logger import LoggerCallback
 from tuner.experiment.events import (
@@ -21,7 +22,7 @@ from tuner.experiment.trial_table import TrialTable
 
 
 class CallbackDispatch:
-    """Calls callbacks; without any, it costs nothing. What they raise is passed on.
+    """Calls callbacks; without any, it costs nothing. What they raise is passed on, with a note.
 
     Args:
         callbacks: The user's callbacks.
@@ -54,38 +55,53 @@ class CallbackDispatch:
     def begin_step(self) -> None:
         """Called before the controller waits for news."""
         self._iteration += 1
-        for callback in self._callbacks:
-            callback.on_step_begin(iteration=self._iteration, trials=self._table.trials)
+        info = self._info()
+        self._call(lambda callback: callback.on_step_begin(**info))
 
     def end_step(self) -> None:
         """Called after the controller has acted on news."""
-        for callback in self._callbacks:
-            callback.on_step_end(iteration=self._iteration, trials=self._table.trials)
+        info = self._info()
+        self._call(lambda callback: callback.on_step_end(**info))
 
-    def dispatch(self, facts: Iterable[Fact]) -> None:
+    def dispatch(self, facts: Sequence[Fact]) -> None:
         """Tells the callbacks of facts that are in the journal."""
-        for callback in self._callbacks:
-            for fact in facts:
-                if isinstance(fact, TrialLaunched):  # loggers open their files there
-                    os.makedirs(self._table[fact.trial_id].path, exist_ok=True)
-                self._tell(callback, fact)
+        if not self._callbacks:
+            return
+        for fact in facts:
+            if isinstance(fact, TrialLaunched):  # loggers open their files there
+                os.makedirs(self._table[fact.trial_id].path, exist_ok=True)
+        self._call(lambda callback: self._tell_all(callback, facts))
 
     def catch_up(self, fact: Fact) -> None:
         """Tells those that keep a state of a fact after which the run before was killed."""
-        for callback in self._callbacks:
-            if _keeps_state(callback):
-                self._tell(callback, fact)
+        self._call(
+            lambda callback: self._tell(callback, fact), filter(_keeps_state, self._callbacks)
+        )
 
     def end_experiment(self) -> None:
         """Called once, when nothing runs any more."""
-        for callback in self._callbacks:
-            callback.on_experiment_end(trials=self._table.trials)
+        trials = self._table.trials
+        self._call(lambda callback: callback.on_experiment_end(trials=trials))
 
     def close(self) -> None:
         """Closes the loggers, also after an error."""
         for callback in self._callbacks:
             if isinstance(callback, LoggerCallback):
                 callback.close()
+
+    def _call(
+        self, hook: Callable[[Callback], None], callbacks: Iterable[Callback] | None = None
+    ) -> None:
+        for callback in self._callbacks if callbacks is None else callbacks:
+            try:
+                hook(callback)
+            except Exception as error:
+                blame(error, callback)
+                raise
+
+    def _tell_all(self, callback: Callback, facts: Iterable[Fact]) -> None:
+        for fact in facts:
+            self._tell(callback, fact)
 
     def _tell(self, callback: Callback, fact: Fact) -> None:
         if isinstance(fact, TrialResult):
@@ -126,7 +142,10 @@ class CallbackDispatch:
             callback.on_trial_recover(**context)
 
     def _context(self, trial: Trial) -> dict[str, Any]:
-        return {"iteration": self._iteration, "trials": self._table.trials, "trial": trial}
+        return {**self._info(), "trial": trial}
+
+    def _info(self) -> dict[str, Any]:
+        return {"iteration": self._iteration, "trials": self._table.trials}
 
 
 def _kind(callback: Callback) -> str:
