@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import tuner as tune
-from tuner.errors import TuneError
+from tuner.errors import ConfigError, TuneError
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")
 
@@ -289,3 +289,10 @@ def test_a_restored_experiment_still_begins_from_it(original, tmp_path):
 def test_a_trial_folder_is_no_checkpoint(original, tmp_path):
     with pytest.raises(TuneError, match="there is no such checkpoint"):
         run(tmp_path, Counter, restore=original[0].parent / "checkpoint_000077")
+
+
+def test_an_empty_folder_is_no_checkpoint_of_a_class(tmp_path):
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    with pytest.raises(ConfigError, match=r"restore='.*/empty'\): this folder is empty"):
+        run(tmp_path, Counter, restore=empty)

@@ -12,7 +12,7 @@ from tuner.analysis.ray_checkpoints import row_beside
 from tuner.checkpoint import Checkpoint, as_checkpoint
 from tuner.errors import StorageError
 from tuner.experiment.trial import Trial
-from tuner.filesystems import is_directory, join, read_bytes, resolve
+from tuner.filesystems import is_directory, join, list_names, read_bytes, resolve
 from tuner.layout import CHECKPOINT, RESULT_FILE
 from tuner.trainable.autofill import Autofill
 from tuner.trainable.context import TuneContext
@@ -41,6 +41,7 @@ def begun_from(trainable: Any, start: Checkpoint | PathLike) -> Any:
     checkpoint = _checkpoint_at(start)
     progress = _progress_at(checkpoint)
     if is_trainable_class(trainable):
+        _check_not_empty(checkpoint)
         members = {
             "start": checkpoint,
             "start_progress": progress,
@@ -77,6 +78,12 @@ class _Begun(Trainable):
             return
         self.restore(self.start)
         self._autofill.begin_after(self.start_progress)
+
+
+def _check_not_empty(checkpoint: Checkpoint) -> None:
+    filesystem, where = resolve(checkpoint.path, checkpoint.filesystem)
+    if not list_names(filesystem, where):
+        reject("tune.run", "restore", checkpoint.path, "this folder is empty; give a checkpoint's")
 
 
 class _BegunFunction:
