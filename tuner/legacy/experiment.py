@@ -14,7 +14,7 @@ from tuner.legacy.checkpoint_arguments import CheckpointArguments
 from tuner.legacy.deprecation import warn_once
 from tuner.legacy.error_names import named_as
 from tuner.legacy.known_arguments import known_arguments_only, reject_unknown
-from tuner.legacy.logger import callbacks_for
+from tuner.legacy.loggers_argument import callbacks_for
 from tuner.legacy.place import PathLike, place_of
 from tuner.legacy.protected_function import warn_of_functions
 from tuner.legacy.run_options import RunOptions

@@ -11,13 +11,12 @@ from tuner.legacy.logger import (
     CSVLogger,
     JsonLogger,
     Logger,
-    LoggersCallback,
     NoopLogger,
     TBXLogger,
     TFLogger,
     UnifiedLogger,
-    callbacks_for,
 )
+from tuner.legacy.loggers_argument import LoggersCallback, callbacks_for
 from tuner.recording.csv import CSVLoggerCallback
 from tuner.recording.defaults import split_callbacks
 from tuner.recording.json import JsonLoggerCallback
