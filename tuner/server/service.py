@@ -10,9 +10,13 @@ import asyncio
 import contextlib
 import logging
 import os
+import signal
 import socket
 import sys
+from collections.abc import Iterator
 from typing import Any
+
+import uvicorn
 
 from tuner.errors import JournalError
 from tuner.garbage import few_collections
@@ -31,10 +35,23 @@ _IDLE_PERIOD_S = 2.0
 _GRACE_S = 2
 
 
+class _Server(uvicorn.Server):
+    """A server that the controller ends, and no signal."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leaves signals alone."""
+        yield
+
+    def drop_everybody(self) -> None:
+        """Waits for nobody any more who does not read."""
+        for connection in self.server_state.connections:
+            assert isinstance(connection, Connection)
+            connection.transport.abort()
+
+
 async def serve(control: socket.socket) -> None:
     """Serves until the controller ends it or is gone."""
-    import uvicorn
-
     reader, writer = await asyncio.open_connection(sock=control, limit=LONGEST_LINE)
     settings: dict[str, Any] = await read_settings(reader)
     link = ControllerLink(
@@ -43,7 +60,7 @@ async def serve(control: socket.socket) -> None:
     streams = EventStreams()
     view = ExperimentView(settings["experiment_path"], settings["experiment_name"], streams.take)
     app = create_app(Parts(view, streams, link), settings["token"], settings["host"])
-    server = uvicorn.Server(
+    server = _Server(
         uvicorn.Config(
             app,
             http=Connection,
@@ -52,7 +69,6 @@ async def serve(control: socket.socket) -> None:
             access_log=False,
             server_header=False,
             log_level=logging.ERROR,
-            timeout_graceful_shutdown=_GRACE_S,
         )
     )
     listening = socket.socket(fileno=settings["listening"])
@@ -62,6 +78,8 @@ async def serve(control: socket.socket) -> None:
     streams.close()
     if server.server_state.tasks:  # somebody waits for the rest of an answer
         server.should_exit = True
+        await asyncio.wait([serving], timeout=_GRACE_S)
+        server.drop_everybody()
         await serving
     if os.getppid() != settings["controller"]:
         remove_token(settings["token_file"], settings["token"])
@@ -82,6 +100,7 @@ async def _follow(
 
 def main() -> None:
     """Serves as the process that `ServerProcess` starts."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the controller
     os.nice(_NICENESS)
     control = socket.socket(fileno=int(sys.argv[1]))
     with few_collections(), contextlib.suppress(EOFError):

@@ -279,6 +279,33 @@ def test_whoever_reads_nothing_does_not_hold_up_the_end(tmp_path):
             assert response.status_code == 200
 
 
+def test_many_who_read_nothing_leave_no_word_on_the_terminal(tmp_path, capfd):
+    with Harness(tmp_path, running("a"), accept) as harness, ExitStack() as stack:
+        host, port = harness.server.address.removeprefix("http://").split(":")
+        request = (
+            f"GET /events HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {TOKEN}\r\n\r\n"
+        )
+        for _ in range(40):
+            watching = stack.enter_context(socket.create_connection((host, int(port))))
+            watching.sendall(request.encode())
+            assert watching.recv(12) == b"HTTP/1.1 200"
+        harness.journal.append([reported("a", text="x" * 10_000) for _ in range(3000)])
+        harness.server.stop()
+    assert capfd.readouterr() == ("", "")
+
+
+def test_an_interrupt_is_for_the_controller(tmp_path, capfd):
+    with Harness(tmp_path, running("a"), accept) as harness, harness.http() as http:
+        assert http.get("/experiment").status_code == 200
+        pid = harness.server.pid
+        os.kill(pid, signal.SIGINT)
+        assert http.get("/experiment").status_code == 200
+        with open(f"/proc/{pid}/status") as status:
+            ignored = next(line.split()[1] for line in status if line.startswith("SigIgn:"))
+        assert int(ignored, 16) & 1 << signal.SIGINT - 1
+    assert capfd.readouterr() == ("", "")
+
+
 def test_so_many_may_watch_and_no_more(tmp_path):
     with Harness(tmp_path, running("a"), accept) as harness, ExitStack() as stack:
         http = stack.enter_context(harness.http(limits=httpx.Limits(max_connections=None)))
