@@ -59,6 +59,16 @@ give a token=…, or set TUNER_SERVER_TOKEN
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "token": None}
 
+    def __copy__(self) -> ServerConfig:
+        copied = object.__new__(type(self))
+        copied.__dict__.update(
+            self.__dict__
+        )  # the token too, which `__getstate__` keeps from files
+        return copied
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> ServerConfig:
+        return self.__copy__()
+
     @property
     def given_token(self) -> str | None:
         """The token that the user has given, here or by the environment; None without one.

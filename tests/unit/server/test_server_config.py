@@ -1,3 +1,4 @@
+import copy
 import dataclasses
 import pickle
 
@@ -48,6 +49,18 @@ def test_the_token_is_in_nothing_that_is_shown_or_stored():
     restored = pickle.loads(pickle.dumps(config))
     assert restored == ServerConfig(port=5)
     assert dataclasses.replace(config, port=6).token == TOKEN
+
+
+def test_a_copy_has_the_token():
+    config = ServerConfig(token=TOKEN, port=5)
+    for copied in (
+        copy.copy(config),
+        copy.deepcopy(config),
+        copy.deepcopy(tune.RunConfig(server=config)).server,
+    ):
+        assert copied is not config
+        assert copied == config
+        assert copied.token == TOKEN
 
 
 def test_no_file_of_an_experiment_holds_the_token(tmp_path):
