@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import schemathesis
@@ -11,7 +12,7 @@ LONG_S, MANY = 3600, 1_000_000
 
 @schemathesis.hook
 def before_call(context: Any, case: Any, kwargs: dict[str, Any]) -> None:
-    """Raises limits that are low; what is wrong with a body stays wrong."""
+    """Raises limits that are low, and names parameters; what is wrong with a body stays wrong."""
     if case.path == "/experiment" and isinstance(case.body, dict):
         least = {"time_budget_s": LONG_S, "num_samples": MANY}
         raised = {
@@ -20,6 +21,11 @@ def before_call(context: Any, case: Any, kwargs: dict[str, Any]) -> None:
             if _is_positive(case.body.get(name))
         }
         case.body = {**case.body, **raised}
+    names = os.environ.get("TUNER_FUZZ_NAMES", "").split()
+    spec = case.body.get("spec") if isinstance(case.body, dict) else None
+    if names and isinstance(spec, dict) and isinstance(spec.get("config"), dict):
+        named = dict(zip(names, spec["config"].values(), strict=False))
+        case.body = {**case.body, "spec": {**spec, "config": named}}
 
 
 def _is_positive(value: Any) -> bool:

@@ -21,10 +21,11 @@ def train(config):
         tune.report({"i": i, "loss": 1 / (i + 1), "worst": float("nan")})
 
 tune.Tuner(
-    train,
+    TRAINABLE,
     param_space=SPACE,
     tune_config=tune.TuneConfig(
-        metric="loss", mode="min", num_samples=NUM_SAMPLES, max_concurrent_trials=2
+        metric="loss", mode="min", num_samples=NUM_SAMPLES, max_concurrent_trials=2,
+        OPTIONS
     ),
     run_config=tune.RunConfig(name="steered", server=tune.ServerConfig(port=0)),
 ).fit()
@@ -34,7 +35,12 @@ print("it is over", flush=True)
 
 @contextlib.contextmanager
 def steered(
-    folder: Path, *, space: str = '{"lr": tune.uniform(0, 1)}', num_samples: int = 2
+    folder: Path,
+    *,
+    space: str = '{"lr": tune.uniform(0, 1)}',
+    num_samples: int = 2,
+    trainable: str = "train",
+    options: str = "",
 ) -> Iterator[tuple[TuneClient, str]]:
     """A running experiment: a client of it, and the token that it printed.
 
@@ -42,6 +48,7 @@ def steered(
     """
     mark = str(folder)
     text = SCRIPT.replace("SPACE", space).replace("NUM_SAMPLES", str(num_samples))
+    text = text.replace("TRAINABLE", trainable).replace("OPTIONS", options)
     script = start_script(text, folder, mark)
     assert script.stdout is not None
     try:

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from steered_experiment import steered
 
+from tuner.errors import ServerError
+
 pytest.importorskip("schemathesis")
 pytestmark = pytest.mark.slow
 
@@ -21,8 +23,28 @@ parameters = { follow = false }
 TIMEOUT_S = 300
 
 
-def fuzz(folder: Path, address: str, token: str, *options: str) -> None:
-    (folder / "schemathesis.toml").write_text(SETTINGS)
+REFUSING = (
+    SETTINGS
+    + """
+[[operations]]
+include-name = "POST /trials"
+checks.positive_data_acceptance.expected-statuses = ["2xx", 409, 422]
+"""
+)
+SPACE = """{
+    "x": tune.uniform(0, 1),
+    "kind": tune.choice(["a", "b"]),
+    "double": tune.sample_from(lambda config: 2 * config["x"]),
+    "deep": {"n": tune.randint(0, 9)},
+}"""
+RESOURCES = 'tune.with_resources(train, lambda config: {"cpu": 1 if config["double"] < 1 else 2})'
+NAME = "trial_name_creator=lambda trial: f\"trial {trial.config['double']:.3f}\","
+
+
+def fuzz(
+    folder: Path, address: str, token: str, *options: str, settings: str = SETTINGS, names: str = ""
+) -> None:
+    (folder / "schemathesis.toml").write_text(settings)
     command = [sys.executable, "-m", "schemathesis.cli", "run", f"{address}/openapi.json"]
     done = subprocess.run(
         [*command, "--header", f"Authorization: Bearer {token}", "--seed", "1", *options],
@@ -30,6 +52,7 @@ def fuzz(folder: Path, address: str, token: str, *options: str) -> None:
         env={
             **os.environ,
             "SCHEMATHESIS_HOOKS": "server_fuzz_hooks",
+            "TUNER_FUZZ_NAMES": names,
             "PYTHONPATH": os.pathsep.join([os.path.dirname(__file__), *sys.path]),
         },
         capture_output=True,
@@ -50,4 +73,22 @@ def test_the_server_keeps_to_its_document(tmp_path: Path) -> None:
         assert client.get_experiment()["status"] == "RUNNING"
         (trial_id,) = client.add_trial("last", {})
         assert client.get_trial(trial_id)["status"] == "PENDING"
+        client.stop_experiment()
+
+
+def test_what_the_users_code_makes_of_configurations_keeps_to_the_document(tmp_path: Path) -> None:
+    """Some are taken, some refused; functions of the user fail on many, and harm nothing."""
+    space = {"space": SPACE, "trainable": RESOURCES, "options": NAME}
+    with steered(tmp_path, **space) as (client, token):
+        every = ["--checks", "all", "--continue-on-failure", "--request-timeout", "30"]
+        adding = ["--max-examples=200", "--include-name=POST /trials"]
+        names = "x kind double deep"
+        fuzz(tmp_path, client.address, token, *every, *adding, settings=REFUSING, names=names)
+        with pytest.raises(ServerError) as caught:
+            client.add_trial("", {"config": {"x": "text"}})
+        assert caught.value.status == 422
+        assert client.get_experiment()["status"] == "RUNNING"
+        assert len(client.get_all_trials()) > 2
+        (trial_id,) = client.add_trial("last", {"config": {"x": 0.25}})
+        assert client.get_trial(trial_id)["config"]["double"] == 0.5
         client.stop_experiment()
