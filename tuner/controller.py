@@ -7,6 +7,7 @@ import logging
 import math
 import os
 import shutil
+import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -155,7 +156,7 @@ class Controller:
                 self._console.message(f'Tuner.restore("{self._info.path}").fit() goes on from here')
         finally:
             if self._server is not None:
-                self._server.stop()
+                self._server.stop(is_orderly=sys.exception() is None)
             self._callbacks.close()
             self._console.close()
             self._journal.close()

@@ -35,7 +35,6 @@ def test_an_experiment_is_steered_from_its_start_to_its_end(tmp_path: Path) -> N
 
         assert client.pause_trial(first) == [first]
         until_status(client, first, "PAUSED")
-        reached = client.get_trial(first)["num_results"]
         with pytest.raises(ServerError, match="resume it first"):
             client.pause_trial(first)
 
@@ -55,7 +54,7 @@ def test_an_experiment_is_steered_from_its_start_to_its_end(tmp_path: Path) -> N
         client.stop_trial(added[0])
         client.resume_trial(first)
         until_status(client, first, "RUNNING")
-        assert client.get_trial(first)["num_results"] <= reached + 1
+        assert client.get_trial(first)["attempt"] == 2
 
         client.set_num_samples(3)
         client.stop_trial(added[1])

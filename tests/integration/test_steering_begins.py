@@ -12,7 +12,7 @@ import pytest
 from fit_helpers import fit, wait_until
 
 import tuner as tune
-from tuner.errors import ConfigError
+from tuner.errors import ConfigError, ServerError
 from tuner.server import TuneClient
 
 pytest.importorskip("fastapi")
@@ -90,3 +90,35 @@ def test_a_simulation_has_no_server(tmp_path: Path) -> None:
 def test_what_a_restore_takes_for_a_server() -> None:
     with pytest.raises(ConfigError, match=r"server='http' must be a ServerConfig"):
         tune.Tuner.restore("nowhere", server="http")  # type: ignore[arg-type]
+
+
+class Fails(OnceStarted):
+    """Raises when a trial starts that was added."""
+
+    def on_trial_start(self, **info: Any) -> None:
+        super().on_trial_start(**info)
+        if info["trial"].is_added:
+            raise RuntimeError("as asked")
+
+
+def test_who_asked_for_what_a_callback_then_fails_at_is_told_that_it_may_be_done(
+    tmp_path: Path,
+) -> None:
+    port = free_port()
+    answers: list[int | None] = []
+
+    def add() -> None:
+        with TuneClient(f"127.0.0.1:{port}", TOKEN) as client:
+            try:
+                client.add_trial("one", {"config": {"end": "never"}})
+            except ServerError as error:
+                answers.append(error.status)
+
+    server = tune.ServerConfig(port=port, token=TOKEN)
+    callback = Fails(add)
+    run = {"server": server, "callbacks": [callback], "executor": tune.LocalExecutor(num_cpus=2)}
+    with pytest.raises(RuntimeError, match="as asked"):
+        fit(train, tmp_path, space={"end": str(tmp_path / "end")}, run=run)
+    assert callback.thread is not None
+    callback.thread.join()
+    assert answers == [504]

@@ -217,9 +217,10 @@ def _spaces(space: SearchSpace, config: dict[str, Any]) -> list[SearchSpace]:
 
 
 def _refuse_other_kinds(place: Any, path: Path, value: Any, problem: str) -> None:
-    """Lets numbers be outside of bounds, and other numbers than a constant; nothing else."""
-    numbers = isinstance(place, Float | Integer | Normal) or as_number(place) is not None
-    if not numbers or as_number(value) is None:
+    """Lets numbers be outside of bounds, and constants be others of their kind; nothing else."""
+    wants_number = isinstance(place, Float | Integer | Normal) or as_number(place) is not None
+    is_text = isinstance(place, str) and isinstance(value, str)
+    if not is_text and not (wants_number and as_number(value) is not None):
         raise SearchSpaceError(f"{path_text(path)}={shorten(value)} {problem}")
 
 

@@ -125,13 +125,18 @@ class ServerProcess:
         if link is not None:
             link.outgoing.put(encode_outcome(request_id, outcome))
 
-    def stop(self) -> None:
-        """Ends the process, which refuses what is still asked; may be called again."""
+    def stop(self, *, is_orderly: bool = True) -> None:
+        """Ends the process, which refuses what is still asked; may be called again.
+
+        Args:
+            is_orderly: Whether all that was done is answered; otherwise what is still asked is
+                said to be perhaps done, as after the death of the controller.
+        """
         self._stopped.set()
         with self._lock:
             link, self._link = self._link, None
         if link is not None:
-            link.end()
+            link.end(is_orderly=is_orderly)
         self._close()
 
     def _close(self) -> None:
@@ -231,11 +236,12 @@ class _Link:
         with contextlib.suppress(OSError):
             yield from (line for line in self._incoming if line.endswith(b"\n"))
 
-    def end(self) -> None:
+    def end(self, *, is_orderly: bool) -> None:
         """Has the process send what it has to send, and end."""
         if not self.is_ready:  # it has served nobody so far
             self.process.kill()
-        self.outgoing.put(_END)
+        if is_orderly:
+            self.outgoing.put(_END)
         self.outgoing.put(None)
         try:
             self.process.wait(_KILL_AFTER_S)
@@ -255,6 +261,7 @@ class _Link:
         with contextlib.suppress(OSError):  # the process died, which the other thread notices
             while (line := self.outgoing.get()) is not None:
                 self._socket.sendall(line)
+            self._socket.shutdown(socket.SHUT_WR)
 
 
 def check_can_listen(config: ServerConfig) -> None:
