@@ -28,8 +28,8 @@ from tuner.experiment.requests import (
 )
 from tuner.experiment.trial import PAUSED, RUNNING, TERMINATED, Trial
 from tuner.metrics import as_number
-from tuner.search_space.domains import Float, Integer, Normal
-from tuner.search_space.structure import Path, path_text
+from tuner.search_space.domains import Categorical, Float, Integer, Normal
+from tuner.search_space.structure import Path, grid_values, is_grid, path_text
 from tuner.search_space.variants import SearchSpace
 from tuner.validation import check_number, check_whole, shorten
 
@@ -217,11 +217,17 @@ def _spaces(space: SearchSpace, config: dict[str, Any]) -> list[SearchSpace]:
 
 
 def _refuse_other_kinds(place: Any, path: Path, value: Any, problem: str) -> None:
-    """Lets numbers be outside of bounds, and constants be others of their kind; nothing else."""
-    wants_number = isinstance(place, Float | Integer | Normal) or as_number(place) is not None
+    """Lets numbers be others than would be drawn, and constants be others of their kind."""
     is_text = isinstance(place, str) and isinstance(value, str)
-    if not is_text and not (wants_number and as_number(value) is not None):
+    if not is_text and not (_takes_numbers(place) and as_number(value) is not None):
         raise SearchSpaceError(f"{path_text(path)}={shorten(value)} {problem}")
+
+
+def _takes_numbers(place: Any) -> bool:
+    if is_grid(place) or isinstance(place, Categorical):
+        options = grid_values(place) if is_grid(place) else place.categories
+        return any(map(_takes_numbers, options))
+    return isinstance(place, Float | Integer | Normal) or as_number(place) is not None
 
 
 def _resolved(

@@ -246,6 +246,13 @@ def ask_refused(play: Play, request: Request) -> Outcome:
     return outcome
 
 
+def test_numbers_of_a_grid_or_a_choice_may_be_others() -> None:
+    play = Play(param_space=SearchSpace({"x": grid_search([1, 2]), "y": choice([3, None])}))
+    ask(play, AddTrials({"x": 7, "y": 8.5}))
+    assert play.state.trials[-1].config == {"x": 7, "y": 8.5}
+    assert "x='7' is outside of grid_search" in refusal(play, AddTrials({"x": "7"}))
+
+
 def test_numbers_may_be_others_than_would_be_drawn(caplog: pytest.LogCaptureFixture) -> None:
     play = Play(param_space=SPACE)
     ask(play, AddTrials({"x": 7, "kind": "a", "depth": 4}))
