@@ -252,7 +252,7 @@ class Counter(tune.Trainable):
         pass
 
 if __name__ == "__main__":
-    ray.init("local", num_cpus=1, include_dashboard=False, log_to_driver=False)
+    ray.init("local", num_cpus=3, include_dashboard=False, log_to_driver=False)
     tune.Tuner(
         train,
         param_space={"x": tune.grid_search([1, 2, 3, 4, 5]), "net": {"depth": 3}},

@@ -68,7 +68,7 @@ def test_the_server_keeps_to_its_document(tmp_path: Path) -> None:
     with steered(tmp_path, space="{}") as (client, token):
         stop = "/experiment/stop"
         every = ["--checks", "all", "--continue-on-failure", "--request-timeout", "30"]
-        fuzz(tmp_path, client.address, token, *every, "--max-examples=60", "--exclude-path", stop)
+        fuzz(tmp_path, client.address, token, *every, "--max-examples=30", "--exclude-path", stop)
         fuzz(tmp_path, client.address, token, *every, "--mode=negative", "--include-path", stop)
         assert client.get_experiment()["status"] == "RUNNING"
         (trial_id,) = client.add_trial("last", {})
@@ -81,7 +81,7 @@ def test_what_the_users_code_makes_of_configurations_keeps_to_the_document(tmp_p
     space = {"space": SPACE, "trainable": RESOURCES, "options": NAME}
     with steered(tmp_path, **space) as (client, token):
         every = ["--checks", "all", "--continue-on-failure", "--request-timeout", "30"]
-        adding = ["--max-examples=200", "--include-name=POST /trials"]
+        adding = ["--max-examples=120", "--include-name=POST /trials"]
         names = "x kind double deep"
         fuzz(tmp_path, client.address, token, *every, *adding, settings=REFUSING, names=names)
         with pytest.raises(ServerError) as caught:
