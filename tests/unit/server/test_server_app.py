@@ -26,6 +26,8 @@ from tuner.experiment.requests import (
 )
 from tuner.server.limits import MAX_BODY_BYTES, MAX_PAGE_BYTES
 
+pytestmark = pytest.mark.slow
+
 JSON = {"Content-Type": "application/json"}
 
 

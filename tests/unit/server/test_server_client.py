@@ -35,6 +35,8 @@ from tuner.server import client as client_module
 from tuner.server.client import TuneClient
 from tuner.server.config import TOKEN_VARIABLE
 
+pytestmark = pytest.mark.slow
+
 SHORT_S = 60
 
 

@@ -23,6 +23,8 @@ from tuner.server.limits import MAX_STREAMS
 from tuner.server.process import ServerProcess
 from tuner.server.token_file import find_token
 
+pytestmark = pytest.mark.slow
+
 SHORT_S = 20
 
 
