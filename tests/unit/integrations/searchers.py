@@ -36,7 +36,7 @@ def trials(kind: type[LibrarySearcher]) -> int:
     return TRIALS.get(kind.extra, 60)
 
 
-SLOW = {"ax"}
+SLOW = {"ax", "bayesopt"}
 
 
 def parameters() -> list[Any]:
