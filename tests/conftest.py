@@ -27,6 +27,14 @@ def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
+@pytest.fixture
+def nothing_was_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Names of older APIs warn as in a fresh process."""
+    from tuner.legacy import deprecation
+
+    monkeypatch.setattr(deprecation, "_warned", set())
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """In continuous integration, a test that skips for want of a tool fails."""

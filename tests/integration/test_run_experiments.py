@@ -11,7 +11,6 @@ from fit_helpers import run_script, wait_until
 
 import tuner as tune
 from tuner.errors import ConfigError, ServerError, TuneError
-from tuner.legacy import deprecation
 from tuner.legacy.hpo_scheduler import HyperOptScheduler
 from tuner.legacy.logger import Logger
 from tuner.schedulers import ASHAScheduler
@@ -181,8 +180,7 @@ def test_what_cannot_work_is_named(experiments, message):
         run(experiments)
 
 
-def test_an_old_argument_warns_once_however_many_experiments_have_it(spec, monkeypatch):
-    monkeypatch.setattr(deprecation, "_warned", set())
+def test_an_old_argument_warns_once_however_many_experiments_have_it(spec, nothing_was_said):
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         run({name: spec(repeat=1) for name in "abc"})

@@ -8,7 +8,6 @@ from fit_helpers import run_script
 
 import tuner as tune
 from tuner.errors import ConfigError, TuneError
-from tuner.legacy import deprecation
 from tuner.schedulers import ASHAScheduler
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")
@@ -270,8 +269,7 @@ def test_what_an_experiment_says_is_not_said_beside_it():
         tune.run(tune.Experiment("exp", train), num_samples=3)
 
 
-def test_only_what_is_old_warns_and_only_once(run, tmp_path, monkeypatch):
-    monkeypatch.setattr(deprecation, "_warned", set())
+def test_only_what_is_old_warns_and_only_once(run, tmp_path, nothing_was_said):
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         for _ in range(2):

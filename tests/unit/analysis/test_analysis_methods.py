@@ -15,12 +15,10 @@ import tuner as tune
 from tuner.analysis import ExperimentAnalysis
 from tuner.config import TuneConfig
 from tuner.errors import ConfigError, ResultError
-from tuner.legacy import deprecation
 
 
-def test_names_are_where_scripts_look_for_them(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_names_are_where_scripts_look_for_them(nothing_was_said: None) -> None:
     assert tune.ExperimentAnalysis is ExperimentAnalysis is tune.analysis.ExperimentAnalysis
-    monkeypatch.setattr(deprecation, "_warned", set())
     with pytest.warns(FutureWarning, match=r"today's form is ExperimentAnalysis") as warned:
         from tuner.analysis import Analysis
     assert Analysis is ExperimentAnalysis

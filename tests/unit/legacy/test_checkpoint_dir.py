@@ -13,7 +13,6 @@ import pytest
 import tuner as tune
 from tuner.errors import TrainableError
 from tuner.execution.uses_ray import uses_ray
-from tuner.legacy import deprecation
 from tuner.trainable.registry import get_trainable
 from tuner.trainable.wrappers import WrappedFunction, resources_for, trainable_name
 
@@ -34,8 +33,7 @@ def test_the_folder_is_gone_outside_of_a_trial() -> None:
     assert not os.path.exists(folder)
 
 
-def test_the_warning_points_at_the_script(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(deprecation, "_warned", set())
+def test_the_warning_points_at_the_script(nothing_was_said: None) -> None:
     with pytest.warns(FutureWarning, match="tune.checkpoint_dir") as caught:
         with tune.checkpoint_dir(step=3):
             pass
@@ -57,9 +55,8 @@ def test_functions_of_a_folder() -> None:
 
 
 def test_a_parameter_of_that_name_with_a_value_is_the_users(
-    monkeypatch: pytest.MonkeyPatch,
+    nothing_was_said: None,
 ) -> None:
-    monkeypatch.setattr(deprecation, "_warned", set())
     bound = functools.partial(train, checkpoint_dir="mine")
     assert get_trainable(bound) is bound
     with warnings.catch_warnings():

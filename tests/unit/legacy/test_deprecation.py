@@ -7,13 +7,9 @@ import warnings
 import pytest
 
 import tuner as tune
-from tuner.legacy import deprecation
 from tuner.legacy.deprecation import warn_once
 
-
-@pytest.fixture(autouse=True)
-def nothing_was_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(deprecation, "_warned", set())
+pytestmark = pytest.mark.usefixtures("nothing_was_said")
 
 
 def test_todays_form_is_named_once() -> None:

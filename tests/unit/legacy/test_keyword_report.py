@@ -9,7 +9,6 @@ import pytest
 
 import tuner as tune
 from tuner.errors import ReportError
-from tuner.legacy import deprecation
 from tuner.legacy.metrics import old_metrics
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*older API:FutureWarning")
@@ -50,9 +49,8 @@ def test_what_are_none(value: Any, named: dict[str, Any], words: str) -> None:
 
 
 def test_todays_form_does_not_warn(
-    recwarn: pytest.WarningsRecorder, monkeypatch: pytest.MonkeyPatch
+    recwarn: pytest.WarningsRecorder, nothing_was_said: None
 ) -> None:
-    monkeypatch.setattr(deprecation, "_warned", set())
     tune.report({"loss": 1})
     assert [*recwarn] == []
     tune.report(loss=1)

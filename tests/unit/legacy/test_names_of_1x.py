@@ -7,13 +7,9 @@ from typing import Any
 import pytest
 
 import tuner as tune
-from tuner.legacy import deprecation
 from tuner.stoppers import ExperimentPlateauStopper
 
-
-@pytest.fixture(autouse=True)
-def nothing_was_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(deprecation, "_warned", set())
+pytestmark = pytest.mark.usefixtures("nothing_was_said")
 
 
 @pytest.mark.parametrize("name", ["get_trial_id", "get_trial_name", "get_trial_dir"])

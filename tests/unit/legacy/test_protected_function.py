@@ -10,12 +10,8 @@ from typing import Any
 import pytest
 
 import tuner as tune
-from tuner.legacy import deprecation
 
-
-@pytest.fixture(autouse=True)
-def nothing_was_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(deprecation, "_warned", set())
+pytestmark = pytest.mark.usefixtures("nothing_was_said")
 
 
 def train(config: dict[str, Any]) -> dict[str, Any]:

@@ -11,7 +11,6 @@ import pytest
 import tuner as tune
 from tuner.errors import ReportError, TrainableError
 from tuner.execution.uses_ray import uses_ray
-from tuner.legacy import deprecation
 from tuner.legacy.reporter_function import Reporter
 from tuner.trainable.registry import get_trainable
 from tuner.trainable.wrappers import WrappedFunction, resources_for, trainable_name
@@ -127,8 +126,7 @@ def test_a_reporter_outside_of_a_trial() -> None:
         reporter({"a": 1}, b=2)
 
 
-def test_a_warning_points_at_the_script(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(deprecation, "_warned", set())
+def test_a_warning_points_at_the_script(nothing_was_said: None) -> None:
     with pytest.warns(FutureWarning, match=r"\(config, reporter\) is of an older API") as caught:
         assert [get_trainable(each) for each in (train, train_verbosely)]
     assert [each.filename for each in caught] == [__file__]

@@ -12,7 +12,6 @@ import pytest
 
 import tuner as tune
 from tuner.errors import TrainableError
-from tuner.legacy import deprecation
 from tuner.legacy.resources import Resources
 from tuner.trainable.wrappers import resources_for, resources_vary
 
@@ -253,8 +252,7 @@ def test_resources_of_old() -> None:
     assert not resources_vary(Counter)
 
 
-def test_each_of_them_warns_once_where_it_is_defined(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(deprecation, "_warned", set())
+def test_each_of_them_warns_once_where_it_is_defined(nothing_was_said: None) -> None:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         for _ in range(2):

@@ -30,7 +30,6 @@ from tuner.experiment.requests import (
     StopExperiment,
     StopTrial,
 )
-from tuner.legacy import deprecation
 from tuner.server import client as client_module
 from tuner.server.client import TuneClient
 from tuner.server.config import TOKEN_VARIABLE
@@ -190,8 +189,7 @@ def test_what_is_no_address_is_named(address):
         TuneClient(address, TOKEN)
 
 
-def test_older_forms(harness, monkeypatch):
-    monkeypatch.setattr(deprecation, "_warned", set())
+def test_older_forms(harness, nothing_was_said):
     port = int(harness.server.address.rpartition(":")[2])
     with warnings.catch_warnings():
         warnings.simplefilter("error")
