@@ -48,12 +48,12 @@ def plot(path: Path, report: dict[str, Any]) -> None:
     axes.set_xscale("log")
     axes.axvline(1, color="#888888", linewidth=1)
     axes.axvline(10, color="#bbbbbb", linewidth=1, linestyle="--")
-    axes.set_xlabel("times better than ray.tune in the same run (median; whiskers: min and max)")
+    axes.set_xlabel("times better than ray.tune\nmedian of pairs, whiskers: min and max")
     for place, middle in enumerate(middles):
         axes.annotate(
             f"{middle:.3g}×", (1.05, place), va="center", color="white", fontweight="bold"
         )
-    figure.savefig(path, dpi=130)
+    figure.savefig(path, dpi=130, bbox_inches="tight")
 
 
 def _row(row: dict[str, Any]) -> str:
