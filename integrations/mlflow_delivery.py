@@ -1,8 +1,9 @@
-"""Brings what runs are still to be given to the server, run by run in batches."""
+"""Brings what runs are still to be given to the server, several runs at a time, each in batches."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from concurrent.futures import ThreadPoolExecutor, wait
 
 from tuner.integrations.mlflow_destination import Destination, Refused, Unavailable
 from tuner.integrations.mlflow_runs import Run, Runs, tags_of
@@ -18,8 +19,8 @@ class Delivery:
         destination: The server.
         runs: What it is to be given.
         experiment: What the runs are found by.
-        on_success: Called when the server has taken something.
-        on_file: Called before a file is sent, with its size in bytes.
+        on_success: Called when the server has taken something, in any thread.
+        on_file: Called before a file is sent, with its size in bytes, in any thread.
 
     Attributes:
         runs: What it is to be given.
@@ -41,6 +42,7 @@ class Delivery:
         self._batch_size = MAX_METRICS
         self._attempted: set[str] = set()  # runs whose creation may have come through or not
         self._refused: list[str] = []
+        self._pool = ThreadPoolExecutor(destination.requests_at_a_time, "mlflow")
 
     @property
     def refused(self) -> list[str]:
@@ -49,27 +51,46 @@ class Delivery:
 
     def send(self) -> None:
         """Sends everything but files."""
-        for run in [*self.runs.pending]:
-            try:
-                self._send_run(run)
-            except Refused as error:
-                self._refused.append(f"{run.trial}: {error}")
-                self.runs.drop(run)
+        self._for_each(self._send_run, [*self.runs.pending])
 
     def send_files(self, trial_ids: Collection[str] | None) -> None:
         """Sends the files of these trials, or of all, if that is wanted."""
-        for run in [*self.runs.pending]:
-            if run.wants_artifacts and (trial_ids is None or run.trial.trial_id in trial_ids):
-                try:
-                    self._destination.log_files(run, self._on_file, self._on_success)
-                except Refused as error:
-                    self._refused.append(f"files of {run.trial}: {error}")
-                run.wants_artifacts = 0
-                run.settled_files.clear()
-                self._on_success()
-                self.runs.settle(run)
+        runs = [
+            run
+            for run in self.runs.pending
+            if run.wants_artifacts and (trial_ids is None or run.trial.trial_id in trial_ids)
+        ]
+        self._for_each(self._send_files, runs)
+
+    def _for_each(self, send: Callable[[Run], None], runs: Collection[Run]) -> None:
+        """Sends something of each run, as many at a time as the server likes."""
+        sent = [self._pool.submit(send, run) for run in runs]
+        try:
+            for each in sent:
+                each.result()
+        finally:
+            for each in sent:
+                each.cancel()
+            wait(sent)
+
+    def _send_files(self, run: Run) -> None:
+        try:
+            self._destination.log_files(run, self._on_file, self._on_success)
+        except Refused as error:
+            self._refused.append(f"files of {run.trial}: {error}")
+        run.wants_artifacts = 0
+        run.settled_files.clear()
+        self._on_success()
+        self.runs.settle(run)
 
     def _send_run(self, run: Run) -> None:
+        try:
+            self._send_all(run)
+        except Refused as error:
+            self._refused.append(f"{run.trial}: {error}")
+            self.runs.drop(run)
+
+    def _send_all(self, run: Run) -> None:
         run_id = run.run_id = run.run_id or self._create(run)
         while run.has_batch:
             self._send_batch(run, run_id)

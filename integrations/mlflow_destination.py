@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import urlsplit
 
 from tuner.errors import TunerError
 from tuner.filesystems import is_directory, join
@@ -31,6 +32,7 @@ from tuner.storage.storage import Storage
 
 logger = logging.getLogger(__name__)
 
+_AT_A_TIME = 8  # below the 10 connections that MLflow's client keeps
 _PER_PAGE = 1000
 _RETRIED = frozenset({401, 403, 408, 429})  # somebody or time may mend it
 _SHOWN = 300  # characters of an error
@@ -80,6 +82,7 @@ class Destination:
 
     Attributes:
         uri: The server.
+        requests_at_a_time: How many threads may use this at the same time.
         experiment_id: MLflow's id of the experiment.
         refused: What the server will never take, in words.
 
@@ -95,6 +98,8 @@ class Destination:
         with _classified():
             self._client = MlflowClient(address.tracking_uri, address.registry_uri)
         self.uri = str(self._client.tracking_uri)
+        is_file = urlsplit(self.uri).scheme in ("", "file", "sqlite")
+        self.requests_at_a_time = 1 if is_file else _AT_A_TIME
         self._address = address
         self.experiment_id = self._experiment_id()
         self._known = [each for each in known_experiments if each != self.experiment_id]

@@ -12,10 +12,11 @@ import fcntl
 import logging
 import os
 import pickle
-import select
+import queue
 import signal
 import socket
 import sys
+import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -47,6 +48,7 @@ _LONGEST_PAUSE_AT_END_S = 1.0
 _MAX_WAITING = 100_000  # values of metrics that are read ahead
 _NAMED = 5
 _SLOWEST_UPLOAD = 1e6  # bytes per second
+_END = b"end"
 _HTTP_DEFAULTS = {
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
@@ -105,11 +107,17 @@ class Sender:
         self._delivery: Delivery | None = None
         self._complete: set[str] = set()  # trials all of whose files are written
         self._is_ending = False
+        self._is_awaited = False
         self._has_read_all = False
         self._error: str | None = None
         self._pause_s = 0.0
         self._next_try = 0.0
         self._last_success = 0.0
+        self._lock = threading.Lock()  # of what the threads of a delivery tell
+
+    def await_end(self) -> None:
+        """Notes that the experiment's end waits for this from now on; in any thread."""
+        self._is_awaited = True
 
     def note_complete(self, trial_ids: list[str]) -> None:
         """Notes trials all of whose files are written, so that they can be sent."""
@@ -194,17 +202,19 @@ class Sender:
             self._last_time = facts[-1].time
 
     def _on_success(self) -> None:
-        if self._error is not None:
-            logger.warning("MLflow answers again: what has waited is sent now")
-        self._error = None
-        self._pause_s = 0.0
-        self._last_success = time.monotonic()
+        with self._lock:
+            if self._error is not None:
+                logger.warning("MLflow answers again: what has waited is sent now")
+            self._error = None
+            self._pause_s = 0.0
+            self._last_success = time.monotonic()
         self._be_patient(0)
 
     def _be_patient(self, num_bytes: int) -> None:
         """Has the experiment's end wait as long as so many bytes may take."""
-        if self._is_ending:
-            self._tell({"patience_s": wait_s() + num_bytes / _SLOWEST_UPLOAD})
+        if self._is_awaited:
+            with self._lock:
+                self._tell({"patience_s": wait_s() + num_bytes / _SLOWEST_UPLOAD})
 
     def _on_failure(self, error: str) -> None:
         if self._error is None:
@@ -305,7 +315,8 @@ def main() -> None:
 
 
 def _run(sender: Sender, control: socket.socket) -> list[str]:
-    buffer = b""
+    lines: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+    threading.Thread(target=_listen, args=[control, sender, lines], daemon=True).start()
     due = 0.0
     while True:
         if time.monotonic() >= due:
@@ -315,17 +326,25 @@ def _run(sender: Sender, control: socket.socket) -> list[str]:
                 logger.warning("%s", error)
                 return [str(error)]
             due = time.monotonic() + _PERIOD_S
-        readable, _, _ = select.select([control], [], [], max(0.0, due - time.monotonic()))
-        if not readable:
+        try:
+            line = lines.get(timeout=max(0.0, due - time.monotonic()))
+        except queue.Empty:
             continue
-        data = control.recv(65536)
-        if not data:  # the recorder is gone: another one, or a restore, goes on
+        if line is None:  # the recorder is gone: another one, or a restore, goes on
             sys.exit()
-        *lines, buffer = (buffer + data).split(b"\n")
-        for line in lines:
-            if line == b"end":
-                try:
-                    return sender.finish()
-                except Refused as error:
-                    return [str(error)]
-            sender.note_complete(orjson.loads(line))
+        if line == _END:
+            try:
+                return sender.finish()
+            except Refused as error:
+                return [str(error)]
+        sender.note_complete(orjson.loads(line))
+
+
+def _listen(control: socket.socket, sender: Sender, lines: queue.SimpleQueue[bytes | None]) -> None:
+    """Reads what the recorder says; that it waits is to be known in the middle of a `step`."""
+    with suppress(OSError), control.makefile("rb") as file:
+        for line in file:
+            if line.strip() == _END:
+                sender.await_end()
+            lines.put(line.strip())
+    lines.put(None)

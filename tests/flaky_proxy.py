@@ -6,6 +6,7 @@ import contextlib
 import socket
 import struct
 import threading
+import time
 from http.client import HTTPConnection, HTTPException
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Literal, Self
@@ -18,12 +19,14 @@ class FlakyProxy:
 
     Args:
         target: The server's port on 127.0.0.1.
+        latency_s: Seconds that each request takes on its way.
 
     Attributes:
         port: Where the proxy listens on 127.0.0.1; it stays the same.
         bytes_received: Length of all request bodies so far, those of failed requests among them.
         requests: Number of requests so far; a connection that was refused is none.
         failures: Number of requests that were failed or left hanging.
+        most_at_once: How many requests were under way at the same time, at most.
 
     Example:
         >>> with FlakyProxy(port) as proxy:  # doctest: +SKIP
@@ -31,11 +34,14 @@ class FlakyProxy:
         ...     threading.Timer(20, proxy.heal).start()
     """
 
-    def __init__(self, target: int) -> None:
+    def __init__(self, target: int, latency_s: float = 0.0) -> None:
         self.target = target
+        self.latency_s = latency_s
         self.bytes_received = 0
         self.requests = 0
         self.failures = 0
+        self.most_at_once = 0
+        self._at_once = 0
         self._lock = threading.Lock()
         self._every: int | None = None
         self._failure: Failure = "503"
@@ -104,6 +110,8 @@ class FlakyProxy:
         """
         with self._lock:
             self.requests += 1
+            self._at_once += 1
+            self.most_at_once = max(self.most_at_once, self._at_once)
             self.bytes_received += len(body)
             fails = self._every is not None and self.requests % self._every == 0
             hangs = not self._healthy.is_set()
@@ -113,6 +121,11 @@ class FlakyProxy:
             self._healthy.wait()
             return "reset"
         return failure if fails else None
+
+    def served(self) -> None:
+        """Notes that a request that was counted is over."""
+        with self._lock:
+            self._at_once -= 1
 
     def opened(self, connection: socket.socket) -> None:
         """Notes an open connection."""
@@ -178,13 +191,17 @@ class _Request(BaseHTTPRequestHandler):
     def _serve(self) -> None:
         body = self._body()
         failure = self.server.proxy.received(body)
-        if failure == "reset":
-            self.close_connection = True
-            _reset_when_closed(self.connection)
-        elif failure == "503":
-            self._answer(503, [], b"")
-        else:
-            self._hand_on(body, answers=failure is None)
+        time.sleep(self.server.proxy.latency_s)
+        try:
+            if failure == "reset":
+                self.close_connection = True
+                _reset_when_closed(self.connection)
+            elif failure == "503":
+                self._answer(503, [], b"")
+            else:
+                self._hand_on(body, answers=failure is None)
+        finally:
+            self.server.proxy.served()
 
     do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = _serve
 

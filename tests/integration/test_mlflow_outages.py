@@ -196,6 +196,30 @@ def test_a_server_that_accepts_and_never_answers(
     assert (tmp_path / "exp" / "results.parquet").exists()
 
 
+def one_result(config: dict[str, Any]) -> None:
+    tune.report({"value": config["k"]})
+
+
+def test_a_far_server_is_sent_several_runs_at_a_time_and_waited_for_as_long_as_it_takes_some(
+    own_mlflow_server: MlflowServer,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setenv("TUNER_MLFLOW_WAIT_S", "0.5")  # far less than all requests take
+    own_mlflow_server.start()
+    numbers = list(range(60))
+    with FlakyProxy(own_mlflow_server.port, latency_s=0.3) as proxy:
+        callback = MLflowLoggerCallback(proxy.url, experiment_name="exp")
+        space = {"k": tune.grid_search(numbers)}
+        fit(one_result, tmp_path, space=space, run={"callbacks": [callback]})
+        assert 1 < proxy.most_at_once <= 8
+    assert "MLflow" not in caplog.text
+    runs = own_mlflow_server.runs("exp")
+    assert [run.info.status for run in runs] == ["FINISHED"] * 60
+    assert sorted(run.data.metrics["value"] for run in runs) == numbers
+
+
 def test_answers_that_are_lost(own_mlflow_server: MlflowServer, tmp_path: Path) -> None:
     """What the server has taken without the sender knowing is not there twice."""
     own_mlflow_server.start()
