@@ -108,6 +108,7 @@ class Sender:
         self._complete: set[str] = set()  # trials all of whose files are written
         self._is_ending = False
         self._is_awaited = False
+        self._num_bytes = 0  # of the file that was begun last
         self._has_read_all = False
         self._error: str | None = None
         self._pause_s = 0.0
@@ -118,6 +119,7 @@ class Sender:
     def await_end(self) -> None:
         """Notes that the experiment's end waits for this from now on; in any thread."""
         self._is_awaited = True
+        self._be_patient(self._num_bytes)
 
     def note_complete(self, trial_ids: list[str]) -> None:
         """Notes trials all of whose files are written, so that they can be sent."""
@@ -212,8 +214,9 @@ class Sender:
 
     def _be_patient(self, num_bytes: int) -> None:
         """Has the experiment's end wait as long as so many bytes may take."""
-        if self._is_awaited:
-            with self._lock:
+        with self._lock:
+            self._num_bytes = num_bytes
+            if self._is_awaited:
                 self._tell({"patience_s": wait_s() + num_bytes / _SLOWEST_UPLOAD})
 
     def _on_failure(self, error: str) -> None:
