@@ -35,6 +35,20 @@ else:
         run_config=tune.RunConfig(name="run"),
     ).fit()
 """
+WITH_A_CLUSTER = f"""
+import os
+import ray
+from ray_helpers import saved_steps
+import tuner as tune
+
+ray.init("local", num_cpus=1, include_dashboard=False)
+tune.Tuner(
+    saved_steps,
+    param_space=dict(gate=os.getcwd() + "/gate", steps={STEPS}),
+    run_config=tune.RunConfig(name="run"),
+).fit()
+print("after fit")
+"""
 _TESTS = [Path(__file__).parent, Path(__file__).parent.parent]
 
 
@@ -102,6 +116,26 @@ def test_nothing_is_left_and_a_restore_goes_on(
         assert_complete(result, STEPS)
     starts = [[start for _, _, _, start in attempts(gate)] for gate in (done, halfway, later)]
     assert starts == [[0], [0, 3], [0]]
+
+
+def test_a_signal_that_ends_the_cluster_of_the_script_as_well(tmp_path: Path) -> None:
+    """As `timeout` sends it, or a service manager: to all processes of a group."""
+    gate = tmp_path / "gate"
+    path = os.pathsep.join([os.environ.get("PYTHONPATH", ""), *map(str, _TESTS)])
+    process = start_script(
+        WITH_A_CLUSTER, tmp_path, "cluster", PYTHONPATH=path, TUNER_STOP_GRACE_S="1"
+    )
+    try:
+        wait_until(lambda: num_halfway(gate) == 1, PATIENCE_S)
+        os.killpg(process.pid, signal.SIGTERM)
+        printed, _ = process.communicate(timeout=PATIENCE_S)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+    assert f'Tuner.restore("{tmp_path}/run").fit() goes on from here' in printed
+    assert "after fit" in printed
+    (result,) = tune.Tuner.restore(str(tmp_path / "run")).get_results()
+    assert result.metrics["training_iteration"] == 4  # what it reported before the gate
 
 
 def slot_processes(cluster: RayCluster) -> list[str]:

@@ -41,6 +41,8 @@ logger = logging.getLogger(__name__)
 
 _LOOK_EVERY_S = 1.0
 _REASON_WITHIN_S = 5.0  # Ray tells a little later why an actor is gone than its connection breaks
+_HEAD_WITHIN_S = 5.0
+_CREATED_WITHIN_S = 2.0
 _MOST_FAILED_STARTS = 3
 
 News = Callable[[float, list[Stimulus]], None]
@@ -155,9 +157,9 @@ class RayExecutor(ProcessExecutor):
     def _close(self) -> None:
         """Ends all slots, and the workers with them."""
         with contextlib.ExitStack() as last:
+            self._await_actors()
             slots = [*self._slots.values()]
-            for slot in slots:
-                last.callback(slot.placement.remove)
+            last.callback(self._give_back, slots)
             last.callback(self._starter.close)
             last.callback(self._surveyor.shutdown, wait=False, cancel_futures=True)
             for slot in slots:
@@ -165,6 +167,31 @@ class RayExecutor(ProcessExecutor):
                     slot.control.close()
             up = [slot.running for slot in slots if slot.control is not None and slot.running]
             ray_cluster.wait_for(up, self._grace_s)
+
+    def _await_actors(self) -> None:
+        """Lets actors come up that are on their way; one that is killed then crashes at length."""
+        coming: list[Slot] = []
+
+        def look() -> None:
+            waiting = [slot for slot in self._slots.values() if slot.is_waiting]
+            coming.extend(slot for slot in waiting if slot.placement.is_placed())
+
+        if any(slot.is_waiting for slot in self._slots.values()):
+            ray_cluster.within(_HEAD_WITHIN_S, look)
+        deadline = time.monotonic() + _CREATED_WITHIN_S
+        with contextlib.suppress(queue.Empty):
+            while any(slot.is_waiting for slot in coming):
+                news = self._news.get(timeout=max(deadline - time.monotonic(), 0.0))
+                with contextlib.suppress(TunerError):
+                    news(time.time(), [])
+
+    def _give_back(self, slots: list[Slot]) -> None:
+        def remove() -> None:
+            for slot in slots:
+                slot.placement.remove()
+
+        if not ray_cluster.within(_HEAD_WITHIN_S, remove):
+            logger.warning("the head of the Ray cluster does not answer; it may be gone")
 
     def _due(self) -> float:
         return min(self._look_at, super()._due())

@@ -262,6 +262,33 @@ def store(value: Any) -> Any:
     return ray.put(value)
 
 
+def within(timeout_s: float, call: Callable[[], None]) -> bool:
+    """Makes a call that waits for the head of the cluster, which may be gone.
+
+    Ray itself waits a minute, and ends the process then.
+
+    Args:
+        timeout_s: How long it is waited for.
+        call: The call. It goes on in its thread when it is waited for no more.
+
+    Returns:
+        Whether it has succeeded by then.
+    """
+    done = threading.Event()
+
+    def run() -> None:
+        try:
+            call()
+            done.set()
+        except Exception:
+            logger.debug("a call of Ray failed", exc_info=True)
+
+    thread = threading.Thread(target=run, name="call of Ray", daemon=True)
+    thread.start()
+    thread.join(timeout_s)
+    return done.is_set()
+
+
 def wait_for(references: list[Any], timeout_s: float) -> None:
     """Waits until all tasks are over, but not for long."""
     import ray
