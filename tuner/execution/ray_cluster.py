@@ -16,6 +16,7 @@ from typing import Any
 from tuner.bundles import Bundles, sum_bundles
 from tuner.errors import MissingDependencyError
 from tuner.execution.cluster_survey import Survey
+from tuner.execution.ray_pointer import dead_address, pointer_file
 
 logger = logging.getLogger(__name__)
 
@@ -40,6 +41,9 @@ def is_wanted() -> bool:
 def connect(address: str | None) -> None:
     """Connects to a cluster, unless this process is connected; without one, starts one here.
 
+    Args:
+        address: The cluster; by default `RAY_ADDRESS`, else one that runs on this machine.
+
     Raises:
         MissingDependencyError: Ray is not installed.
     """
@@ -49,9 +53,18 @@ def connect(address: str | None) -> None:
         raise MissingDependencyError(
             f"the Ray executor needs ray ({error}); install it with: pip install 'tuner[ray]'"
         ) from error
-    if not ray.is_initialized():
-        with _own_signals_kept():
-            ray.init(address=address, log_to_driver=True)
+    if ray.is_initialized():
+        return
+    if not (address or os.environ.get(ADDRESS_VARIABLE)) and (dead := dead_address()):
+        logger.warning(
+            "starting a Ray cluster here, as nobody answers at %s, where %s says that one is: "
+            "remove that file, or set RAY_ADDRESS to a cluster",
+            dead,
+            pointer_file(),
+        )
+        address = "local"
+    with _own_signals_kept():
+        ray.init(address=address, log_to_driver=True)
 
 
 @contextlib.contextmanager
