@@ -7,6 +7,7 @@ python examples/pbt_ppo.py --test-local --smoke-test  # about a minute on two co
 
 import argparse
 import random
+import sys
 
 import gymnasium
 import mlflow
@@ -131,6 +132,10 @@ def main():
             ),
         )
         results = tuner.fit()
+        ended = results.num_terminated + results.num_errors
+        if ended < len(results):  # by Ctrl-C or SIGTERM; fit() has said how to go on
+            mlflow.end_run("KILLED")
+            sys.exit(f"Interrupted: {ended} of {len(results)} trials ended")
 
     best = results.get_best_result()
     print(f"\nBest episode reward: {best.metrics['episode_reward_mean']:.1f}")

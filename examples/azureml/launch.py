@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import ctypes
+import errno
 import os
 import secrets
 import select
@@ -25,13 +26,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from types import FrameType
 
 POLL_S = 0.2
 STOP_S = 15.0  # what a program gets to end after SIGTERM, before SIGKILL
 GRACE_S = 30.0  # for how long a node that got SIGTERM still serves the script
 FAILED = 1
+TERMINATED = 128 + signal.SIGTERM
 LIBC = ctypes.CDLL(None)
 PR_SET_PDEATHSIG = 1
 NEEDED = "job.yml needs distribution: {type: pytorch, process_count_per_instance: 1}"
@@ -64,7 +67,7 @@ class Job:
     Attributes:
         rank: Which node this is, from 0.
         num_nodes: How many there are.
-        host: IP address of the node of rank 0.
+        host: Name or IP address of the node of rank 0.
         port: A free port there.
     """
 
@@ -78,18 +81,19 @@ class Job:
         """The job as the environment variables have it; a job of one node needs none."""
         if os.environ.get("LOCAL_RANK", "0") != "0":
             raise LaunchError(f"LOCAL_RANK is {os.environ['LOCAL_RANK']}, not 0: {NEEDED}")
-        num_nodes = int(os.environ.get("AZUREML_NODE_COUNT") or os.environ.get("WORLD_SIZE", "1"))
+        counted = "AZUREML_NODE_COUNT" if os.environ.get("AZUREML_NODE_COUNT") else "WORLD_SIZE"
+        num_nodes = number(counted, 1, 100_000) if os.environ.get(counted) else 1
         if num_nodes == 1:
-            return cls(0, 1, socket.gethostbyname(socket.gethostname()), 0)
-        missing = {"NODE_RANK", "MASTER_ADDR", "MASTER_PORT"} - os.environ.keys()
-        if missing:
+            return cls(0, 1, "127.0.0.1", 0)
+        needed = ["NODE_RANK", "MASTER_ADDR", "MASTER_PORT"]
+        if missing := [name for name in needed if not os.environ.get(name)]:
             names = ", ".join(sorted(missing))
-            raise LaunchError(f"{names} not set in a job of {num_nodes} nodes: {NEEDED}")
+            raise LaunchError(f"{names} missing or empty in a job of {num_nodes} nodes: {NEEDED}")
         return cls(
-            rank=int(os.environ["NODE_RANK"]),
+            rank=number("NODE_RANK", 0, num_nodes - 1),
             num_nodes=num_nodes,
-            host=socket.gethostbyname(os.environ["MASTER_ADDR"]),
-            port=int(os.environ["MASTER_PORT"]),
+            host=os.environ["MASTER_ADDR"],
+            port=number("MASTER_PORT", 1, 65535),
         )
 
 
@@ -113,15 +117,46 @@ class Sigterm:
         self.times.append(time.monotonic())
 
 
-def lead(job: Job, options: argparse.Namespace, sigterm: Sigterm) -> int:
+def number(name: str, least: int, most: int) -> int:
+    """The value of an environment variable, which must be such a number."""
+    text = os.environ[name].strip()
+    if not text.isdecimal() or not least <= int(text) <= most:
+        raise LaunchError(f"{name} is {text!r}, not a number from {least} to {most}: {NEEDED}")
+    return int(text)
+
+
+def resolved(job: Job, deadline: float, sigterm: Sigterm) -> Job:
+    """The job with an IP address; the name of a node may become known after others have started."""
+    is_told = False
+    while True:
+        sigterm.check()
+        try:
+            return replace(job, host=socket.gethostbyname(job.host))
+        except (OSError, UnicodeError) as error:
+            if time.monotonic() > deadline:
+                raise LaunchError(
+                    f"MASTER_ADDR is {job.host!r}, which was no address within --join-timeout "
+                    f"({error}): see the log of node 0, and whether the nodes share a network"
+                ) from None
+            if not is_told:
+                is_told = True
+                log(f"waiting until MASTER_ADDR, {job.host!r}, is an address ({error})")
+            time.sleep(POLL_S)
+
+
+def lead(job: Job, options: argparse.Namespace, sigterm: Sigterm, deadline: float) -> int:
     """Rank 0: makes the cluster and runs the script there; its exit code."""
-    deadline = time.monotonic() + options.join_timeout
+    if not is_free(job.host, options.ray_port):
+        raise LaunchError(
+            f"port {options.ray_port} of this node is taken, Ray's head needs one: "
+            "name a free one by --ray-port"
+        )
     os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
     address = f"{job.host}:{options.ray_port}"
     head = ["--head", f"--node-ip-address={job.host}", f"--port={options.ray_port}"]
     workers: dict[int, socket.socket] = {}
     code = FAILED
-    with ray_node([*head, "--include-dashboard=false"], options) as ray:
+    with ray_node([*head, "--include-dashboard=false"], address, options) as ray:
 
         def check() -> None:
             sigterm.check()
@@ -132,6 +167,9 @@ def lead(job: Job, options: argparse.Namespace, sigterm: Sigterm) -> int:
             wait_for_nodes(address, workers, check, deadline)
             log(f"{job.num_nodes} of {job.num_nodes} nodes are there, the script starts")
             code = run_script(options.command, address, sigterm)
+        except Terminated:
+            code = TERMINATED
+            raise
         finally:
             for worker in workers.values():
                 send(worker, str(code))
@@ -139,12 +177,12 @@ def lead(job: Job, options: argparse.Namespace, sigterm: Sigterm) -> int:
     return code
 
 
-def follow(job: Job, options: argparse.Namespace, sigterm: Sigterm) -> int:
+def follow(job: Job, options: argparse.Namespace, sigterm: Sigterm, deadline: float) -> int:
     """Another rank: gives its node to the cluster until the script has ended; its exit code."""
-    with connected(job, time.monotonic() + options.join_timeout, sigterm) as leader:
+    with connected(job, deadline, sigterm) as leader:
         send(leader, str(job.rank))
         address, os.environ["RAY_AUTH_TOKEN"] = receive(leader, sigterm.check).split()
-        with ray_node([f"--address={address}"], options) as ray:
+        with ray_node([f"--address={address}"], address, options) as ray:
 
             def check() -> None:
                 sigterm.check(GRACE_S)  # if all of the job is to end, what runs here is saved first
@@ -166,6 +204,8 @@ def accept(
     others = set(range(1, job.num_nodes))
     if not others:
         return
+    if not is_free("", job.port):
+        raise LaunchError(f"MASTER_PORT is {job.port}, which is taken on this node: {NEEDED}")
     with socket.create_server(("", job.port), backlog=job.num_nodes) as server:
         while missing := sorted(others - workers.keys()):
             check()
@@ -217,7 +257,11 @@ def wait_for_nodes(
 
 
 def run_script(command: list[str], address: str, sigterm: Sigterm) -> int:
-    """Runs the script until it ends, passing SIGTERM on to it; its exit code."""
+    """Runs the script until it ends, passing SIGTERM on to it; its exit code.
+
+    A script that saves and ends by itself at SIGTERM was interrupted nevertheless, and the job must
+    not count as completed.
+    """
     with running([sys.executable, *command], RAY_ADDRESS=address) as script:
         passed_on = 0
         while (code := script.poll()) is None:
@@ -227,15 +271,43 @@ def run_script(command: list[str], address: str, sigterm: Sigterm) -> int:
                 script.terminate()
             with contextlib.suppress(subprocess.TimeoutExpired):
                 script.wait(POLL_S)
+    if passed_on and code == 0:
+        log(f"the script was interrupted, its exit code 0 becomes {TERMINATED}")
+        return TERMINATED
     return code if code >= 0 else 128 - code
 
 
+@contextlib.contextmanager
 def ray_node(
-    arguments: list[str], options: argparse.Namespace
-) -> contextlib.AbstractContextManager[subprocess.Popen[bytes]]:
-    """A node of Ray, which runs within the block."""
+    arguments: list[str], address: str, options: argparse.Namespace
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A node of the Ray cluster at an address, which runs within the block."""
     command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block"]
-    return running([*command, "--disable-usage-stats", *arguments, *shlex.split(options.ray_args)])
+    more = shlex.split(options.ray_args)
+    try:
+        with running([*command, "--disable-usage-stats", *arguments, *more]) as process:
+            yield process
+    finally:
+        remove_pointer(address, more)
+
+
+def remove_pointer(address: str, ray_args: list[str]) -> None:
+    """Removes the file by which Ray tells other programs of this machine where the cluster is.
+
+    Only `ray stop` would, which ends all clusters of the machine. Programs that find the file try
+    for minutes to reach a cluster that is gone.
+    """
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--temp-dir")
+    temporary = os.environ.get("RAY_TMPDIR", os.environ.get("TMPDIR", "/tmp"))
+    folder = parser.parse_known_args(ray_args)[0].temp_dir or os.path.join(temporary, "ray")
+    file = Path(folder, "ray_current_cluster")
+    with contextlib.suppress(OSError):
+        host, _, port = address.rpartition(":")
+        named_host, _, named_port = file.read_text().strip().rpartition(":")
+        # Ray writes the machine's address instead of localhost.
+        if port == named_port and (host == named_host or host.startswith("127.")):
+            file.unlink()
 
 
 @contextlib.contextmanager
@@ -290,6 +362,15 @@ def keep_alive(connection: socket.socket) -> None:
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 20)
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 10)
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 4)
+
+
+def is_free(host: str, port: int) -> bool:
+    """Whether nobody listens there, which is on this node."""
+    try:
+        socket.create_server((host, port)).close()
+    except OSError as error:
+        return error.errno != errno.EADDRINUSE  # Ray itself says what else is wrong
+    return True
 
 
 def answers(host: str, port: int) -> bool:
@@ -353,16 +434,17 @@ def main() -> int:
     if not options.command:
         parser.error("name the script: python launch.py train.py …")
     sigterm = Sigterm()
+    deadline = time.monotonic() + options.join_timeout
     try:
-        job = Job.of_environment()
+        job = resolved(Job.of_environment(), deadline, sigterm)
         run = lead if job.rank == 0 else follow
-        return run(job, options, sigterm)
+        return run(job, options, sigterm, deadline)
     except LaunchError as error:
         log(str(error))
         return FAILED
     except Terminated:
         log("ended by SIGTERM")
-        return 128 + signal.SIGTERM
+        return TERMINATED
 
 
 if __name__ == "__main__":

@@ -147,6 +147,8 @@ import tuner as tune
 
 def train(config):
     tune.report({"i": 1})
+    with open(config["go"] + ".attempts", "a") as file:
+        file.write(".")
     while not Path(config["go"]).exists():
         pass
     tune.report({"i": 2})
@@ -180,3 +182,22 @@ def test_restore_goes_on_with_what_was_killed_in_the_folder_of_the_job(tmp_path:
         json.loads(path.read_text().splitlines()[-1]) for path in experiment.glob("*/result.json")
     ]
     assert [row["i"] for row in rows] == [2, 2]
+
+
+def test_what_is_interrupted_once_more_does_not_count_as_completed(tmp_path: Path) -> None:
+    attempts = tmp_path / "go.attempts"
+    process = start_script(INTERRUPTED, tmp_path, "interrupted")
+    wait_until(lambda: attempts.exists() and len(attempts.read_text()) == 2)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    with subprocess.Popen(
+        [sys.executable, str(AZUREML / "restore.py"), str(tmp_path / "interrupted")],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as restored:
+        wait_until(lambda: len(attempts.read_text()) == 4)
+        restored.terminate()
+        output, _ = restored.communicate(timeout=240)
+    assert restored.returncode == 1
+    assert output.endswith("\nInterrupted: 2 trials are to go on\n")

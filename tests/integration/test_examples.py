@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import ray
 from example_runs import EXAMPLES, TIMEOUT_S, Run
+from fit_helpers import wait_until
 
 
 def test_pbt_ppo(tmp_path):
@@ -40,6 +41,30 @@ def test_pbt_ppo(tmp_path):
         query = "SELECT value FROM tags WHERE key = 'mlflow.parentRunId'"
         parents = {parent for (parent,) in database.execute(query)}
     assert parents == set(re.findall(r"MLflow: run (\w+)", run.output))
+
+
+def test_an_interrupted_pbt_ppo_does_not_count_as_completed(tmp_path):
+    pytest.importorskip("ray.rllib")
+    pytest.importorskip("tuner.integrations.mlflow")
+    options = ["--test-local", "--num-tune-samples", "1", "--batch-scale", "0.05"]
+    with subprocess.Popen(
+        [sys.executable, EXAMPLES / "pbt_ppo.py", *options],
+        cwd=tmp_path,
+        env={**os.environ, "TUNER_RESULTS_DIR": str(tmp_path / "results")},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as process:
+        wait_until(lambda: list(tmp_path.glob("results/*/*/progress.csv")), TIMEOUT_S)
+        process.terminate()
+        output, _ = process.communicate(timeout=TIMEOUT_S)
+    assert process.returncode == 1, output
+    assert "Interrupted: 0 of 1 trials ended\n" in output
+    assert "Best episode reward" not in output
+    with sqlite3.connect(tmp_path / "mlflow.db") as database:
+        query = "SELECT status FROM runs JOIN tags ON value = runs.run_uuid"
+        statuses = set(database.execute(f"{query} WHERE key = 'mlflow.parentRunId'"))
+    assert statuses == {("KILLED",)}
 
 
 @pytest.fixture
