@@ -126,10 +126,10 @@ class RLlibTrainable(Trainable):
     @classmethod
     def default_resource_request(cls, config: dict[str, Any]) -> PlacementGroupFactory:
         """What the algorithm asks for: its own process, env runners, learners."""
-        settings = cls.settings_for(config)
         try:
+            settings = cls.settings_for(config)
             request = cls.algorithm.default_resource_request(settings.copy(copy_frozen=False))
-        except (TypeError, ValueError):  # RLlib refuses the values, as it will in the trial
+        except Exception:  # what makes no algorithm is an error of its trial, in `setup`
             return PlacementGroupFactory([{"CPU": 1}])
         bundles = [{}, *request.bundles] if request.head_bundle_is_empty else request.bundles
         return PlacementGroupFactory(bundles, request.strategy)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import random
 import secrets
 import sys
@@ -27,6 +28,8 @@ from tuner.trainable.trainable import can_be_saved, is_trainable_class
 from tuner.trainable.wrappers import resources_for, resources_vary
 from tuner.validation import reject
 from tuner.version import __version__
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,8 +80,16 @@ class Plan:
         )
 
     def strategy_for(self, config: dict[str, Any]) -> str:
-        """How the bundles of a trial with this configuration are laid out over nodes."""
-        return resources_for(self.trainable, config).strategy
+        """How the bundles of a trial with this configuration are laid out over nodes.
+
+        `"PACK"` where a scheduler has changed the configuration to one that the user's function
+        cannot take: the trial keeps the bundles that it had.
+        """
+        try:
+            return resources_for(self.trainable, config).strategy
+        except Exception as error:
+            logger.warning("the placement of a trial cannot be told from %s: %r", config, error)
+            return "PACK"
 
     def spec(self, path: str, taken_dirnames: frozenset[str]) -> ExperimentSpec:
         """What the state machine needs to know.

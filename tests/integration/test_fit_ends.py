@@ -194,6 +194,62 @@ def test_only_the_trial_that_asks_for_too_much_fails(tmp_path: Path) -> None:
     assert "8 CPU, of which there are 2" in str(grid[1].error)
 
 
+def test_only_the_trial_whose_resources_cannot_be_told_fails(tmp_path: Path) -> None:
+    def train(config: dict[str, Any]) -> dict[str, Any]:
+        return {"a": config["cpus"]}
+
+    trainable = tune.with_resources(train, lambda config: {"cpu": 2 / config["cpus"]})
+    grid = fit(
+        trainable,
+        tmp_path,
+        space={"cpus": tune.grid_search([1, 0, -1, 2])},
+        run={"executor": tune.LocalExecutor(num_cpus=2), "name": "run"},
+    )
+    assert [result.status for result in grid] == ["TERMINATED", "ERROR", "ERROR", "TERMINATED"]
+    assert "(ZeroDivisionError: division by zero)" in str(grid[1].error)
+    assert "(ConfigError: " in str(grid[2].error)
+    restored = tune.Tuner.restore(str(tmp_path / "run"), trainable, restart_errored=True).fit()
+    assert [result.status for result in restored] == [result.status for result in grid]
+
+
+class Asking(tune.Trainable):
+    """Tells what it is configured with."""
+
+    @classmethod
+    def default_resource_request(cls, config: dict[str, Any]) -> Any:
+        return tune.PlacementGroupFactory([{"CPU": {1: 1, 2: 2}[config["cpus"]]}])
+
+    def step(self) -> dict[str, Any]:
+        return {"a": self.config["cpus"]}
+
+    def save_checkpoint(self, checkpoint_dir: str) -> None:
+        pass
+
+    def load_checkpoint(self, checkpoint: Any) -> None:
+        pass
+
+
+def test_a_change_to_what_no_resources_can_be_told_of_keeps_them(tmp_path: Path) -> None:
+    grid = fit(
+        Asking,
+        tmp_path,
+        space={"cpus": tune.grid_search([1, 2])},
+        run={"executor": tune.LocalExecutor(num_cpus=3), "stop": {"training_iteration": 4}},
+        metric="a",
+        mode="max",
+        scheduler=tune.schedulers.PopulationBasedTraining(
+            time_attr="training_iteration",
+            perturbation_interval=2,
+            quantile_fraction=0.5,
+            synch=True,
+            custom_explore_fn=lambda config: {**config, "cpus": 3},
+            hyperparam_mutations={"cpus": [1, 2]},
+        ),
+    )
+    assert not grid.errors
+    assert [result.metrics["a"] for result in grid] == [3, 2]
+
+
 def test_concurrency_is_limited(tmp_path: Path) -> None:
     counter = tmp_path / "running"
     counter.mkdir()

@@ -5,7 +5,6 @@ Whatever happens is a fact, which is taken in at once; what is to be done in the
 
 from __future__ import annotations
 
-from tuner.errors import ResourceError
 from tuner.experiment.changes import Changes
 from tuner.experiment.commands import Command, DeleteCheckpoint, EndAttempt, Launch
 from tuner.experiment.decisions import STOP
@@ -101,17 +100,15 @@ class ActingExperiment(RecordedExperiment):
 
     def _create(self, now: float) -> bool:
         """Adds one more trial; False if there is none to be had now."""
-        created = self.proposals.next(self.spec, self.table, now)
-        if created is None:
+        proposal = self.proposals.next(self.spec, self.table, self.capacity, now)
+        if proposal is None:
             return False
-        if isinstance(created, SearchEnded):
-            self._emit(created)
+        if isinstance(proposal, SearchEnded):
+            self._emit(proposal)
             return False
-        missing = self.proposals.check_resources(self.spec, created, self.capacity)
-        self._emit(created)
-        if missing is not None:
-            error = f"{ResourceError.__name__}: the trial asks for {missing}"
-            self._fail(self.table[created.trial_id], error, now)
+        self._emit(proposal.created)
+        if proposal.problem is not None:
+            self._fail(self.table[proposal.created.trial_id], proposal.problem, now)
         return True
 
     def _full(self) -> bool:

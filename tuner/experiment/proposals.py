@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import traceback
+from dataclasses import dataclass
 from typing import Any
 
+from tuner.bundles import Bundles
 from tuner.errors import ResourceError, TunerError
 from tuner.experiment import naming
 from tuner.experiment.capacity import Capacity
@@ -14,6 +17,19 @@ from tuner.schedulers.scheduler import TrialScheduler
 from tuner.search.searcher import Searcher
 
 _MOST_REJECTED = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """A new trial.
+
+    Attributes:
+        created: The fact that there is one.
+        problem: Why it cannot be launched, None if it can.
+    """
+
+    created: TrialCreated
+    problem: str | None
 
 
 class Proposals:
@@ -53,15 +69,16 @@ class Proposals:
         self._exhausted = True
 
     def next(
-        self, spec: ExperimentSpec, table: TrialTable, now: float
-    ) -> TrialCreated | SearchEnded | None:
-        """The fact that there is one more trial, or that there will be no more.
+        self, spec: ExperimentSpec, table: TrialTable, capacity: Capacity, now: float
+    ) -> Proposal | SearchEnded | None:
+        """One more trial, or the fact that there will be no more.
 
         None if there is none to be had now.
 
         Raises:
             TunerError: The searcher breaks its contract.
             ConfigError: A creator of names does.
+            ResourceError: Trials would go on to ask for what cannot be had, without an end.
         """
         number = len(table.trials)
         if self.is_exhausted(table.num_proposed):
@@ -83,30 +100,47 @@ class Proposals:
         completed = self._scheduler.complete_config(config, number)
         if completed is not config:
             suggestion = {**(suggestion or {}), **naming.changed_values(config, completed)}
-        bundles = spec.bundles_for(completed)
-        return naming.new_trial(spec, number, completed, bundles, now, table.dirnames, suggestion)
+        bundles, problem = _asked_for(spec, completed)
+        created = naming.new_trial(
+            spec, number, completed, bundles, now, table.dirnames, suggestion
+        )
+        missing = None if problem else capacity.missing(bundles)
+        if missing is not None:
+            problem = f"{ResourceError.__name__}: the trial asks for {missing}"
+        self._count_rejected(spec, missing, problem)
+        return Proposal(created, problem)
 
-    def check_resources(
-        self, spec: ExperimentSpec, created: TrialCreated, capacity: Capacity
-    ) -> str | None:
-        """What a new trial asks for beyond all that there is, in words; None if it can be launched.
-
-        Raises:
-            ResourceError: Trials would go on to ask for too much, without an end.
-        """
-        missing = capacity.missing(created.bundles)
-        if missing is None:
+    def _count_rejected(
+        self, spec: ExperimentSpec, missing: str | None, problem: str | None
+    ) -> None:
+        if problem is None:
             self._rejected_in_a_row = 0
-            return None
-        if not spec.bundles_vary:
+            return
+        if missing is not None and not spec.bundles_vary:
             raise ResourceError(
                 f"every trial asks for {missing}: ask for less by with_resources, or run where "
                 "there is more"
             )
         self._rejected_in_a_row += 1
         if self.num_trials is None and self._rejected_in_a_row >= _MOST_REJECTED:
+            last = problem.splitlines()[-1]
             raise ResourceError(
                 f"the last {_MOST_REJECTED} trials all asked for more than there is (the last one "
                 f"for {missing}), and num_samples=-1 sets no end to it; ask for less"
+                if missing is not None
+                else f"the last {_MOST_REJECTED} trials could all not be launched ({last}), and "
+                "num_samples=-1 sets no end to it"
             )
-        return missing
+
+
+def _asked_for(spec: ExperimentSpec, config: dict[str, Any]) -> tuple[Bundles, str | None]:
+    """What a trial of this configuration asks for, or nothing and the error of the user's code."""
+    try:
+        return spec.bundles_for(config), None
+    except Exception as error:
+        said = "".join(traceback.format_exception(error)).rstrip()
+        return [], (
+            f"{said}\n{ResourceError.__name__}: what the trial asks for cannot be told from its "
+            f"configuration ({type(error).__name__}: {error}); have the function of its resources "
+            "take such values, or leave them out of the search space"
+        )

@@ -88,7 +88,7 @@ class Trial:
         evaluated_params: The values that the search chose, flat, keys joined by `/`.
         chosen_objects: Which categories of the search space it has where those hold objects.
         experiment_tag: Number and chosen values, such as `"4_lr=0.1"`.
-        bundles: Resources, one dictionary per bundle.
+        bundles: Resources, one dictionary per bundle; empty where the user's code could not tell.
         path: The trial's folder.
         status: PENDING, RUNNING, PAUSED, TERMINATED or ERROR.
         attempt: Number of the current or last launch, 0 before the first.
@@ -165,7 +165,7 @@ class Trial:
         self.evaluated_params = evaluated_params or {}
         self.chosen_objects = chosen_objects or {}
         self.experiment_tag = experiment_tag
-        self.bundles: Bundles = bundles or [{"CPU": 1}]
+        self.bundles: Bundles = [{"CPU": 1}] if bundles is None else bundles
         self.path = path
         self.is_added = is_added
         self.storage = storage
@@ -281,7 +281,7 @@ class Trial:
     @property
     def placement_group_factory(self) -> PlacementGroupFactory:
         """Its resources, as functions that allocate them expect it."""
-        return PlacementGroupFactory(self.bundles)
+        return PlacementGroupFactory(self.bundles or [{}])
 
     def is_finished(self) -> bool:
         """Whether it ended, well or with an error."""

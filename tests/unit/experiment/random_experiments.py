@@ -211,6 +211,8 @@ def build_state(seed: int, path: str, *, time_budget: bool = True) -> Experiment
     impossible = rng.random() < 0.5
 
     def bundles_for(config: dict[str, Any]) -> list[dict[str, float]]:
+        if vary and impossible and config["lr"] > 0.9:
+            raise ValueError("no resources for such a rate")
         if vary and impossible and config["lr"] > 0.8:
             return [{"CPU": LARGEST}]
         return [{"CPU": 2.0 if vary and config["lr"] > 0.5 else 1.0}]

@@ -86,6 +86,7 @@ def test_the_random_experiments_meet_everything_that_can_happen() -> None:
         "CommitCheckpoint",
         "DeleteCheckpoint",
         "cannot be launched",
+        "resources that cannot be told",
         "resumed from a checkpoint",
         "resumed from a donor's checkpoint",
         "SAVE",
@@ -113,6 +114,8 @@ def happenings(driver: Driver) -> set[str]:
             seen.add("fail_fast")
         if getattr(fact, "status", None) == "ERROR" and getattr(fact, "attempt", None) == 0:
             seen.add("cannot be launched")
+        if isinstance(fact, TrialCreated) and not fact.bundles:
+            seen.add("resources that cannot be told")
         if getattr(fact, "num_results", 0) and getattr(fact, "checkpoint", None):
             seen.add("resumed from a checkpoint")
         if isinstance(fact, TrialLaunched) and fact.donor is not None:

@@ -141,8 +141,17 @@ def test_env_runners_are_waited_for_unless_told_otherwise():
     assert ppo.settings_for({"sample_timeout_s": 5.0}).sample_timeout_s == 5.0
 
 
-def test_values_that_rllib_refuses_are_left_to_the_trial():
-    config = {"sgd_minibatch_size": 500, "train_batch_size": 100}
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"sgd_minibatch_size": 500, "train_batch_size": 100},
+        {"num_workers": "two"},
+        {"horizon": 20},
+        {"num_gpus": 2.5},
+        {"callbacks": {"on_episode_end": len}},
+    ],
+)
+def test_values_that_make_no_algorithm_are_left_to_the_trial(config):
     assert resources_for(get_trainable("PPO"), config).bundles == [{"CPU": 1.0}]
 
 
