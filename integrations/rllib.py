@@ -7,11 +7,9 @@ asked for, not with this module.
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import importlib
 import json
-import os
 import random
 import sys
 from collections.abc import Callable
@@ -19,7 +17,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from tuner.errors import MissingDependencyError, TrainableError
-from tuner.integrations.rllib_config import check_space, space_of, translated
+from tuner.integrations.rllib_config import check_space, keeps_going, space_of, translated
 from tuner.integrations.rllib_metrics import with_old_names
 from tuner.placement import PlacementGroupFactory
 from tuner.trainable.trainable import Trainable
@@ -145,8 +143,8 @@ class RLlibTrainable(Trainable):
         values = translated(config, vars(settings), cls.algorithm.__name__)
         model = values.pop("_model_config", {})
         agents = {name: values.pop(name) for name in _MULTI_AGENT if name in values}
-        if "sample_timeout_s" not in values:
-            settings.sample_timeout_s = None  # what a slow env runner has sampled is not discarded
+        for name, value in _PATIENCE.items():
+            setattr(settings, name, value)
         settings.update_from_dict(values)
         settings.multi_agent(**agents)
         settings.rl_module(model_config=model)
@@ -157,10 +155,44 @@ class RLlibTrainable(Trainable):
         settings = self.settings_for(config)
         if settings.seed is None:
             settings.seed = random.getrandbits(31)  # the trial's stream, which is seeded
-        self.algo = self.algorithm(config=settings)
+        self._restarts_env_runners = keeps_going(config)
+        try:
+            self.algo = self._built(settings)
+        except IndexError:  # RLlib has looked for an env runner, and only logged why there is none
+            settings.restart_failed_env_runners = settings.ignore_env_runner_failures = False
+            settings.validate_env_runners_after_construction = True
+            self._built(settings).stop()  # raises what the env runner does
+            raise
+
+    def _built(self, settings: Any) -> Any:
+        """The algorithm, of which nothing lies in Ray's own folder of results."""
+        algorithm = self.algorithm.__new__(self.algorithm)
+        algorithm._setup_logdir = lambda: setattr(algorithm, "_logdir", self.logdir)
+        algorithm.__init__(config=settings.copy(copy_frozen=False))
+        return algorithm
 
     def step(self) -> dict[str, Any]:
-        return with_old_names(self.algo.train())
+        result = self.algo.train()
+        if not self._restarts_env_runners:
+            self._check_env_runners()
+        return with_old_names(result)
+
+    def _check_env_runners(self) -> None:
+        """Fails where RLlib would go on without any env runner, and report what it has not sampled.
+
+        Raises:
+            TrainableError: All env runners have failed.
+        """
+        group = getattr(self.algo, "env_runner_group", None)
+        if group is None or group.num_healthy_remote_env_runners():
+            return
+        num_workers = group.num_remote_env_runners()
+        if num_workers:
+            raise TrainableError(
+                f"all env runners have failed (num_workers={num_workers}): their output says why, "
+                "and so does the trial's error with num_workers=0; with "
+                "param_space['restart_failed_env_runners']=True the trial goes on without them"
+            )
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
         self.algo.save_checkpoint(checkpoint_dir)
@@ -200,8 +232,6 @@ class RLlibTrainable(Trainable):
 
     def cleanup(self) -> None:
         self.algo.stop()
-        with contextlib.suppress(OSError):
-            os.rmdir(self.algo.logdir)  # RLlib makes it outside of the trial's folder
 
     def _has_learners(self) -> bool:
         return bool(self.algo.config.enable_rl_module_and_learner)
@@ -237,6 +267,12 @@ def _loaded_environments(creators: dict[str, Callable[[Any], Any]]) -> _Environm
 
 
 _environments = _Environments()
+_PATIENCE = {
+    "sample_timeout_s": None,  # what a slow env runner has sampled is not discarded
+    "delay_between_env_runner_restarts_s": 1.0,  # all others wait so long for one that has failed
+}
+"""What holds where the user has said nothing else."""
+
 _MULTI_AGENT = ("policies", "policy_mapping_fn", "policies_to_train", "count_steps_by")
 
 

@@ -115,6 +115,19 @@ def space_of(settings: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[s
     return space
 
 
+def keeps_going(config: Mapping[str, Any]) -> bool:
+    """Whether a configuration itself says that a trial goes on when its env runners fail.
+
+    RLlib's default is to restart them, which does not say that a trial is to go on without any.
+
+    Example:
+        >>> keeps_going({"recreate_failed_workers": True}), keeps_going({"num_workers": 2})
+        (True, False)
+    """
+    settings = ("restart_failed_env_runners", "ignore_env_runner_failures")
+    return any(value and RENAMED.get(key, key) in settings for key, value in config.items())
+
+
 class _Missing:
     """Equal to nothing."""
 

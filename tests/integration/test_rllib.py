@@ -13,6 +13,7 @@ import pytest
 from fit_helpers import run_script
 
 import tuner as tune
+from tuner.errors import TrainableError
 from tuner.integrations.rllib import register_env
 from tuner.schedulers import PopulationBasedTraining
 from tuner.trainable.registry import get_trainable
@@ -53,6 +54,28 @@ def cluster() -> Iterator[None]:
     yield
     ray.shutdown()
     torch.set_num_threads(threads)
+
+
+def make_faulty(max_steps: int, message: str) -> Any:
+    """An environment that breaks at a step, in whichever process."""
+
+    def create(env_config: Any) -> Any:
+        import gymnasium
+
+        class Faulty(gymnasium.Wrapper):
+            num_steps = 0
+
+            def step(self, action):
+                self.num_steps += 1
+                if self.num_steps > max_steps:
+                    raise RuntimeError(message)
+                return super().step(action)
+
+        if not max_steps:
+            raise RuntimeError(message)
+        return Faulty(gymnasium.make("CartPole-v1"))
+
+    return create
 
 
 def make_bandit() -> Any:
@@ -287,6 +310,58 @@ def test_values_that_rllib_refuses_are_an_error_of_their_trial(tmp_path):
     grid = run(tmp_path, space={**SMALL, "sgd_minibatch_size": tune.grid_search([5000, 100])})
     assert [result.error is None for result in grid] == [False, True]
     assert "`minibatch_size` (5000) must be <=" in str(grid[0].error)
+
+
+@pytest.mark.parametrize(
+    ("key", "values", "error"),
+    [
+        ("horizon", [None, 20, None], "'horizon']=20 means nothing in RLlib today; use gymnasium"),
+        ("num_gpus", [0, 2.5, None], "'num_gpus']=2.5 means nothing in RLlib today; use num_lear"),
+    ],
+)
+def test_a_bad_value_is_an_error_of_its_trial_alone(tmp_path, key, values, error):
+    grid = run(tmp_path, space={**SMALL, key: tune.grid_search(values)})
+    assert [result.error is None for result in grid] == [True, False, True]
+    assert error in str(grid[1].error)
+
+
+@pytest.mark.parametrize(
+    ("config", "error"),
+    [
+        ({"model": {"free_log_std": True}}, "free_log_std is only supported for DiagGaussian"),
+        ({"env": "closed"}, "no licence for the simulator"),
+        ({"env": "closed", "validate_workers_after_construction": False}, "no licence"),
+    ],
+)
+def test_what_keeps_an_env_runner_from_being_made_is_the_error(build, config, error):
+    register_env("closed", make_faulty(0, "no licence for the simulator"))
+    with pytest.raises(Exception, match=error):
+        build(**{**SMALL, "num_workers": 1, **config})
+
+
+def test_a_trial_of_which_all_env_runners_have_failed_fails(build):
+    register_env("faulty", make_faulty(150, "env broke"))
+    config = {**SMALL, "env": "faulty", "num_workers": 1, "train_batch_size": 100}
+    trainable = build(**config)
+    assert trainable.train()["num_healthy_workers"] == 1
+    with pytest.raises(TrainableError, match=r"all env runners have failed \(num_workers=1\)"):
+        trainable.train()
+
+
+def test_a_trial_that_is_to_wait_for_its_env_runners_goes_on(build):
+    register_env("faulty", make_faulty(150, "env broke"))
+    config = {**SMALL, "env": "faulty", "num_workers": 1, "train_batch_size": 100}
+    trainable = build(**config, recreate_failed_workers=True)
+    healthy = [trainable.train()["num_healthy_workers"] for _ in range(2)]
+    assert healthy == [1, 0]
+
+
+def test_nothing_is_left_in_the_folder_of_ray(tmp_path, monkeypatch):
+    monkeypatch.setattr("ray.tune.trainable.trainable.DEFAULT_STORAGE_PATH", str(tmp_path / "ray"))
+    lr = tune.grid_search([1e-3, "none"])
+    grid = run(tmp_path, space={**SMALL, "lr": lr})
+    assert [result.error is None for result in grid] == [True, False]
+    assert not (tmp_path / "ray").exists()
 
 
 def test_a_restore_in_another_process_knows_the_environment(tmp_path):

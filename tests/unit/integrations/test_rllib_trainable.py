@@ -139,6 +139,9 @@ def test_env_runners_are_waited_for_unless_told_otherwise():
     ppo = get_trainable("PPO")
     assert ppo.settings_for({}).sample_timeout_s is None
     assert ppo.settings_for({"sample_timeout_s": 5.0}).sample_timeout_s == 5.0
+    assert ppo.settings_for({}).delay_between_env_runner_restarts_s == 1.0
+    delayed = ppo.settings_for({"delay_between_worker_restarts_s": 60.0})
+    assert delayed.delay_between_env_runner_restarts_s == 60.0
 
 
 @pytest.mark.parametrize(
