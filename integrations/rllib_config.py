@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NoReturn
 
 from tuner.errors import ConfigError
@@ -12,6 +12,7 @@ from tuner.integrations.rllib_keys import (
     DEPRECATED,
     EPISODE_BUFFERS,
     GONE,
+    MULTI_AGENT,
     NEW_STACK,
     RENAMED,
     Gone,
@@ -52,7 +53,7 @@ def _check_keys(
     keys: Mapping[str, Any], defaults: Mapping[str, Any], algorithm: str, owner: str
 ) -> None:
     """Refuses keys that are of no version of RLlib; names the nearest one that there is."""
-    known = {*defaults, *ATTRIBUTES, *RENAMED, *GONE, *NEW_STACK, *_SPECIAL}
+    known = {*defaults, *ATTRIBUTES, *RENAMED, *GONE, *NEW_STACK, *_SPECIAL, *_ON_ANY_STACK}
     for key in keys:
         if key not in known:
             fix = did_you_mean(str(key), (name for name in known if not name.startswith("_")))
@@ -182,7 +183,9 @@ class _Translation:
 
     def add(self, key: str, value: Any) -> None:
         """Takes in one key."""
-        if self._table and (key in _SPECIAL or key in self._table):
+        if key in _ON_ANY_STACK:
+            _ON_ANY_STACK[key](self, value)
+        elif self._table and (key in _SPECIAL or key in self._table):
             if key in self._defaults and same(value, self._defaults[key]):
                 return
             if key in _SPECIAL:
@@ -230,6 +233,13 @@ class _Translation:
         )
         self.reject(key, value, f"means nothing in RLlib today; {fix}")
 
+    def refuse_part(self, key: str, name: str, value: Any, known: Iterable[str]) -> NoReturn:
+        """Raises the error that a key within a dictionary is of no version of RLlib."""
+        raise ConfigError(
+            f"{self._owner}[{key!r}][{name!r}]={shorten(value)}: there is no such "
+            f"setting{did_you_mean(str(name), known)}"
+        )
+
     def _look_up(self, key: str, value: Any, entry: str | Gone | Table, source: str) -> None:
         if same(value, DEPRECATED):
             return
@@ -244,13 +254,9 @@ class _Translation:
                 default = f"{key}/{name}" if key == "replay_buffer_config" else None
                 below = entry.get(name, default)
                 if below is None:
-                    fix = did_you_mean(str(name), entry)
-                    raise ConfigError(
-                        f"{self._owner}[{key!r}][{name!r}]={shorten(part)}: there is no such "
-                        f"setting{fix}"
-                    )
+                    self.refuse_part(key, name, part, entry)
                 self._look_up(name, part, below, f"{key}.{name}")
-        else:
+        elif value is not None:
             self.reject(key, value, "must be a dictionary")
 
     def _is_deprecated(self, key: str) -> bool:
@@ -315,8 +321,21 @@ def _add_multiagent(translation: _Translation, value: Any) -> None:
     if value is not None and not isinstance(value, Mapping):
         translation.reject("multiagent", value, "must be a dictionary")
     for name, each in (value or {}).items():
+        if name not in MULTI_AGENT:
+            translation.refuse_part("multiagent", name, each, MULTI_AGENT)
         if each is not None and not (name == "policies" and not each):
             translation.add(name, each)
+
+
+def _add_callbacks(translation: _Translation, value: Any) -> None:
+    if isinstance(value, Mapping) and value:
+        instead = (
+            "a subclass of ray.rllib.callbacks.callbacks.RLlibCallback that has these as methods, "
+            "or such keys as callbacks_on_episode_end=function"
+        )
+        translation.refuse("callbacks", value, instead)
+    if value is not None and value != {}:
+        translation.put("callbacks", value, "callbacks")
 
 
 def _add_evaluation_config(translation: _Translation, value: Any) -> None:
@@ -338,11 +357,15 @@ _SPECIAL: dict[str, Callable[[_Translation, Any], None]] = {
     "prioritized_replay": _add_prioritized_replay,
     "timesteps_per_iteration": _add_timesteps_per_iteration,
     "framework": _add_framework,
-    "multiagent": _add_multiagent,
     "evaluation_config": _add_evaluation_config,
     "eager_max_retraces": _leave_out,
     "tf_session_args": _leave_out,
     "local_tf_session_args": _leave_out,
+}
+
+_ON_ANY_STACK: dict[str, Callable[[_Translation, Any], None]] = {
+    "callbacks": _add_callbacks,
+    "multiagent": _add_multiagent,
 }
 
 

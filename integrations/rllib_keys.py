@@ -93,6 +93,10 @@ RENAMED: dict[str, str] = {
     "evaluation_num_episodes": "evaluation_duration",
     "learning_starts": "num_steps_sampled_before_learning_starts",
     "target_update_frequency": "target_network_update_freq",
+    "grad_norm_clipping": "grad_clip",
+    "max_sample_requests_in_flight_per_worker": "max_requests_in_flight_per_env_runner",
+    "Q_model": "q_model_config",
+    "policy_model": "policy_model_config",
     "model_config_dict": "model_config",
 }
 
@@ -122,6 +126,29 @@ GONE: dict[str, Gone] = {
     "simple_optimizer": Gone("nothing: RLlib chooses", _ANY),
     "use_state_preprocessor": Gone("a connector", (None, False)),
     "worker_side_prioritization": Gone("nothing", (None, False)),
+    "num_data_loader_buffers": Gone("num_learners", (None, 1)),
+    "after_train_step": Gone("a callback, on_train_result"),
+    "multi_gpu": Gone("nothing: RLlib chooses", (None, False)),
+    "use_huber": Gone('td_error_loss_fn="huber"', (None, True)),
+    "parameter_noise": Gone("noisy=True, of DQN", (None, False)),
+    "softmax_temp": Gone("an RLModule of your own, by rl_module_spec", (None, 1.0)),
+    "soft_q": Gone("an RLModule of your own, by rl_module_spec", (None, False)),
+    "per_worker_exploration": Gone("nothing: every env runner explores alike", (None, False)),
+    **dict.fromkeys(
+        (
+            "schedule_max_timesteps",
+            "exploration_fraction",
+            "exploration_initial_eps",
+            "exploration_final_eps",
+        ),
+        Gone("epsilon=[(0, 1.0), (10000, 0.05)], of DQN, or exploration_config"),
+    ),
+    "replay_buffer_size": Gone("nothing: offline data is read as it is", (None, 0, 10000)),
+    "uses_new_env_runners": Gone("enable_env_runner_and_connector_v2", _ANY),
+    "use_exec_api": Gone("nothing", _ANY),
+    "_run_training_always_in_thread": Gone("nothing", _ANY),
+    "_evaluation_parallel_to_training_wo_thread": Gone("nothing", _ANY),
+    "beta_annealing_fraction": Gone("prioritized_replay_beta, which is constant"),
     "vtrace_drop_last_ts": Gone("nothing", _ANY),
     **dict.fromkeys(
         ("memory", "memory_per_worker", "object_store_memory", "object_store_memory_per_worker"),
@@ -140,6 +167,18 @@ GONE: dict[str, Gone] = {
 _NO_OLD_MODEL = Gone("an RLModule of your own, by rl_module_spec", (None, {}, False))
 _NO_ATARI = Gone("wrap_atari_for_new_api_stack of ray.rllib.env.wrappers.atari_wrappers")
 _NO_ATTENTION = Gone("an RLModule of your own, by rl_module_spec", (False, 0, 1, 2.0, 32, 50, 64))
+MULTI_AGENT = (
+    "policies",
+    "policy_mapping_fn",
+    "policies_to_train",
+    "count_steps_by",
+    "observation_fn",
+    "policy_map_cache",
+    "policy_map_capacity",
+    "replay_mode",
+)
+"""What there is under `multiagent`."""
+
 _PREFIXES = {"fcnet": "fcnet", "post_fcnet": "head_fcnet", "lstm": "lstm"}
 
 _MODEL: Table = {
@@ -240,6 +279,14 @@ EPISODE_BUFFERS = {
 
 _NO_TENSORFLOW = "nothing: it is TensorFlow's"
 _OLD_MODELS_OF_SAC = 'model_config, such as {"head_fcnet_hiddens": [256, 256]}'
+_MODEL_OF_SAC: Table = {
+    "fcnet_hiddens": Gone(_OLD_MODELS_OF_SAC, (None, [256, 256], (256, 256))),
+    "fcnet_activation": Gone(_OLD_MODELS_OF_SAC, (None, "relu")),
+    "post_fcnet_hiddens": Gone(_OLD_MODELS_OF_SAC, (None, [])),
+    "post_fcnet_activation": Gone(_OLD_MODELS_OF_SAC),
+    "custom_model": _NO_OLD_MODEL,
+    "custom_model_config": _NO_OLD_MODEL,
+}
 
 # What only the old API stack reads. A value that is today's default passes.
 NEW_STACK: dict[str, str | Gone | Table] = {
@@ -286,8 +333,10 @@ NEW_STACK: dict[str, str | Gone | Table] = {
     "_fake_gpus": Gone("nothing", (None, False)),
     "shuffle_buffer_size": Gone("map_batches_kwargs and iter_batches_kwargs", (None, 0)),
     "before_learn_on_batch": Gone("learner_connector"),
-    "q_model_config": Gone(_OLD_MODELS_OF_SAC),
-    "policy_model_config": Gone(_OLD_MODELS_OF_SAC),
+    "Q_model": _MODEL_OF_SAC,
+    "policy_model": _MODEL_OF_SAC,
+    "q_model_config": _MODEL_OF_SAC,
+    "policy_model_config": _MODEL_OF_SAC,
     "num_multi_gpu_tower_stacks": Gone("num_learners", (None, 1)),
     "minibatch_buffer_size": Gone("nothing", (None, 1)),
     "replay_proportion": Gone("nothing", (None, 0.0)),

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
+import itertools
+import re
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from tuner.errors import ConfigError
 from tuner.integrations import rllib_keys
-from tuner.integrations.rllib_config import space_of, translated
+from tuner.integrations.rllib_config import check_space, space_of, translated
 from tuner.search_space import choice, grid_search
 
 registry = pytest.importorskip("ray.rllib.algorithms.registry")
+DefaultModelConfig = pytest.importorskip(
+    "ray.rllib.core.rl_module.default_model_config"
+).DefaultModelConfig
 DEPRECATED_VALUE = pytest.importorskip("ray._common.deprecation").DEPRECATED_VALUE
 
 ALGORITHMS = sorted(registry.ALGORITHMS)
@@ -57,10 +64,58 @@ def test_the_keys_of_the_sample():
     }
 
 
-@pytest.mark.parametrize("name", sorted(rllib_keys.RENAMED.values()))
+def entries(table: Any) -> Iterator[str | rllib_keys.Gone]:
+    """All that a table says, also of keys within others."""
+    for entry in table.values():
+        if isinstance(entry, str | rllib_keys.Gone):
+            yield entry
+        else:
+            yield from entries(entry)
+
+
+TABLES = [*map(entries, (rllib_keys.RENAMED, rllib_keys.GONE, rllib_keys.NEW_STACK))]
+ENTRIES = [*itertools.chain(*TABLES)]
+WITHIN = {
+    "model_config": {field.name for field in dataclasses.fields(DefaultModelConfig)},
+    "replay_buffer_config": {*config_of("DQN").replay_buffer_config},
+}
+ELSEWHERE = {
+    "atari_wrappers",
+    "env_to_module",
+    "metrics_logger",
+    "module_class",
+    "object_store_memory",
+    "on_train_result",
+    "wrap_atari_for_new_api_stack",
+}
+"""Names in what to use instead that are no keys."""
+
+
+@pytest.mark.parametrize("name", sorted({entry for entry in ENTRIES if isinstance(entry, str)}))
 def test_every_successor_is_a_setting_of_today(name):
+    name, _, part = name.partition("/")
     attribute = rllib_keys.ATTRIBUTES.get(name, name)
     assert any(attribute in vars(config_of(algorithm)) for algorithm in ALGORITHMS)
+    assert not part or part in WITHIN[name]
+
+
+@pytest.mark.parametrize(
+    "instead", sorted({entry.instead for entry in ENTRIES if isinstance(entry, rllib_keys.Gone)})
+)
+def test_every_key_that_is_to_be_used_instead_is_accepted(instead):
+    words = {word for word in re.findall(r"\w+", instead) if re.search("[a-z]_[a-z]", word)}
+    for word in words - ELSEWHERE - WITHIN["model_config"]:
+        entry = {**rllib_keys.GONE, **rllib_keys.NEW_STACK}.get(word)
+        assert not isinstance(entry, rllib_keys.Gone), f"{word} means nothing itself"
+        assert any(_is_known(word, algorithm) for algorithm in ALGORITHMS), word
+
+
+def _is_known(name: str, algorithm: str) -> bool:
+    try:
+        check_space({name: grid_search([1])}, vars(config_of(algorithm)), algorithm)
+    except ConfigError:
+        return False
+    return True
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
@@ -249,6 +304,50 @@ def test_exploration_of_dqn():
     assert today({"exploration_config": warm}, "DQN") == {
         "epsilon": [(0, 0.9), (100, 0.9), (600, 0.1)]
     }
+
+
+@pytest.mark.parametrize("key", ["Q_model", "policy_model", "q_model_config"])
+def test_models_of_sac(key):
+    neutral = {"fcnet_hiddens": [256, 256], "fcnet_activation": "relu", "custom_model": None}
+    for value in (None, {}, neutral):
+        assert today({key: value}, "SAC") == {}
+    with pytest.raises(ConfigError, match=rf"'{key}.fcnet_hiddens'\]=\[32\] means nothing"):
+        today({key: {"fcnet_hiddens": [32]}}, "SAC")
+    if key == "Q_model":
+        old = {**OLD_STACK, key: {"fcnet_hiddens": [32]}}
+        assert today(old, "SAC")["q_model_config"] == {"fcnet_hiddens": [32]}
+
+
+def test_settings_of_impala():
+    old = {
+        "num_data_loader_buffers": 1,
+        "max_sample_requests_in_flight_per_worker": 2,
+        "after_train_step": None,
+    }
+    assert today(old, "IMPALA") == {"max_requests_in_flight_per_env_runner": 2}
+    with pytest.raises(
+        ConfigError, match=r"'after_train_step'\].* use a callback, on_train_result"
+    ):
+        today({"after_train_step": print}, "IMPALA")
+
+
+@pytest.mark.parametrize("stack", [{}, OLD_STACK])
+def test_callbacks(stack):
+    assert today({**stack, "callbacks": dict}) == {**stack, "callbacks_class": dict}
+    for value in (None, {}):
+        assert today({**stack, "callbacks": value}) == stack
+    with pytest.raises(ConfigError, match=r"RLlibCallback .* callbacks_on_episode_end=function"):
+        today({**stack, "callbacks": {"on_episode_end": print}})
+    assert "callbacks_on_episode_end" in vars(config_of("PPO"))
+
+
+@pytest.mark.parametrize("stack", [{}, OLD_STACK])
+def test_multiagent(stack):
+    policies = {"policies": {"a"}, "replay_mode": "independent"}
+    assert today({**stack, "multiagent": policies}) == {**stack, "policies": {"a"}}
+    typo = r"^param_space\['multiagent'\]\['policiez'\]=.* did you mean 'policies'\?$"
+    with pytest.raises(ConfigError, match=typo):
+        today({**stack, "multiagent": {"policiez": {"a"}}})
 
 
 def test_learning_rates_of_sac():

@@ -167,6 +167,9 @@ def test_a_constant_that_means_nothing_today_is_found_before_anything_runs():
     lr = tune.loguniform(1e-5, 1e-3)
     with pytest.raises(ConfigError, match=r"'framework'\]='tf' means nothing"):
         tune.Tuner("PPO", param_space={"lr": lr, "framework": "tf"})
+    for space in ({"callbacks": {"on_episode_end": len}}, {"multiagent": {"policiez": {}}}):
+        with pytest.raises(ConfigError, match=f"param_space.'{next(iter(space))}'"):
+            tune.Tuner("PPO", param_space={"lr": lr, **space})
     stack = tune.choice([True, False])
     tune.Tuner("PPO", param_space={"enable_rl_module_and_learner": stack, "framework": "tf"})
 
