@@ -37,6 +37,8 @@ _LEARNER = {
     "vf_loss": "vf_loss",
     "vf_explained_var": "vf_explained_var",
 }
+_OF_POLICIES = ("policy_reward_mean", "policy_reward_min", "policy_reward_max", "hist_stats")
+"""What the old API stack has, and the new one no more but for the mean."""
 _KEPT = {"timesteps_total", "episodes_total"}  # of what is autofilled, what RLlib counts itself
 _ALL_MODULES = "__all_modules__"
 
@@ -104,7 +106,9 @@ def _of_episodes(metrics: dict[str, Any]) -> dict[str, Any]:
             old[name] = sampled.get(today, math.nan)
         elif _is_count(sampled.get(today)):
             old[name] = int(sampled[today])
-    return old
+    if "module_episode_returns_mean" in sampled:  # of several agents
+        old["policy_reward_mean"] = sampled["module_episode_returns_mean"]
+    return old | {name: sampled[name] for name in _OF_POLICIES if name in sampled}
 
 
 def _is_count(value: Any) -> bool:

@@ -395,10 +395,27 @@ def test_dqn_with_old_keys(build):
     assert dqn.algo.config.epsilon == [(0, 1.0), (100, 0.05)]
 
 
+def test_rewards_of_each_policy(build):
+    environments = pytest.importorskip("ray.rllib.examples.envs.classes.multi_agent")
+    register_env("two", environments.MultiAgentCartPole)
+    policies = {
+        "policies": {"p0": (None, None, None, {}), "p1": (None, None, None, {})},
+        "policy_mapping_fn": lambda agent_id, *args, **kwargs: f"p{agent_id}",
+        "policy_map_cache": None,
+    }
+    config = {**SMALL, "env": "two", "env_config": {"num_agents": 2}, "multiagent": policies}
+    result = build(**config).train()
+    rewards = result["policy_reward_mean"]
+    assert rewards.keys() == {"p0", "p1"}
+    assert sum(rewards.values()) == pytest.approx(result["episode_reward_mean"])
+
+
 def test_the_old_api_stack(build, tmp_path):
     stack = {"enable_rl_module_and_learner": False, "enable_env_runner_and_connector_v2": False}
     donor = build(**{**SMALL, **stack})
-    assert donor.train()["episodes_total"] > 0
+    result = donor.train()
+    assert result["episodes_total"] > 0
+    assert len(result["hist_stats"]["episode_reward"]) == result["episodes_this_iter"]
     heir = build(**{**SMALL, **stack, "lr": 1e-4})
     heir.restore(donor.save(str(tmp_path)))
     assert_same(donor.algo.get_policy().get_weights(), heir.algo.get_policy().get_weights())

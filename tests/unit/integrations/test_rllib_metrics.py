@@ -55,6 +55,25 @@ def test_old_names():
     assert metrics["evaluation"]["episode_reward_mean"] == 50.0
 
 
+def test_rewards_of_policies():
+    sampled = {"module_episode_returns_mean": {"p0": np.float64(20.5), "p1": 18.5}}
+    metrics = with_old_names({"env_runners": sampled, "evaluation": {"env_runners": sampled}})
+    assert metrics["policy_reward_mean"] == {"p0": 20.5, "p1": 18.5}
+    assert metrics["evaluation"]["policy_reward_mean"] == {"p0": 20.5, "p1": 18.5}
+    assert "policy_reward_mean" not in with_old_names(RESULT)
+
+
+def test_what_the_old_api_stack_has_of_policies_and_episodes():
+    sampled = {
+        "policy_reward_mean": {"p0": 1.5},
+        "policy_reward_min": {"p0": 1.0},
+        "policy_reward_max": {"p0": 2.0},
+        "hist_stats": {"episode_reward": [1.0, 2.0], "episode_lengths": [10, 20]},
+    }
+    metrics = with_old_names({"env_runners": sampled})
+    assert {name: metrics[name] for name in sampled} == sampled
+
+
 def test_todays_names_stay_and_numbers_are_plain():
     metrics = with_old_names(RESULT)
     assert metrics["env_runners"]["episode_return_mean"] == 20.5
