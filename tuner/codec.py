@@ -13,7 +13,6 @@ import functools
 import math
 import operator
 import pickle
-import re
 from collections.abc import Collection
 from enum import Enum
 from numbers import Real
@@ -23,6 +22,7 @@ from uuid import UUID
 import orjson
 
 from tuner import pickling
+from tuner.utf8 import escaped, is_utf8
 
 _TAG = "$"
 _TAG_BYTES = b'"$"'
@@ -36,7 +36,6 @@ _EXACT_SCALARS = frozenset((bool, type(None)))
 _is_none = functools.partial(operator.is_, None)
 _PLAIN_TYPES: tuple[Any, ...] = (bool, int, float, str, bytes)
 _KEY_TYPES = frozenset((*_PLAIN_TYPES, type(None)))
-_SURROGATE = re.compile("[\ud800-\udfff]")
 _INT64 = range(-(2**63), 2**63)
 
 
@@ -148,7 +147,7 @@ _SCALARS: dict[str, Any] = {
 def _tagged(value: Any, *, exact: bool) -> Any:
     kind = type(value)
     if kind is str:
-        return value if _is_utf8(value) else {_TAG: "str", "v": ascii(value)}
+        return value if is_utf8(value) else {_TAG: "str", "v": ascii(value)}
     if kind in _EXACT_SCALARS:
         return value
     if kind is int:
@@ -178,7 +177,7 @@ def _tagged(value: Any, *, exact: bool) -> Any:
 def _tagged_dict(value: dict[Any, Any], *, exact: bool) -> dict[str, Any]:
     if not exact and (keys := _plain_keys(value)) is not value:
         value = dict(zip(keys, value.values(), strict=True))
-    if _TAG not in value and all(type(key) is str and _is_utf8(key) for key in value):
+    if _TAG not in value and all(type(key) is str and is_utf8(key) for key in value):
         return {key: _tagged(item, exact=exact) for key, item in value.items()}
     pairs = [
         [_tagged_key(key, exact=exact), _tagged(item, exact=exact)] for key, item in value.items()
@@ -212,7 +211,7 @@ def _is_plain(value: Any) -> bool:
     """Whether JSON alone gives back the same value with the same types."""
     kind = type(value)
     if kind is str:
-        return _is_utf8(value)
+        return is_utf8(value)
     if kind in _EXACT_SCALARS:
         return True
     if kind is int:
@@ -224,15 +223,10 @@ def _is_plain(value: Any) -> bool:
     if kind is dict:
         return (
             _TAG not in value
-            and all(type(key) is str and _is_utf8(key) for key in value)
+            and all(type(key) is str and is_utf8(key) for key in value)
             and all(map(_is_plain, value.values()))
         )
     return False
-
-
-def _is_utf8(text: str) -> bool:
-    """Whether it has no lone surrogates, which JSON in UTF-8 cannot say."""
-    return text.isascii() or not _SURROGATE.search(text)
 
 
 def _plain(value: Any) -> Any:
@@ -332,7 +326,7 @@ def _readable(value: Any) -> str:
         text = _name_or_repr(value)
     except Exception as error:
         text = f"<{type(value).__name__}, whose repr raised {type(error).__name__}>"
-    return text.encode(errors="backslashreplace").decode()
+    return escaped(text)
 
 
 def _name_or_repr(value: Any) -> str:

@@ -6,6 +6,8 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from tuner.utf8 import escaped
+
 if TYPE_CHECKING:
     import pandas
     import pyarrow
@@ -15,7 +17,7 @@ def to_table(rows: Iterable[Mapping[str, Any]]) -> pyarrow.Table:
     """A table with a column for each key of any row.
 
     A row without the key has null there; NaN stays NaN. A column whose values have no common
-    Arrow type holds them as text, as JSON.
+    Arrow type holds them as text, as JSON. What UTF-8 cannot say is escaped, in names too.
 
     Args:
         rows: Flat dictionaries.
@@ -39,7 +41,8 @@ def to_table(rows: Iterable[Mapping[str, Any]]) -> pyarrow.Table:
         count += 1
     for column in columns.values():
         column.extend([None] * (count - len(column)))
-    return pyarrow.table({name: _array(column) for name, column in columns.items()})
+    names = [escaped(name) for name in columns]
+    return pyarrow.table([_array(column) for column in columns.values()], names)
 
 
 def to_frame(rows: Iterable[Mapping[str, Any]]) -> pandas.DataFrame:
@@ -64,7 +67,10 @@ def to_frame(rows: Iterable[Mapping[str, Any]]) -> pandas.DataFrame:
 
 
 def _escaped(row: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: _as_text(value) if isinstance(value, str) else value for key, value in row.items()}
+    return {
+        escaped(key): escaped(value) if isinstance(value, str) else value
+        for key, value in row.items()
+    }
 
 
 def _array(column: list[Any]) -> pyarrow.Array:
@@ -86,7 +92,7 @@ def _text(column: list[Any]) -> pyarrow.Array:
 
 def _as_text(value: Any) -> str:
     text = value if isinstance(value, str) else _as_json(value)
-    return text.encode("utf-8", "backslashreplace").decode()
+    return escaped(text)
 
 
 def _as_json(value: Any) -> str:

@@ -39,6 +39,24 @@ def test_a_table_holds_whatever_was_reported(tmp_path: Path) -> None:
     assert to_table([]).num_rows == 0
 
 
+def test_what_utf8_cannot_say_is_escaped_in_names_and_values() -> None:
+    rows = [
+        {"loss\ud800": 1, "list": ["a\ud800"], "dict": [{"b\udcff": 2}], "text\ud800": "c\ud800"}
+    ]
+    table = to_table(rows)
+    assert table.column_names == ["loss\\ud800", "list", "dict", "text\\ud800"]
+    assert [column.to_pylist() for column in table.columns] == [
+        [1],
+        ['["a\\ud800"]'],
+        ['[{"b\\udcff": 2}]'],
+        ["c\\ud800"],
+    ]
+    frame = to_frame(rows)
+    assert list(frame.columns) == table.column_names
+    assert frame["loss\\ud800"].tolist() == [1]
+    assert frame["text\\ud800"].tolist() == ["c\\ud800"]
+
+
 def test_a_frame_holds_whatever_was_reported() -> None:
     frame = to_frame(
         [{"text": "a\ud800", "list": [1], "loss": math.nan}, {"text": "b", "big": 2**70}]

@@ -16,6 +16,7 @@ from tuner.flatten import flatten
 from tuner.search_space.checks import same
 from tuner.search_space.tags import format_tag
 from tuner.search_space.variants import evaluated_params
+from tuner.utf8 import is_utf8
 
 _MAX_DIRNAME = 130  # bytes
 _UNSAFE = re.compile(r"[^\w.,=+@%-]+")
@@ -138,6 +139,11 @@ def _dirname(spec: ExperimentSpec, trial: Trial) -> str:
         raise ConfigError(
             f"TuneConfig: trial_dirname_creator returned {name!r}; it must return the name of one "
             "folder, without separators"
+        )
+    if not is_utf8(name):
+        raise ConfigError(
+            f"TuneConfig: trial_dirname_creator returned {name!r}, which UTF-8 cannot say; "
+            "return a name without lone surrogates"
         )
     return name
 

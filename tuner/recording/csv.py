@@ -12,6 +12,7 @@ from tuner.layout import PROGRESS_FILE
 from tuner.recording.file_logger import FileLogger
 from tuner.recording.files import LogFile
 from tuner.result_fields import without_config
+from tuner.utf8 import encoded, escaped
 
 if TYPE_CHECKING:
     from tuner.experiment.trial import Trial
@@ -21,7 +22,7 @@ class CSVLoggerCallback(FileLogger):
     """Writes `progress.csv` into each trial's folder.
 
     The header has the keys of the results in order of appearance, nested ones joined by `/`; a
-    key that first appears in a later result widens the file.
+    key that first appears in a later result widens the file. What UTF-8 cannot say is escaped.
 
     Example:
         >>> import pandas as pd, tempfile
@@ -67,6 +68,8 @@ class _Table:
         if names == self.header:
             self.file.append(_line(row.values()))
             return
+        row = {escaped(name): value for name, value in row.items()}
+        names = list(row)
         header = self._header_with(names)
         self.file.append(_line(row.get(name) for name in header))
 
@@ -102,11 +105,16 @@ class _Bytes:
 
     @staticmethod
     def write(line: str) -> bytes:
-        return line.encode("utf-8", "backslashreplace")
+        return encoded(line.removesuffix(_LINE_END)) + b"\n"
 
 
-_line = csv.writer(_Bytes(), lineterminator="\n").writerow
+_LINE_END = "\r\n"  # the writer quotes what has one of its characters; the file gets the last one
+_line = csv.writer(_Bytes(), lineterminator=_LINE_END).writerow
 
 
 def _parse(content: bytes) -> list[list[str]]:
-    return list(csv.reader(io.StringIO(content.decode(), newline="")))
+    before = csv.field_size_limit(max(len(content), csv.field_size_limit()))
+    try:
+        return list(csv.reader(io.StringIO(content.decode(), newline="")))
+    finally:
+        csv.field_size_limit(before)

@@ -24,6 +24,7 @@ from tuner.experiment.journal_reader import JournalReader
 from tuner.flatten import flatten
 from tuner.layout import RESULTS_FILE
 from tuner.recording.json import plain
+from tuner.utf8 import escaped
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -43,7 +44,8 @@ class ResultsTable:
     Its columns are `trial_id`, `config/<parameter>` for all of the configuration that the
     trial had then, and the metrics, nested keys joined by `/`. Results that a later attempt
     superseded are left out. A column of integers and floats holds floats, and so do lists of them;
-    one of other values, or without a common type, holds text, as JSON.
+    one of other values, or without a common type, holds text, as JSON. What UTF-8 cannot say is
+    escaped, in names too.
 
     Row groups are written as soon as they are full. Where later facts show that a column holds
     more than it seemed, or that rows do not count, all are written again from the journal.
@@ -133,8 +135,9 @@ class _Draft:
 
         self.path = path
         self.kinds = dict(kinds)
+        self._names = sorted(kinds, key=_place)
         self._schema = pa.schema(
-            [(name, _arrow_type(kinds[name])) for name in sorted(kinds, key=_place)]
+            [(escaped(name), _arrow_type(kinds[name])) for name in self._names]
         )
         with contextlib.suppress(FileNotFoundError):
             os.remove(path)
@@ -142,7 +145,7 @@ class _Draft:
 
     def add(self, rows: list[dict[str, Any]]) -> None:
         """Writes one row group."""
-        self._writer.write_table(_table(rows, self._schema))
+        self._writer.write_table(_table(rows, self._names, self._schema))
 
     def close(self) -> None:
         """Completes the file."""
@@ -272,10 +275,11 @@ def _common_kind(one: str, other: str) -> str:
     return _FLOAT if {one, other} == {_INT, _FLOAT} else _TEXT
 
 
-def _table(rows: list[dict[str, Any]], schema: pa.Schema) -> pa.Table:
+def _table(rows: list[dict[str, Any]], names: list[str], schema: pa.Schema) -> pa.Table:
     import pyarrow as pa
 
-    columns = [_column([row.get(f.name) for row in rows], f.type) for f in schema]
+    fields = zip(names, schema, strict=True)
+    columns = [_column([row.get(name) for row in rows], field.type) for name, field in fields]
     return pa.table(columns, schema=schema)
 
 
@@ -300,4 +304,4 @@ def _to_floats(value: Any) -> Any:
 
 def _to_text(value: Any) -> str:
     text = value if type(value) is str else json.dumps(plain(value))
-    return text.encode("utf-8", "backslashreplace").decode()
+    return escaped(text)

@@ -333,6 +333,8 @@ def test_the_user_can_name_trials_and_folders() -> None:
     for bad in ("", "a/b", "/", ".", "..", 3, None):
         with pytest.raises(ConfigError, match="trial_dirname_creator returned"):
             new_trial(spec(dirname_creator=lambda trial: bad), 0, {}, [{}], 0.0)  # noqa: B023
+    with pytest.raises(ConfigError, match=r"returned 'a\\udcff', which UTF-8 cannot say"):
+        new_trial(spec(dirname_creator=lambda trial: "a\udcff"), 0, {}, [{}], 0.0)
 
 
 def test_one_process_writes_to_a_folder(tmp_path: Path) -> None:

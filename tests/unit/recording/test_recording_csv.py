@@ -1,3 +1,4 @@
+import csv
 import math
 
 import numpy as np
@@ -115,3 +116,22 @@ def test_a_trial_that_ends_leaves_nothing_open(tmp_path):
         logger.on_trial_complete(0, [], trial)
     assert logger.files.num_open == 0
     assert frame(tmp_path / "299")["i"].tolist() == [299]
+
+
+def test_what_utf8_cannot_say_is_escaped_also_after_a_restart(tmp_path):
+    trial = make_trial(tmp_path)
+    log(CSVLoggerCallback(), trial, {"lone\ud800": "a\ud800"}, {"lone\ud800": 2, "late": 3})
+    log(CSVLoggerCallback(), trial, {"lone\ud800": 4, "late": 5})
+    assert csv_rows(tmp_path) == [
+        {"lone\\ud800": "a\\ud800", "late": ""},
+        {"lone\\ud800": "2", "late": "3"},
+        {"lone\\ud800": "4", "late": "5"},
+    ]
+
+
+@pytest.mark.parametrize("text", ["x" * 200_000, "a\rb", "\r", "\r\n", "a\0b", ""])
+def test_a_file_with_any_text_can_be_widened(tmp_path, text):
+    log(CSVLoggerCallback(), make_trial(tmp_path), {"text": text}, {"text": text, "late": 1})
+    with (tmp_path / "progress.csv").open(newline="") as file:
+        csv.field_size_limit(max(csv.field_size_limit(), len(text)))
+        assert list(csv.reader(file)) == [["text", "late"], [text, ""], [text, "1"]]

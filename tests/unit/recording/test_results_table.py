@@ -167,3 +167,15 @@ def test_a_row_group_that_could_not_be_written_is_written_at_the_end(tmp_path):
     table.write()
     rows = pq.read_table(tmp_path / "results.parquet")
     assert rows["training_iteration"].to_pylist() == [1, 2, 3, 4, 5]
+
+
+@pytest.mark.parametrize("row_group", [1, 100])
+def test_what_utf8_cannot_say_is_escaped_in_names_and_values(tmp_path, row_group):
+    config = {"k\ud800": {"n\udcff": "v\ud800"}}
+    metrics = {"loss\ud800": 0.5, "deep\ud800": {"s": "t\ud800"}, "list": ["a\ud800"]}
+    facts = [created("a", config), launched("a"), reported("a", 1, **metrics), reported("a", 2)]
+    columns = table_of(tmp_path, facts, row_group=row_group).to_pydict()
+    assert columns["config/k\\ud800/n\\udcff"] == ["v\\ud800", "v\\ud800"]
+    assert columns["loss\\ud800"] == [0.5, None]
+    assert columns["deep\\ud800/s"] == ["t\\ud800", None]
+    assert columns["list"] == ['["a\\ud800"]', None]
