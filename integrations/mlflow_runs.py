@@ -27,8 +27,8 @@ from tuner.integrations.mlflow_values import (
     number_of,
     params_of,
     shortened,
-    step_of,
 )
+from tuner.recording.steps import step_of
 
 DELIVERED_TAG = "tuner_journal"  # number of the last fact that the run has
 KEY_TAG = "tuner_run"  # tells the runs of an experiment apart

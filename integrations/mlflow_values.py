@@ -68,11 +68,6 @@ def number_of(value: Any) -> float | None:
     return None if isinstance(value, bool) else as_number(value)
 
 
-def step_of(result: dict[str, Any]) -> int:
-    """The step of a result's metrics: `timesteps_total` if reported, else `training_iteration`."""
-    return int(result.get("timesteps_total") or result.get("training_iteration") or 0)
-
-
 def clean_key(name: str) -> str:
     """The name as MLflow allows it: what it refuses becomes `_`, a long one gets a short hash.
 

@@ -21,8 +21,10 @@ from tuner.flatten import flatten
 from tuner.layout import EVENTS_PREFIX
 from tuner.recording.file_logger import FileLogger
 from tuner.recording.files import LogFile
+from tuner.recording.steps import step_of, time_of
 from tuner.result_fields import without_config
 from tuner.search_space.checks import same
+from tuner.utf8 import encoded, escaped
 
 if TYPE_CHECKING:
     import numpy as np
@@ -88,7 +90,7 @@ class TBXLoggerCallback(FileLogger):
         self._runs[trial.trial_id].change(trial)
 
     def on_trial_rewound(self, trial: Trial, num_results: int) -> None:
-        self._runs[trial.trial_id].purge_after(_step(trial.last_result))
+        self._runs[trial.trial_id].purge_after(step_of(trial.last_result))
 
     def log_trial_end(self, trial: Trial, failed: bool = False) -> None:
         self._runs.pop(trial.trial_id).end(trial, failed=failed)
@@ -212,7 +214,7 @@ class _Run:
             return
         try:
             _add_array(summary, tag, value)
-        except (TypeError, ValueError, OverflowError):
+        except Exception:  # a value that is odd in a new way costs no more than itself
             if tag not in _reported:
                 _reported.add(tag)
                 logger.debug("TensorBoard cannot show %s = %.80r: left out", tag, value)
@@ -221,14 +223,14 @@ class _Run:
         data = self._protos.HParamsPluginData()
         data.session_start_info.start_time_secs = trial.start_time or 0.0
         for name, value in trial.evaluated_params.items():
-            hparam = data.session_start_info.hparams[name]
+            hparam = data.session_start_info.hparams[escaped(name)]
             kind = type(value)
             if kind is bool:
                 hparam.bool_value = value
             elif kind is int or kind is float:
                 hparam.number_value = _within_float(value)
             else:
-                hparam.string_value = str(value)
+                hparam.string_value = escaped(str(value))
         return data
 
     def _write_hparams(self, tag: str, data: Any) -> None:
@@ -248,13 +250,9 @@ class _Run:
 _reported: set[str] = set()
 
 
-def _step(result: dict[str, Any]) -> int:
-    return result.get("timesteps_total") or result.get("training_iteration") or 0
-
-
 def _moment(result: dict[str, Any]) -> tuple[int, float]:
     """The step and the time of a result."""
-    return _step(result), result.get("timestamp") or time.time()
+    return step_of(result), time_of(result)
 
 
 def _param_tag(name: str) -> str:
@@ -290,7 +288,7 @@ def _add_text(summary: Any, tag: str, text: str) -> None:
     value = summary.value.add(tag=tag + _TEXT_SUFFIX)
     value.metadata.plugin_data.plugin_name = "text"
     value.tensor.dtype = 7  # DT_STRING
-    value.tensor.string_val.append(text.encode("utf-8", "backslashreplace"))
+    value.tensor.string_val.append(encoded(text))
     value.tensor.tensor_shape.dim.add(size=1)
 
 

@@ -17,7 +17,6 @@ from tuner.integrations.mlflow_values import (
     metrics_of,
     number_of,
     params_of,
-    step_of,
 )
 
 validation = pytest.importorskip("mlflow.utils.validation")
@@ -91,19 +90,6 @@ def test_what_changed_has_both_values() -> None:
 def test_a_truth_value_is_no_number_in_a_series() -> None:
     assert number_of(True) is None
     assert number_of(2) == 2.0
-
-
-@pytest.mark.parametrize(
-    ("result", "step"),
-    [
-        ({"training_iteration": 3}, 3),
-        ({"training_iteration": 3, "timesteps_total": 4000}, 4000),
-        ({"training_iteration": 3, "timesteps_total": None}, 3),
-        ({}, 0),
-    ],
-)
-def test_steps(result: dict[str, int], step: int) -> None:
-    assert step_of(result) == step
 
 
 @pytest.mark.parametrize(

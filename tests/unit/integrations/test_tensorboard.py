@@ -6,11 +6,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.backend.event_processing.event_file_loader import LegacyEventFileLoader
+from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
 from tuner.experiment.trial import Trial
 from tuner.integrations.tensorboard import TBXLoggerCallback
+from tuner.recording.steps import MAX_STEP
 
 TIME = 1_700_000_000.0
 
@@ -120,6 +124,78 @@ def test_all_kinds_of_values(tmp_path):
     assert tags["tensors"] == ["ray/tune/text/text_summary"]
     text = read(tmp_path).Tensors("ray/tune/text/text_summary")[0].tensor_proto
     assert text.string_val[0] == b"hello\\ud800"
+
+
+@pytest.mark.parametrize(
+    ("odd", "step"),
+    [
+        ({"timesteps_total": 1000.0}, 1000),
+        ({"timesteps_total": 10**400}, MAX_STEP),
+        ({"timesteps_total": "many"}, 1),
+        ({"timestamp": "2024-01-01"}, 1),
+        ({"timestamp": math.nan}, 1),
+    ],
+)
+def test_an_odd_step_or_time_costs_no_values(tmp_path, odd, step):
+    callback, trial = TBXLoggerCallback(), make_trial(tmp_path, {"lr": 0.5})
+    log(callback, trial, result(1, loss=0.5) | odd)
+    change(callback, trial, {"lr": 0.25})
+    assert scalars(tmp_path, "loss") == [(step, 0.5)]
+    assert 1.6e9 < read(tmp_path).Scalars("ray/tune/loss")[0].wall_time < 1e11
+    callback.on_trial_rewound(trial, 1)  # there must be a step after it
+    log(callback, trial)
+    assert scalars(tmp_path, "loss") == [(step, 0.5)]
+
+
+def test_what_utf8_cannot_say_is_escaped(tmp_path):
+    callback, trial = TBXLoggerCallback(), make_trial(tmp_path, {"a\ud800": "b\ud800", "c": 1})
+    log(callback, trial, result(1, **{"loss\ud800": 0.5, "text": "t\ud800"}))
+    change(callback, trial, {"a\ud800": "b\udcff", "c": 1})
+    log(callback, trial, result(2))
+    assert scalars(tmp_path, "loss_") == [(1, 0.5)]
+    assert texts(tmp_path, "text") == [(1, "t\\ud800")]
+    assert texts(tmp_path, "config/a_") == [(1, "b\\ud800"), (2, "b\\udcff")]
+    content = read(tmp_path).PluginTagToContent("hparams")["_hparams_/session_start_info"]
+    hparams = HParamsPluginData.FromString(content).session_start_info.hparams
+    assert hparams["a\\ud800"].string_value == "b\\ud800"
+
+
+NUMBERS = st.integers() | st.floats() | st.sampled_from([10**400, -(10**400), 2**63, 2**64])
+CHARACTERS = st.characters(exclude_categories=[])  # lone surrogates, too
+TEXTS = st.text(CHARACTERS, max_size=5)
+SCALARS = st.none() | st.booleans() | NUMBERS | TEXTS | st.binary(max_size=3)
+VALUES = st.recursive(
+    SCALARS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXTS, inner, max_size=3),
+    max_leaves=8,
+)
+PLACES = st.sampled_from(["training_iteration", "timesteps_total", "timestamp", "time_total_s"])
+RESULTS = st.lists(st.dictionaries(PLACES | TEXTS, VALUES, max_size=6), max_size=4)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    results=RESULTS,
+    params=st.lists(st.dictionaries(TEXTS, VALUES, max_size=4), min_size=1, max_size=3),
+    restarted=st.booleans(),
+)
+def test_whatever_is_reported_or_chosen_the_file_can_be_read(
+    tmp_path_factory, results, params, restarted
+):
+    folder = tmp_path_factory.mktemp("trial")
+    callback, trial = TBXLoggerCallback(), make_trial(folder, params[0])
+    for i, odd in enumerate(results):
+        log(callback, trial, {"training_iteration": i + 1, "timestamp": TIME, **odd, "known": i})
+        change(callback, trial, params[i % len(params)])
+        if restarted:
+            callback.close()
+            callback = TBXLoggerCallback()
+    callback.on_trial_complete(0, [trial], trial)
+    callback.close()
+    accumulator = read(folder, purge_orphaned_data=False)
+    if results:
+        values = [event.value for event in accumulator.Scalars("ray/tune/known")]
+        assert values == list(range(len(results)))
 
 
 def test_what_cannot_be_shown_is_told_once_at_debug_level(tmp_path, caplog):
