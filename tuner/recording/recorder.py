@@ -46,6 +46,7 @@ from tuner.recording.file_logger import FileLogger
 from tuner.recording.files import LogFiles
 from tuner.recording.policy_log import PolicyLog
 from tuner.recording.results_table import ResultsTable, import_arrow_alone
+from tuner.utf8 import encoded, escaped
 
 if TYPE_CHECKING:
     from tuner.experiment.retention import Retention
@@ -164,7 +165,7 @@ class Recorder:
         try:
             self._results.write()
         except Exception:
-            self._report(f"{RESULTS_FILE} was not written:\n{traceback.format_exc()}")
+            self.messages.append(f"{RESULTS_FILE} was not written:\n{traceback.format_exc()}")
         with self._only(lambda each: not _writes_files(each)):
             self._call("close")  # these may take long
         if self._uploader is not None and self._upload_plan is not None:
@@ -298,7 +299,7 @@ class Recorder:
         when = datetime.fromtimestamp(fact.time).isoformat(" ", "seconds")
         file = self._files.open(os.path.join(trial.path, ERROR_FILE), fresh=fresh)
         text = f"Attempt {fact.attempt} failed at {when}\n{fact.error}\n\n"
-        file.append(text.encode(errors="backslashreplace"))
+        file.append(encoded(text))
         file.close()
 
     def _tell(self, method: str, trial: Trial, **info: Any) -> None:
@@ -322,11 +323,9 @@ class Recorder:
             self.messages.append(str(error))  # it comes at the end, when all of them are shown
             return
         name = type(failed).__name__
-        self._report(f"{name} raised and logs no more{then}:\n{traceback.format_exc()}")
-
-    def _report(self, message: str) -> None:
-        logger.error(message)
-        self.messages.append(message)
+        what = f"{name} raised and logs no more{then}"
+        logger.error("%s: %r; the traceback comes at the end", what, error)
+        self.messages.append(f"{what}:\n{traceback.format_exc()}")
 
     def _keep_bookmark(self) -> None:
         began = time.monotonic()
@@ -383,10 +382,12 @@ def main() -> None:
         path = task["experiment_path"]
         fix = f'; Tuner.restore("{path}").fit() completes its files' * isinstance(error, OSError)
         messages.append(f"the recorder failed{fix}:\n{traceback.format_exc()}")
-        logger.error(messages[-1])
+        logger.error(
+            "the recorder failed: %r", error
+        )  # the messages of one that is revived are lost
     try:
         control.settimeout(None)
-        control.sendall(orjson.dumps(messages))
+        control.sendall(orjson.dumps([escaped(message) for message in messages]))
     except OSError:  # the controller is gone
         for message in messages:
             logger.error("%s", message)

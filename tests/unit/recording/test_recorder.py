@@ -173,6 +173,48 @@ def test_a_logger_that_raises_is_reported_and_the_others_go_on(tmp_path):
     assert len(json_rows(tmp_path / "train_a")) == 2
 
 
+def test_one_odd_trial_costs_the_others_nothing(tmp_path):
+    odd = created("a", {"s\ud800": "t\ud800"})
+    odd.evaluated_params.update({"s\ud800": "t\ud800", "inf": math.inf, "big": 10**400})
+    values = {"timesteps_total": 1000.0, "timestamp": "2024-01-01", "m\ud800": "x\ud800\r"}
+    facts = [odd, created("b", number=1), launched("a"), launched("b")]
+    facts += [
+        reported(trial, i, **values if trial == "a" else {}) for i in (1, 2) for trial in "ab"
+    ]
+    write_journal(tmp_path, [*facts, ended("a"), ended("b"), END])
+    assert record(tmp_path).messages == []
+    for trial, steps in (("a", [1000, 1000]), ("b", [1, 2])):
+        folder = tmp_path / f"train_{trial}"
+        assert [step for step, _ in scalars(folder)] == steps
+        assert len(csv_rows(folder)) == len(json_rows(folder)) == 2
+    assert (tmp_path / "results.parquet").exists()
+
+
+class RaisesFor(LoggerCallback):
+    in_recorder = True
+
+    def __init__(self, trial_id):
+        self.trial_id = trial_id
+
+    def log_trial_result(self, iteration, trial, result):
+        if trial.trial_id == self.trial_id:
+            raise RuntimeError("not this one: \ud800")
+
+
+@pytest.mark.parametrize("place", [0, 3])
+def test_a_logger_that_raises_for_one_trial_costs_no_files(tmp_path, place):
+    facts = [created("a"), created("b", number=1), launched("a"), launched("b")]
+    facts += [reported(trial, i) for i in (1, 2) for trial in "ab"]
+    write_journal(tmp_path, [*facts, ended("a"), ended("b"), END])
+    loggers = built_in()
+    loggers.insert(place, RaisesFor("a"))
+    (message,) = record(tmp_path, loggers).messages
+    assert message.startswith("RaisesFor raised")
+    for trial in "ab":
+        folder = tmp_path / f"train_{trial}"
+        assert len(csv_rows(folder)) == len(json_rows(folder)) == len(scalars(folder)) == 2
+
+
 def test_300_trials_at_once(tmp_path):
     trials = [f"{i:03d}" for i in range(300)]
     writer = JournalWriter(str(tmp_path))

@@ -212,19 +212,23 @@ class HoldsOpen(LoggerCallback):
         self.file = open(self.pipe, "w")  # noqa: SIM115
 
 
-def test_what_failed_is_told_at_the_end(experiment):
+def test_what_failed_is_told_at_the_end(experiment, capfd):
     class Raises(LoggerCallback):
         in_recorder = True
 
         def log_trial_start(self, trial):
-            raise RuntimeError("no logs today")
+            raise RuntimeError("no logs today \ud800")
 
     write_journal(experiment, [created("a"), launched("a"), reported("a", 1), ended("a")])
     process = RecorderProcess(str(experiment), [Raises(), *built_in()])
     process.start()
     (message,) = process.finish(TIMEOUT_S)
     assert message.startswith("Raises raised and logs no more")
-    assert "no logs today" in message
+    assert "Traceback" in message
+    assert "no logs today \\ud800" in message
+    told_at_once = capfd.readouterr().err
+    assert "Raises raised and logs no more: RuntimeError('no logs today \\ud800')" in told_at_once
+    assert "Traceback" not in told_at_once
     check(experiment / "train_a", 1)
 
 
