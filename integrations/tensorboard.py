@@ -297,7 +297,8 @@ def _add_array(summary: Any, tag: str, value: Any) -> None:
     import numpy as np
 
     array = np.asarray(value, dtype=float)
-    picture = _picture(tag, array) or _histogram(tag, array)
+    with np.errstate(all="ignore"):  # sums beyond all floats, pixels that are no number
+        picture = _picture(tag, array) or _histogram(tag, array)
     if picture is not None:
         summary.MergeFrom(picture)
 

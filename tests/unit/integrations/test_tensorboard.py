@@ -8,6 +8,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from odd_values import PARAMS, RESULTS
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.backend.event_processing.event_file_loader import LegacyEventFileLoader
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
@@ -160,23 +161,10 @@ def test_what_utf8_cannot_say_is_escaped(tmp_path):
     assert hparams["a\\ud800"].string_value == "b\\ud800"
 
 
-NUMBERS = st.integers() | st.floats() | st.sampled_from([10**400, -(10**400), 2**63, 2**64])
-CHARACTERS = st.characters(exclude_categories=[])  # lone surrogates, too
-TEXTS = st.text(CHARACTERS, max_size=5)
-SCALARS = st.none() | st.booleans() | NUMBERS | TEXTS | st.binary(max_size=3)
-VALUES = st.recursive(
-    SCALARS,
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXTS, inner, max_size=3),
-    max_leaves=8,
-)
-PLACES = st.sampled_from(["training_iteration", "timesteps_total", "timestamp", "time_total_s"])
-RESULTS = st.lists(st.dictionaries(PLACES | TEXTS, VALUES, max_size=6), max_size=4)
-
-
 @settings(max_examples=150, deadline=None)
 @given(
     results=RESULTS,
-    params=st.lists(st.dictionaries(TEXTS, VALUES, max_size=4), min_size=1, max_size=3),
+    params=st.lists(PARAMS, min_size=1, max_size=3),
     restarted=st.booleans(),
 )
 def test_whatever_is_reported_or_chosen_the_file_can_be_read(

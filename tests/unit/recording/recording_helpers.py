@@ -98,7 +98,7 @@ def write_journal(folder, facts):
 
 
 def json_rows(trial_folder):
-    lines = (Path(trial_folder) / "result.json").read_text().splitlines()
+    lines = (Path(trial_folder) / "result.json").read_bytes().splitlines()
     return [json.loads(line) for line in lines]
 
 
