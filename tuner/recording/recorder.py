@@ -382,9 +382,8 @@ def main() -> None:
         path = task["experiment_path"]
         fix = f'; Tuner.restore("{path}").fit() completes its files' * isinstance(error, OSError)
         messages.append(f"the recorder failed{fix}:\n{traceback.format_exc()}")
-        logger.error(
-            "the recorder failed: %r", error
-        )  # the messages of one that is revived are lost
+        # At once, as the messages of a recorder that is started again are lost.
+        logger.error("the recorder failed: %r", error)
     try:
         control.settimeout(None)
         control.sendall(orjson.dumps([escaped(message) for message in messages]))
