@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tuner import codec
 from tuner.config import CheckpointConfig, SyncConfig
@@ -32,7 +32,6 @@ class AssignmentFactory:
         log_to_file: Names of the files for standard output and error; None for the console.
         keep_workers: Whether a worker takes further trials.
         upload_timeout_s: Seconds that one upload of a checkpoint may take.
-        strategy_for: How the bundles of a configuration are laid out over nodes.
         lease: Gives the right to write to remote storage; None without one.
         environ: Environment variables for every trial.
     """
@@ -42,7 +41,6 @@ class AssignmentFactory:
     checkpoint_config: CheckpointConfig
     log_to_file: tuple[str, str] | None
     keep_workers: bool
-    strategy_for: Callable[[dict[str, Any]], str]
     upload_timeout_s: float = SyncConfig.sync_timeout
     lease: Lease | None = None
     environ: dict[str, str] = field(default_factory=dict)
@@ -65,7 +63,7 @@ class AssignmentFactory:
             next_checkpoint=trial.next_checkpoint,
             progress=launch.progress,
             bundles=trial.bundles,
-            strategy=self.strategy_for(trial.config),
+            strategy=trial.strategy,
             seed=derive_seed(self.seed, trial.number, launch.attempt),
             num_threads=max(1, math.floor(trial.bundles[0].get("CPU", 1))),
             storage=storage,

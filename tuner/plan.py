@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import logging
 import random
 import secrets
 import sys
@@ -28,8 +27,6 @@ from tuner.trainable.trainable import can_be_saved, is_trainable_class
 from tuner.trainable.wrappers import resources_for, resources_vary
 from tuner.validation import reject
 from tuner.version import __version__
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,18 +76,6 @@ class Plan:
             config.num_to_keep, config.checkpoint_score_attribute, config.checkpoint_score_order
         )
 
-    def strategy_for(self, config: dict[str, Any]) -> str:
-        """How the bundles of a trial with this configuration are laid out over nodes.
-
-        `"PACK"` where a scheduler has changed the configuration to one that the user's function
-        cannot take: the trial keeps the bundles that it had.
-        """
-        try:
-            return resources_for(self.trainable, config).strategy
-        except Exception as error:
-            logger.warning("the placement of a trial cannot be told from %s: %r", config, error)
-            return "PACK"
-
     def spec(self, path: str, taken_dirnames: frozenset[str]) -> ExperimentSpec:
         """What the state machine needs to know.
 
@@ -113,6 +98,7 @@ class Plan:
             checkpoint_at_end=bool(self.run_config.checkpoint_config.checkpoint_at_end),
             saves_when_told=can_be_saved(self.trainable),
             bundles_for=lambda config: resources_for(self.trainable, config).bundles,
+            strategy_for=lambda config: resources_for(self.trainable, config).strategy,
             bundles_vary=resources_vary(self.trainable),
             name_creator=self.tune_config.trial_name_creator,
             dirname_creator=self.tune_config.trial_dirname_creator,

@@ -210,7 +210,6 @@ class _Run:
                     checkpoint_config=config.checkpoint_config,
                     log_to_file=outputs,
                     keep_workers=plan.tune_config.reuse_actors,
-                    strategy_for=plan.strategy_for,
                     upload_timeout_s=config.sync_config.sync_timeout,
                     lease=self._uploads.lease if self._uploads else None,
                     environ=environ,

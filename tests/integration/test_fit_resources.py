@@ -76,6 +76,36 @@ def test_more_bundles_than_one_are_added_up(tmp_path: Path) -> None:
     assert result.metrics["given"] == {"CPU": 2.0, "license": 1.0}
 
 
+class Looking(tune.Callback):
+    """Notes what each trial asks for."""
+
+    def __init__(self) -> None:
+        self.seen: list[tune.PlacementGroupFactory] = []
+
+    def on_trial_start(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
+        self.seen.append(trial.placement_group_factory)
+
+
+def test_a_trial_tells_all_of_what_it_asks_for(tmp_path: Path) -> None:
+    def asked(config: dict[str, Any]) -> tune.PlacementGroupFactory:
+        return tune.PlacementGroupFactory([{"CPU": 1}, {"CPU": 1}], strategy=config["strategy"])
+
+    looking = Looking()
+    grid = fit(
+        tune.with_resources(
+            lambda config: {"given": repr(tune.get_context().get_trial_resources())}, asked
+        ),
+        tmp_path,
+        space={"strategy": tune.grid_search(["PACK", "STRICT_SPREAD"])},
+        run={"executor": tune.LocalExecutor(num_cpus=2), "callbacks": [looking]},
+    )
+    expected = [asked({"strategy": each}) for each in ("PACK", "STRICT_SPREAD")]
+    assert [result.metrics["given"] for result in grid] == list(map(repr, expected))
+    assert looking.seen == expected
+    read = tune.ExperimentAnalysis(grid.experiment_path).trials
+    assert [trial.placement_group_factory for trial in read] == expected
+
+
 @pytest.mark.parametrize(("chosen", "expected"), [(None, "2"), ("3", "3")])
 def test_libraries_are_told_how_many_threads_to_use(
     chosen: str | None, expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

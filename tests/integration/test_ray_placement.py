@@ -14,6 +14,7 @@ from fit_helpers import fit
 from ray.util import get_current_placement_group, placement_group_table
 
 import tuner as tune
+from tuner.placement import as_placement
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -65,21 +66,24 @@ def test_a_trial_that_is_not_known_to_call_ray_is_told_how(tmp_path: Path) -> No
 @pytest.mark.parametrize("executor", ["local", "ray"])
 @pytest.mark.parametrize(
     "resources",
-    [tune.PlacementGroupFactory([{}, {"CPU": 1}]), {"cpu": 0}, {"cpu": 0, "x": 0.5}],
-    ids=["empty head", "nothing", "no CPU"],
+    [
+        tune.PlacementGroupFactory([{}, {"CPU": 1}]),
+        tune.PlacementGroupFactory([{}, {"CPU": 1}], strategy="SPREAD"),
+        {"cpu": 0},
+        {"cpu": 0, "x": 0.5},
+    ],
+    ids=["empty head", "spread", "nothing", "no CPU"],
 )
 def test_a_trial_that_takes_no_cpu_itself(tmp_path: Path, resources: Any, executor: Any) -> None:
     def train(config: dict[str, Any]) -> dict[str, Any]:
         given = tune.get_context().get_trial_resources()
         assert given is not None
-        return {"cpus": given.head_cpus, "all": given.required_resources}
+        return {"cpus": given.head_cpus, "given": repr(given)}
 
     if executor == "local":
         executor = tune.LocalExecutor(num_cpus=2, resources={"x": 1})
     run = {"executor": executor}
     grid = fit(tune.with_resources(train, resources), tmp_path, num_samples=2, run=run)
     assert [result.error for result in grid] == [None, None]
-    expected = resources if isinstance(resources, dict) else {"CPU": 1}
-    expected = {name: amount for name, amount in expected.items() if amount}
     assert [result.metrics["cpus"] for result in grid] == [0, 0]
-    assert [result.metrics["all"] for result in grid] == [expected] * 2
+    assert [result.metrics["given"] for result in grid] == [repr(as_placement(resources))] * 2

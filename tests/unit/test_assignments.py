@@ -26,7 +26,6 @@ def assigned(*, attempt: int = 1, seed: int = 3, **fields: Any) -> Assignment:
         checkpoint_config=CheckpointConfig(),
         log_to_file=None,
         keep_workers=False,
-        strategy_for=lambda config: "PACK",
     )
     return factory.make(Launch(trial, attempt, None, Progress()))
 

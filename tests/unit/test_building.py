@@ -94,7 +94,6 @@ def test_an_assignment_says_all_that_a_worker_needs() -> None:
         checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=4, checkpoint_at_end=True),
         log_to_file=log_files(True),
         keep_workers=True,
-        strategy_for=lambda config: "SPREAD" if config["x"] == (1, 2) else "PACK",
     )
     trial = Trial(
         trial_id="t",
@@ -103,10 +102,12 @@ def test_an_assignment_says_all_that_a_worker_needs() -> None:
         path="/e/t",
         number=2,
         bundles=[{"CPU": 3.5}, {"CPU": 2.0}],
+        strategy="SPREAD",
     )
     first = factory.make(Launch(trial, 1, None, Progress()))
     second = factory.make(Launch(trial, 2, "checkpoint_000001", Progress(iteration=5)))
     assert first.checkpoint is None
+    assert (first.bundles, first.strategy) == ([{"CPU": 3.5}, {"CPU": 2.0}], "SPREAD")
     assert second.checkpoint == tune.Checkpoint("/e/t/checkpoint_000001")
     assert (first.stdout, first.stderr) == ("/e/t/stdout", "/e/t/stderr")
     assert (first.num_threads, first.checkpoint_frequency, first.keep_worker) == (3, 4, True)

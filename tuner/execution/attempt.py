@@ -142,7 +142,7 @@ def new_session(assignment: Assignment, autofill: Autofill, deliver: Deliver) ->
         trial_id=assignment.trial_id,
         trial_name=assignment.trial_name,
         trial_dir=assignment.path,
-        trial_resources=PlacementGroupFactory(assignment.bundles),
+        trial_resources=PlacementGroupFactory(assignment.bundles, assignment.strategy),
         attempt=assignment.attempt,
     )
     return Session(

@@ -163,6 +163,7 @@ class TrialCreated:
     bundles: Bundles
     chosen_objects: dict[str, int] = field(default_factory=dict)  # see `SearchSpace`
     is_added: bool = False
+    strategy: str = "PACK"  # of the bundles
 
 
 @dataclass(frozen=True, slots=True)

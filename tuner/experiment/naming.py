@@ -75,6 +75,7 @@ def new_trial(
         bundles=bundles,
         chosen_objects=spec.param_space.chosen_objects(config),
         is_added=is_added,
+        strategy=spec.strategy_for(config) if bundles else "PACK",
     )
 
 

@@ -33,6 +33,7 @@ class ExperimentSpec:
         name_creator: Makes the name of a trial, None for the default.
         dirname_creator: Makes the name of a trial's folder, None for the default.
         taken_dirnames: What lies in the experiment's folder from earlier runs.
+        strategy_for: How the bundles of a configuration are laid out over nodes.
         most_running: The part of `max_running` that cannot be changed while the experiment runs.
     """
 
@@ -52,6 +53,7 @@ class ExperimentSpec:
     name_creator: Callable[[Trial], str] | None = None
     dirname_creator: Callable[[Trial], str] | None = None
     taken_dirnames: frozenset[str] = frozenset()
+    strategy_for: Callable[[dict[str, Any]], str] = lambda config: "PACK"
     most_running: int | None = None
 
 

@@ -89,6 +89,7 @@ class Trial:
         chosen_objects: Which categories of the search space it has where those hold objects.
         experiment_tag: Number and chosen values, such as `"4_lr=0.1"`.
         bundles: Resources, one dictionary per bundle; empty where the user's code could not tell.
+        strategy: How these are laid out over nodes; see `PlacementGroupFactory`.
         path: The trial's folder.
         status: PENDING, RUNNING, PAUSED, TERMINATED or ERROR.
         attempt: Number of the current or last launch, 0 before the first.
@@ -138,6 +139,7 @@ class Trial:
         "start_time",
         "status",
         "storage",
+        "strategy",
         "trainable_name",
         "trial_id",
     )
@@ -157,6 +159,7 @@ class Trial:
         storage: Storage | None = None,
         chosen_objects: dict[str, int] | None = None,
         is_added: bool = False,
+        strategy: str = "PACK",
     ) -> None:
         self.trial_id = trial_id
         self.number = number
@@ -168,6 +171,7 @@ class Trial:
         self.bundles: Bundles = [{"CPU": 1}] if bundles is None else bundles
         self.path = path
         self.is_added = is_added
+        self.strategy = strategy
         self.storage = storage
         self.status = PENDING
         self.attempt = 0
@@ -281,7 +285,7 @@ class Trial:
     @property
     def placement_group_factory(self) -> PlacementGroupFactory:
         """Its resources, as functions that allocate them expect it."""
-        return PlacementGroupFactory(self.bundles or [{}])
+        return PlacementGroupFactory(self.bundles or [{}], self.strategy)
 
     def is_finished(self) -> bool:
         """Whether it ended, well or with an error."""

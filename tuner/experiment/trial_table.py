@@ -141,6 +141,7 @@ class TrialTable:
             bundles=fact.bundles,
             chosen_objects=fact.chosen_objects,
             is_added=fact.is_added,
+            strategy=fact.strategy,
             path=os.path.join(self.experiment_path, fact.dirname),
             storage=self.storage,
         )
