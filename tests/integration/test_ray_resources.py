@@ -32,7 +32,7 @@ def large(cluster: RayCluster) -> RayNode:
 
 @pytest.fixture(scope="module", autouse=True)
 def small(cluster: RayCluster, large: RayNode) -> RayNode:
-    return cluster.add_node(num_cpus=1, resources={"license": 1})
+    return cluster.add_node(num_cpus=1, resources={"license": 1, "accelerator_type:T4": 1})
 
 
 @pytest.fixture
@@ -161,6 +161,18 @@ def test_bundles_that_no_nodes_have_together_are_not_waited_for_without_end(
         run={"executor": tune.RayExecutor(infeasible_timeout_s=1)},
     )
     assert "more than the nodes have" in str(result.error)
+
+
+@pytest.mark.parametrize("name", ["memory", "node:__internal_head__", "accelerator_type:T4"])
+def test_what_is_not_shown_of_nodes_can_be_asked_for(name: str, tmp_path: Path) -> None:
+    grid = fit(
+        tune.with_resources(wait_if_told, {"cpu": 0, name: 0.01 if ":" in name else 1e6}),
+        tmp_path,
+        num_samples=2,
+        space={"gate": None},
+        run={"executor": tune.RayExecutor(infeasible_timeout_s=0)},
+    )
+    assert [result.error for result in grid] == [None, None]
 
 
 class Noting(tune.ProgressReporter):

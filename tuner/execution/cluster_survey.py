@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from tuner.bundles import Bundle, Bundles, sum_bundles
 
 _EPSILON = 1e-6
+_SELDOM_ASKED_FOR = ("node:", "object_store_memory", "accelerator_type:", "memory")
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,7 +16,7 @@ class Survey:
     """What a cluster has.
 
     Attributes:
-        total: What all nodes together have for trials.
+        total: What all nodes together have.
         nodes: What each of them has.
         has_autoscaler: Whether there will be more nodes if more is asked for.
         placed: Numbers of the slots, of those asked about, whose resources are reserved.
@@ -50,10 +52,26 @@ class Survey:
                 rooms.remove(room)
         return True
 
-    def nodes_in_words(self) -> str:
-        """What the nodes have, each kind once."""
-        kinds = {str({name: f"{node[name]:g}" for name in sorted(node)}) for node in self.nodes}
+    def shown_total(self, asked: Collection[str]) -> dict[str, float]:
+        """What all nodes have of what users care for.
+
+        Args:
+            asked: Names of resources that trials have asked for.
+        """
+        return {name: n for name, n in self.total.items() if _is_shown(name, asked)}
+
+    def nodes_in_words(self, asked: Collection[str]) -> str:
+        """What the nodes have of what users care for, each kind of node once."""
+        kinds = {
+            str({name: f"{node[name]:g}" for name in sorted(node) if _is_shown(name, asked)})
+            for node in self.nodes
+        }
         return ", ".join(sorted(kinds)).replace("'", "")
+
+
+def _is_shown(name: str, asked: Collection[str]) -> bool:
+    """Whether users care for it: every node has some of the others, and no trial asks for them."""
+    return name in asked or not name.startswith(_SELDOM_ASKED_FOR)
 
 
 def _fits(bundle: Bundle, room: Bundle) -> bool:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import math
 
+from tuner.bundles import sum_bundles
 from tuner.execution.cluster_survey import Survey
 from tuner.execution.process_executor import Needs
 
@@ -38,7 +40,8 @@ class Patience:
             limit_s = _AUTOSCALER_WITHIN_S if survey.has_autoscaler else _NODES_WITHIN_S
         if waited_s < limit_s:
             problem = _problem(wanted, survey)
-            self._warn(wanted, f"{problem}; it waits {limit_s:.0f} s at most for more nodes")
+            at_most = "" if limit_s == math.inf else f" {limit_s:.0f} s at most"
+            self._warn(wanted, f"{problem}; it waits{at_most} for more nodes")
             return None
         self._given_up.add(wanted)
         return f"{_problem(wanted, survey)}, and has waited {waited_s:.0f} s for more nodes"
@@ -63,4 +66,5 @@ class Patience:
 
 
 def _problem(wanted: Needs, survey: Survey) -> str:
-    return f"a trial asks for {wanted}, more than the nodes have ({survey.nodes_in_words()})"
+    there_are = survey.nodes_in_words(sum_bundles(wanted.bundles))
+    return f"a trial asks for {wanted}, more than the nodes have ({there_are})"

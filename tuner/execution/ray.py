@@ -147,7 +147,7 @@ class RayExecutor(ProcessExecutor):
         self._look_at = 0.0
         self._next_slot_id = 0
         self._news: queue.SimpleQueue[News] = queue.SimpleQueue()
-        self._survey = ray_cluster.survey(set(), {})
+        self._survey = ray_cluster.survey({})
         self._tell_capacity(self._survey, self._waiting)
         options = self._options
         self._starter = SlotStarter(  # the last, as it starts processes
@@ -461,7 +461,7 @@ class RayExecutor(ProcessExecutor):
             return
         self._is_surveying = True
         waiting = {slot.slot_id: slot.placement for slot in self._slots.values() if slot.is_waiting}
-        answer = self._surveyor.submit(ray_cluster.survey, {*self._asked}, waiting)
+        answer = self._surveyor.submit(ray_cluster.survey, waiting)
         answer.add_done_callback(lambda answer: self._post(partial(self._take_in_survey, answer)))
 
     def _take_in_survey(self, answer: Future[Survey], now: float, stimuli: list[Stimulus]) -> None:
@@ -480,7 +480,7 @@ class RayExecutor(ProcessExecutor):
 
     def _tell_capacity(self, survey: Survey, stimuli: list[Stimulus]) -> None:
         """Tells what there is, and beyond it what waits for the cluster to grow."""
-        total = dict(survey.total)
+        total = survey.shown_total(self._asked)
         for slot in self._slots.values():
             if slot.is_waiting:
                 for name, amount in sum_bundles(slot.needs.bundles).items():

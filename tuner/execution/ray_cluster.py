@@ -23,7 +23,6 @@ logger = logging.getLogger(__name__)
 ADDRESS_VARIABLE = "RAY_ADDRESS"
 _AUTO_VARIABLE = "RAY_ENABLE_AUTO_CONNECT"
 _NOT_HERE = "a trial that calls Ray needs RunConfig(executor=RayExecutor(uses_ray=True))"
-_NOT_FOR_TRIALS = ("node:", "object_store_memory", "accelerator_type:", "memory")
 _AUTOSCALER_STATUS = "__autoscaling_status"
 _LARGE = 1024 * 1024  # bytes
 _NEXT_TO_NOTHING = {"memory": 1.0}  # a byte, as Ray places nothing that asks for nothing
@@ -99,24 +98,22 @@ def node_ip() -> str:
     return str(ray.util.get_node_ip_address())
 
 
-def survey(asked: set[str], placements: dict[int, Placement]) -> Survey:
+def survey(placements: dict[int, Placement]) -> Survey:
     """What the cluster has; Ray may take its time to tell.
 
     Args:
-        asked: Names of resources that trials have asked for.
         placements: What is waited for, by the number of its slot.
     """
     import ray
 
     nodes = [
-        {name: amount for name, amount in node["Resources"].items() if _is_for_trials(name, asked)}
+        {name: n for name, n in node["Resources"].items() if _OF_PLACEMENTS not in name}
         for node in ray.nodes()
         if node["Alive"]
     ]
     total = dict(sum_bundles(nodes))
     for name, amount in _most_by_autoscaler().items():
-        if _is_for_trials(name, asked):
-            total[name] = max(amount, total.get(name, 0.0))
+        total[name] = max(amount, total.get(name, 0.0))
     return Survey(
         total={"CPU": 0.0, "GPU": 0.0, **total},
         nodes=nodes,
@@ -130,12 +127,6 @@ def is_alive(node_id: str) -> bool:
     import ray
 
     return any(node["NodeID"] == node_id and node["Alive"] for node in ray.nodes())
-
-
-def _is_for_trials(name: str, asked: set[str]) -> bool:
-    if _OF_PLACEMENTS in name:
-        return False
-    return name in asked or not name.startswith(_NOT_FOR_TRIALS)
 
 
 def _most_by_autoscaler() -> dict[str, float]:

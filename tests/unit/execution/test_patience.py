@@ -99,6 +99,25 @@ def test_what_the_nodes_cannot_give_is_waited_for_so_long(caplog: pytest.LogCapt
     )
 
 
+def test_who_waits_for_ever_is_told_so(caplog: pytest.LogCaptureFixture) -> None:
+    assert Patience(math.inf).look(EIGHT, 1e9, survey(2)) is None
+    assert caplog.messages == [
+        "a trial asks for {CPU: 8}, more than the nodes have ({CPU: 2}); it waits for more nodes"
+    ]
+
+
+def test_what_every_node_has_is_told_to_those_who_ask_for_it() -> None:
+    node = {"CPU": 2.0, "memory": 100.0, "node:10.0.0.1": 1.0, "accelerator_type:T4": 1.0}
+    seen = Survey(node, [node], False, frozenset())
+    assert seen.shown_total(()) == {"CPU": 2.0}
+    assert seen.shown_total({"memory"}) == {"CPU": 2.0, "memory": 100.0}
+    assert seen.can_place([{"memory": 50.0, "node:10.0.0.1": 0.1}], "PACK")
+    for name, amount in (("memory", 101.0), ("accelerator_type:T4", 2.0)):
+        refusal = Patience(0.0).look(Needs("PACK", (((name, amount),),)), 0.0, seen)
+        there_are = ", ".join(f"{each}: {node[each]:g}" for each in sorted(["CPU", name]))
+        assert f"more than the nodes have ({{{there_are}}})" in str(refusal)
+
+
 def test_who_asks_for_the_same_waits_no_more_until_there_is_more() -> None:
     patience = Patience(0.0)
     patience.look(EIGHT, 0.0, survey(2))
