@@ -29,8 +29,8 @@ def normalized_bundle(bundle: Any) -> Bundle:
         raise ConfigError(f"resources: bundle {bundle!r} must be a dictionary of amounts")
     normalized: Bundle = {}
     for name, amount in bundle.items():
-        if not isinstance(name, str):
-            raise ConfigError(f"resources: the name {name!r} must be a string")
+        if not (isinstance(name, str) and name):
+            raise ConfigError(f"resources: the name {name!r} must be a string that is not empty")
         if isinstance(amount, bool) or not isinstance(amount, (int, float)):
             raise ConfigError(f"resources: {name}={amount!r} must be a number")
         if not (math.isfinite(amount) and amount >= 0):

@@ -151,6 +151,29 @@ def test_who_asks_for_more_than_any_node_has_fails_and_the_others_go_on(
     assert f"ResourceError: {said}" in str(grid[0].error)
 
 
+def test_only_the_trial_fails_that_asks_for_what_ray_never_gives(tmp_path: Path) -> None:
+    requests: list[dict[str, float]] = [
+        {"gpu": 1.5},
+        {"cpu": 1e-5},
+        {"object_store_memory": 100.0},
+        {"bundle": 1},
+        {"TPU": 1.5},
+        {"cpu": 0.5, "gpu": 0.5},
+    ]
+    grid = fit(
+        tune.with_resources(wait_if_told, lambda config: config["request"]),
+        tmp_path,
+        space={"request": tune.grid_search(requests), "gate": None},
+    )
+    assert [result.status for result in grid] == ["ERROR"] * 5 + ["TERMINATED"]
+    said = [str(result.error) for result in grid][:5]
+    assert "ResourceError: the trial asks for GPU=1.5: Ray gives a part of one" in said[0]
+    assert "CPU=1e-05: Ray counts in steps of 0.0001; ask for 0.0001 or more" in said[1]
+    assert "object_store_memory=100: Ray reserves none of it" in said[2]
+    assert "bundle=1: Ray uses such a name itself" in said[3]
+    assert "TPU=1.5: Ray refuses this (" in said[4]
+
+
 def test_bundles_that_no_nodes_have_together_are_not_waited_for_without_end(
     tmp_path: Path,
 ) -> None:

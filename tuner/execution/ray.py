@@ -288,8 +288,12 @@ class RayExecutor(ProcessExecutor):
             mine = [slot for slot in self._slots.values() if slot.needs == wanted]
             empty = [slot for slot in mine if slot.is_empty][:count]
             waiting = [slot for slot in mine if slot.is_waiting]
-            for _ in range(count - len(empty) - len(waiting)):
-                empty.append(self._new_slot(wanted))
+            try:
+                for _ in range(count - len(empty) - len(waiting)):
+                    empty.append(self._new_slot(wanted))
+            except ResourceError as error:
+                self._fail_held(wanted, str(error))
+                continue
             self._start_actors(wanted, empty)
             if empty and waiting:
                 self._drop_unplaced(waiting, keep=count - len(empty))

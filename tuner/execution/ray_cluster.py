@@ -16,6 +16,7 @@ from typing import Any
 from tuner.bundles import Bundles, sum_bundles
 from tuner.errors import MissingDependencyError
 from tuner.execution.cluster_survey import Survey
+from tuner.execution.ray_amounts import OF_PLACEMENTS, actor_options, check_amounts
 from tuner.execution.ray_pointer import dead_address, pointer_file
 
 logger = logging.getLogger(__name__)
@@ -26,7 +27,6 @@ _NOT_HERE = "a trial that calls Ray needs RunConfig(executor=RayExecutor(uses_ra
 _AUTOSCALER_STATUS = "__autoscaling_status"
 _LARGE = 1024 * 1024  # bytes
 _NEXT_TO_NOTHING = {"memory": 1.0}  # a byte, as Ray places nothing that asks for nothing
-_OF_PLACEMENTS = "_group_"  # what Ray calls what it has reserved
 
 
 def is_wanted() -> bool:
@@ -107,7 +107,7 @@ def survey(placements: dict[int, Placement]) -> Survey:
     import ray
 
     nodes = [
-        {name: n for name, n in node["Resources"].items() if _OF_PLACEMENTS not in name}
+        {name: n for name, n in node["Resources"].items() if OF_PLACEMENTS not in name}
         for node in ray.nodes()
         if node["Alive"]
     ]
@@ -165,9 +165,14 @@ class Placement:
 
     @classmethod
     def ask(cls, bundles: Bundles, strategy: str) -> Placement:
-        """Asks for bundles; they are given when the cluster has them."""
+        """Asks for bundles; they are given when the cluster has them.
+
+        Raises:
+            ResourceError: No cluster gives them.
+        """
         from ray.util import placement_group
 
+        check_amounts(bundles)
         asked = [bundle for bundle in bundles if bundle] or [_NEXT_TO_NOTHING]
         return cls(bundles, placement_group(asked, strategy=strategy))
 
@@ -187,10 +192,8 @@ class Placement:
         import ray
         from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
-        amounts = dict(self.bundles[0])
         options: dict[str, Any] = {
-            "num_cpus": amounts.pop("CPU", 0),
-            "num_gpus": amounts.pop("GPU", 0),
+            **actor_options(self.bundles[0]),
             "max_restarts": 0,
             "scheduling_strategy": PlacementGroupSchedulingStrategy(
                 self.group,
@@ -198,11 +201,9 @@ class Placement:
                 placement_group_bundle_index=0 if self.bundles[0] else -1,
             ),
         }
-        if "memory" in amounts:
-            options["memory"] = int(amounts.pop("memory"))
         if runtime_env is not None:
             options["runtime_env"] = runtime_env
-        return ray.remote(actor_class).options(**options, resources=amounts).remote()
+        return ray.remote(actor_class).options(**options).remote()
 
     def remove(self) -> None:
         """Gives it back; what runs there is killed."""

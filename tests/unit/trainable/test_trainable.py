@@ -245,6 +245,7 @@ def test_unknown_parameters_are_refused(trainable: Any) -> None:
         ({"cpu": "2"}, "cpu='2' must be a number"),
         (3, "must be a dictionary such as"),
         ({"gpu": float("nan")}, "gpu=nan must be finite"),
+        ({"": 1}, "the name '' must be a string that is not empty"),
     ],
 )
 def test_bad_resources_are_refused(resources: Any, words: str) -> None:
