@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import tempfile
 from collections.abc import Callable, Iterator
@@ -13,6 +14,8 @@ import ray
 import ray.train
 from fit_helpers import fit, run_script, wait_until
 from ray.train.torch import TorchTrainer
+from ray_clusters import RayCluster
+from ray_helpers import PATIENCE_S, fit_meanwhile
 
 import tuner as tune
 from tuner.errors import ConfigError, TrainableError
@@ -116,6 +119,49 @@ def test_workers_of_a_trainer_train_one_trial_together(two_cpus: None, tmp_path:
 def trainer_of(num_workers: int) -> TorchTrainer:
     scaling = ray.train.ScalingConfig(num_workers=num_workers)
     return TorchTrainer(training(), scaling_config=scaling)
+
+
+def reporting() -> Callable[[dict[str, Any]], None]:
+    """A function that travels by value, and tells how many workers there are."""
+
+    def report_once(config: dict[str, Any]) -> None:
+        ray.train.report({"workers": ray.train.get_context().get_world_size()})
+
+    return report_once
+
+
+@pytest.mark.slow
+def test_a_trainer_that_asks_for_more_than_there_is_fails_and_another_one_trains(
+    two_cpus: None, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    grid = fit(
+        TorchTrainer(reporting(), scaling_config=ray.train.ScalingConfig(num_workers=1)),
+        tmp_path,
+        space={"scaling_config": {"num_workers": tune.grid_search([9, 2, 1])}},
+        run={"executor": tune.RayExecutor(infeasible_timeout_s=3)},
+    )
+    assert "it waits 3 s at most for more nodes" in caplog.text
+    assert [result.status for result in grid] == ["ERROR", "TERMINATED", "TERMINATED"]
+    assert "ResourceError: a trial asks for {} + {CPU: 1} + {CPU: 1}" in str(grid[0].error)
+    assert [result.metrics.get("workers") for result in grid] == [None, 2, 1]
+
+
+@pytest.mark.slow
+def test_a_trainer_trains_once_there_is_room_for_its_workers(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with RayCluster() as cluster:
+        cluster.add_node(num_cpus=1)
+        running = fit_meanwhile(
+            TorchTrainer(reporting(), scaling_config=ray.train.ScalingConfig(num_workers=2)),
+            tmp_path,
+            run={"executor": tune.RayExecutor(infeasible_timeout_s=math.inf)},
+        )
+        wait_until(lambda: "it waits for more nodes" in caplog.text, PATIENCE_S)
+        assert cluster.actors_alive() == [], "no trainer is started before"
+        cluster.add_node(num_cpus=1)
+        (result,) = running.result(PATIENCE_S)
+    assert (result.error, result.metrics["workers"]) == (None, 2)
 
 
 def test_a_trial_asks_for_what_its_workers_take() -> None:

@@ -60,6 +60,28 @@ class Survey:
         """
         return {name: n for name, n in self.total.items() if _is_shown(name, asked)}
 
+    def with_more_to_come(
+        self, asked: Collection[str], waiting: list[Bundle], last: Bundle, num_running: int
+    ) -> dict[str, float]:
+        """What trials may count on: what there is, and more where the cluster may yet grow.
+
+        Args:
+            asked: Names of resources that trials have asked for.
+            waiting: What trials wait for; it counts where it is more than there is.
+            last: What the last trial asked for; an autoscaler adds as much for other trials.
+            num_running: How many trials run, by which it is decided for how many.
+        """
+        total = self.shown_total(asked)
+        for bundle in waiting:
+            for name, amount in bundle.items():
+                if amount > self.total.get(name, 0.0):
+                    total[name] = total.get(name, 0.0) + amount
+        if self.has_autoscaler:
+            for name, amount in last.items():
+                more = self.total.get(name, 0.0) + max(1, num_running) * amount
+                total[name] = max(more, total.get(name, 0.0))
+        return total
+
     def nodes_in_words(self, asked: Collection[str]) -> str:
         """What the nodes have of what users care for, each kind of node once."""
         kinds = {

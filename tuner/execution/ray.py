@@ -44,6 +44,7 @@ _REASON_WITHIN_S = 5.0  # Ray tells a little later why an actor is gone than its
 _HEAD_WITHIN_S = 5.0
 _CREATED_WITHIN_S = 2.0
 _MOST_FAILED_STARTS = 3
+_PLACED_WITHIN_S = 0.05  # what there is room for
 
 News = Callable[[float, list[Stimulus]], None]
 
@@ -135,6 +136,8 @@ class RayExecutor(ProcessExecutor):
     # What concerns the whole
 
     def _open(self) -> None:
+        # Trainers of ray.train ask for the bundles of their trial by themselves.
+        self._reserves_itself = getattr(self._job.trainable, "reserves_itself", False)
         self._slots: dict[int, Slot] = {}
         self._slot_of: dict[int, Slot] = {}  # by worker id
         self._failed_starts: collections.Counter[Needs] = collections.Counter()
@@ -252,7 +255,9 @@ class RayExecutor(ProcessExecutor):
         slot.is_told_to_kill = False
         slot.cut_at = 0.0
         slot.since = time.monotonic()
-        if self._runs_in_actor(slot.needs):
+        if self._reserves_itself:
+            self._drop(slot)  # there may be no room for another trial
+        elif self._runs_in_actor(slot.needs):
             slot.dismiss_actor()  # the next trial gets a fresh process
 
     def _on_message(self, worker: Worker, now: float, stimuli: list[Stimulus]) -> bool:
@@ -294,7 +299,7 @@ class RayExecutor(ProcessExecutor):
             except ResourceError as error:
                 self._fail_held(wanted, str(error))
                 continue
-            self._start_actors(wanted, empty)
+            self._start_actors(wanted, [slot for slot in empty if not slot.is_probe])
             if empty and waiting:
                 self._drop_unplaced(waiting, keep=count - len(empty))
 
@@ -306,10 +311,11 @@ class RayExecutor(ProcessExecutor):
 
     def _new_slot(self, wanted: Needs) -> Slot:
         slot_id = self._next_slot_id = self._next_slot_id + 1
-        # Trainers of ray.train ask for the bundles of their trial by themselves.
-        reserves_itself = getattr(self._job.trainable, "reserves_itself", False)
-        placement = Placement.ask([{}] if reserves_itself else wanted.bundles, wanted.strategy)
+        placement = Placement.ask(wanted.bundles, wanted.strategy)
         self._slots[slot_id] = slot = Slot(slot_id, wanted, placement, time.monotonic())
+        slot.is_probe = self._reserves_itself
+        if slot.is_probe:
+            self._look_at = min(self._look_at, time.monotonic() + _PLACED_WITHIN_S)
         return slot
 
     def _start_actors(self, wanted: Needs, slots: list[Slot]) -> None:
@@ -475,7 +481,11 @@ class RayExecutor(ProcessExecutor):
             return
         self._survey = survey = answer.result()
         for slot in [*self._slots.values()]:
-            if slot.is_waiting and slot.slot_id not in survey.placed:
+            if slot.slot_id in survey.placed:
+                if slot.is_probe:
+                    slot.end_probe()
+                    self._start_actors(slot.needs, [slot])
+            elif slot.is_waiting:
                 refusal = self._patience.look(slot.needs, time.monotonic() - slot.since, survey)
                 if refusal is not None:
                     self._drop(slot)
@@ -484,17 +494,10 @@ class RayExecutor(ProcessExecutor):
 
     def _tell_capacity(self, survey: Survey, stimuli: list[Stimulus]) -> None:
         """Tells what there is, and beyond it what waits for the cluster to grow."""
-        total = survey.shown_total(self._asked)
-        for slot in self._slots.values():
-            if slot.is_waiting:
-                for name, amount in sum_bundles(slot.needs.bundles).items():
-                    if amount > survey.total.get(name, 0.0):
-                        total[name] = total.get(name, 0.0) + amount
-        if survey.has_autoscaler:  # it adds what is asked for beyond what there is
-            ahead = max(1, sum(slot.worker is not None for slot in self._slots.values()))
-            for name, amount in self._last_asked.items():
-                more = survey.total.get(name, 0.0) + ahead * amount
-                total[name] = max(more, total.get(name, 0.0))
+        slots = self._slots.values()
+        waiting = [sum_bundles(slot.needs.bundles) for slot in slots if slot.is_waiting]
+        num_running = sum(slot.worker is not None for slot in slots)
+        total = survey.with_more_to_come(self._asked, waiting, self._last_asked, num_running)
         self.absent = {name: n - survey.total.get(name, 0.0) for name, n in total.items()}
         if total != self._total:
             self._total = total

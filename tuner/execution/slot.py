@@ -31,6 +31,8 @@ class Slot:
         cut_at: The same for the connection to the worker; 0 if this has told its end before.
         start_number: How many actors it has had.
         is_told_to_kill: Whether the actor was asked to kill its worker.
+        is_probe: Whether its resources are asked for only to see that there is room for what the
+            trial is to reserve itself; it has no actor then.
     """
 
     slot_id: int
@@ -47,6 +49,7 @@ class Slot:
     cut_at: float = 0.0
     start_number: int = 0
     is_told_to_kill: bool = False
+    is_probe: bool = False
 
     @property
     def is_ready(self) -> bool:
@@ -56,7 +59,7 @@ class Slot:
     @property
     def is_empty(self) -> bool:
         """Whether it has resources and no actor."""
-        return self.actor is None
+        return self.actor is None and not self.is_probe
 
     @property
     def is_idle(self) -> bool:
@@ -66,13 +69,19 @@ class Slot:
     @property
     def is_waiting(self) -> bool:
         """Whether its actor is not up yet."""
-        return self.actor is not None and self.control is None
+        return self.is_probe or (self.actor is not None and self.control is None)
 
     def start(self, worker: Worker) -> None:
         """Starts a worker here."""
         assert self.control is not None
         self.worker = worker
         self.control.send(slot_frame(LAUNCH, worker=worker.worker_id))
+
+    def end_probe(self) -> None:
+        """Gives back what has shown that there is room, and asks for next to nothing instead."""
+        self.placement.remove()
+        self.placement = Placement.ask([{}], self.needs.strategy)
+        self.is_probe = False
 
     def dismiss_actor(self) -> None:
         """Ends the actor; the resources stay."""

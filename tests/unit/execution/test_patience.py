@@ -118,6 +118,16 @@ def test_what_every_node_has_is_told_to_those_who_ask_for_it() -> None:
         assert f"more than the nodes have ({{{there_are}}})" in str(refusal)
 
 
+def test_what_is_asked_for_beyond_what_there_is_is_to_come() -> None:
+    here = survey(2)
+    assert here.with_more_to_come((), [{"CPU": 2.0}, {"CPU": 3.0}], {"CPU": 3.0}, 4) == {"CPU": 5.0}
+    assert here.with_more_to_come((), [{"license": 1.0}], {}, 0) == {"CPU": 2.0, "license": 1.0}
+    grows = survey(2, has_autoscaler=True)
+    assert grows.with_more_to_come((), [], {"CPU": 1.0}, 0) == {"CPU": 3.0}
+    assert grows.with_more_to_come((), [], {"CPU": 1.0}, 4) == {"CPU": 6.0}
+    assert grows.with_more_to_come((), [{"CPU": 9.0}], {"CPU": 1.0}, 4) == {"CPU": 11.0}
+
+
 def test_who_asks_for_the_same_waits_no_more_until_there_is_more() -> None:
     patience = Patience(0.0)
     patience.look(EIGHT, 0.0, survey(2))
