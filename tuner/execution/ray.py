@@ -176,10 +176,10 @@ class RayExecutor(ProcessExecutor):
         coming: list[Slot] = []
 
         def look() -> None:
-            waiting = [slot for slot in self._slots.values() if slot.is_waiting]
             coming.extend(slot for slot in waiting if slot.placement.is_placed())
 
-        if any(slot.is_waiting for slot in self._slots.values()):
+        waiting = [slot for slot in self._slots.values() if slot.is_waiting and slot.actor]
+        if waiting:
             ray_cluster.within(_HEAD_WITHIN_S, look)
         deadline = time.monotonic() + _CREATED_WITHIN_S
         with contextlib.suppress(queue.Empty):
@@ -480,11 +480,14 @@ class RayExecutor(ProcessExecutor):
             logger.warning("Ray did not tell what the cluster has: %s", answer.exception())
             return
         self._survey = survey = answer.result()
+        wanted = {needs(assignment) for assignment in self._held}
         for slot in [*self._slots.values()]:
             if slot.slot_id in survey.placed:
                 if slot.is_probe:
                     slot.end_probe()
                     self._start_actors(slot.needs, [slot])
+            elif slot.is_waiting and slot.needs not in wanted:
+                self._drop(slot)  # an autoscaler is not to add a node for it
             elif slot.is_waiting:
                 refusal = self._patience.look(slot.needs, time.monotonic() - slot.since, survey)
                 if refusal is not None:
