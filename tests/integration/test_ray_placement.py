@@ -14,6 +14,7 @@ from fit_helpers import fit
 from ray.util import get_current_placement_group, placement_group_table
 
 import tuner as tune
+from tuner.errors import ResourceError
 from tuner.placement import as_placement
 
 
@@ -50,6 +51,52 @@ def test_actors_of_a_trial_run_in_its_placement_group(tmp_path: Path) -> None:
     assert metrics["num_processes"] == 3
     assert metrics["bundles"] == [1, 1]
     assert metrics["strategy"] == "STRICT_PACK"
+
+
+def start_a_helper(config: dict[str, Any]) -> dict[str, Any]:
+    """Starts what needs no bundle of the trial, then what needs one."""
+
+    @ray.remote(num_cpus=1)
+    class Helper:
+        def look(self) -> int:
+            return 1
+
+    @ray.remote
+    def look() -> int:
+        return 1
+
+    elsewhere = look.options(num_cpus=0, resources={"x": 0.5}, scheduling_strategy="DEFAULT")
+    free = [look.options(num_cpus=0), elsewhere]
+    tune.report({"free": ray.get([each.remote() for each in free], timeout=60)})
+    helped = look.remote() if config["is_task"] else Helper.remote().look.remote()
+    return {"free": None, "helped": ray.get(helped, timeout=20)}
+
+
+def test_what_a_trial_has_no_bundle_for_is_an_error_that_says_what_to_add(tmp_path: Path) -> None:
+    space = {"is_task": tune.grid_search([True, False])}
+    grid = fit(start_a_helper, tmp_path, space=space, reuse_actors=True)
+    fix = 'tune.PlacementGroupFactory([{"CPU": 1}, {"CPU": 1}])'
+    for result, name in zip(grid, ["look", "Helper"], strict=True):
+        assert result.metrics["free"] == [1, 1]
+        assert isinstance(result.error, ResourceError)
+        assert f'{name} asks for {{"CPU": 1}}, and would wait' in str(result.error)
+        assert fix in str(result.error)
+    added = eval(fix, {"tune": tune})
+    grid = fit(tune.with_resources(start_a_helper, added), tmp_path, space=space, reuse_actors=True)
+    assert [result.metrics["helped"] for result in grid] == [1, 1]
+
+
+def test_looking_for_room_can_be_turned_off(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TUNE_DISABLE_RESOURCE_CHECKS", "1")
+
+    def train(config: dict[str, Any]) -> dict[str, Any]:
+        waiting = [ray.remote(lambda: 1).remote()]
+        return {"placed": len(ray.wait(waiting, timeout=0)[0])}
+
+    (result,) = fit(train, tmp_path)
+    assert result.metrics["placed"] == 0
 
 
 def test_a_trial_that_is_not_known_to_call_ray_is_told_how(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import json
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from tuner.bundles import Bundles
 from tuner.execution.launchers import WorkerExit, WorkerSetup
 from tuner.execution.protocol import frame
 from tuner.handshake import Address
@@ -37,6 +38,7 @@ class SlotOrder:
         probe: A file in that folder and its content, to look for.
         directory: The working directory of the user's script.
         import_path: Where the user's script imports from.
+        bundles: The resources that the slot has.
     """
 
     slot_id: int
@@ -47,6 +49,7 @@ class SlotOrder:
     probe: tuple[str, str] | None
     directory: str
     import_path: list[str]
+    bundles: Bundles
 
     def __repr__(self) -> str:
         return f"SlotOrder({self.slot_id})"  # the secret is in nobody's log

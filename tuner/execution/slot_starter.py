@@ -109,6 +109,7 @@ class SlotStarter:
             probe=self._probe,
             directory=os.getcwd(),
             import_path=[os.path.abspath(entry) for entry in sys.path],
+            bundles=slot.placement.bundles,
         )
 
     def fitted(self, assignment: Assignment, slot: Slot, worker_id: int) -> Assignment:
