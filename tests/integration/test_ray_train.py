@@ -58,6 +58,60 @@ def test_functions_of_ray_train_name_what_to_call_instead(tmp_path: Path, name: 
     assert isinstance(result.error, RuntimeError)
 
 
+@pytest.mark.parametrize("executor", ["inline", "local", "ray"])
+@pytest.mark.parametrize("name", ["report", "get_checkpoint", "get_trial_id"])
+def test_functions_of_ray_tune_name_what_to_call_instead(
+    tmp_path: Path, name: str, executor: str, request: pytest.FixtureRequest
+) -> None:
+    if executor == "ray":
+        request.getfixturevalue("two_cpus")
+
+    def train(config: dict[str, Any]) -> None:
+        from ray import tune as other
+
+        if name == "report":
+            other.report({"loss": 1})
+        elif name == "get_checkpoint":
+            other.get_checkpoint()
+        else:
+            other.get_context().get_trial_id()
+
+    grid = fit(train, tmp_path, num_samples=2, run={"executor": executor})
+    for result in grid:
+        assert isinstance(result.error, TrainableError)
+        assert f"{name} of ray.tune knows nothing of this trial" in str(result.error)
+        assert f".{name} instead (import tuner as tune)" in str(result.error)
+
+
+def test_ray_tune_is_known_also_where_it_is_imported_later(tmp_path: Path) -> None:
+    script = """
+import sys
+import warnings
+import tuner as tune
+
+def train(config):
+    if config["is_wrong"]:
+        import ray.tune
+        ray.tune.report({"x": 1})
+    return {"x": 1}
+
+for executor, is_wrong in [("local", True), ("inline", False)]:
+    run_config = tune.RunConfig(executor=executor, verbose=0)
+    (result,) = tune.Tuner(train, param_space={"is_wrong": is_wrong}, run_config=run_config).fit()
+    print("ray" in sys.modules, result.error)
+
+from ray.tune import report
+with warnings.catch_warnings(record=True) as caught:
+    report({"x": 1})
+print("outside:", caught[0].message)
+"""
+    output = run_script(script, tmp_path)
+    assert "False trial" in output
+    assert "report of ray.tune knows nothing of this trial" in output
+    assert "False None" in output
+    assert "outside: `report` is meant to only be called inside" in output
+
+
 def training() -> Callable[[dict[str, Any]], None]:
     """A function that travels by value, as that of a script does."""
 
