@@ -177,7 +177,9 @@ def test_a_stubborn_trial_and_all_its_children_are_killed(method: str, start: St
     run.process.send_signal(signal.SIGTERM)
     output = run.end()
     assert "STATUSES ['PAUSED', 'PAUSED']" in output
-    assert re.search(r"was told to end, did not within \d\.\d s, and was killed", output)
+    assert re.search(
+        r"did not within \d+\.\d s, \d+\.\d s of them after SIGTERM, and was killed", output
+    )
     assert "memory" not in output
     assert not marked_processes(run.mark)
 

@@ -389,9 +389,11 @@ class ProcessExecutor(ABC):
         if not worker.was_signalled or worker.assignment is None:
             return ERROR, error_body(ended.why or _describe_exit(ended.code))
         logger.warning(
-            "%s was told to end, did not within %.1f s, and was killed (%s=%g sets this time)",
+            "%s was told to end, did not within %.1f s, %.1f s of them after SIGTERM, and was "
+            "killed (%s=%g sets the latter)",
             worker.assignment.trial_name,
             time.monotonic() - worker.told_at,
+            self._grace_s,
             GRACE_VARIABLE,
             self._grace_s,
         )
