@@ -12,9 +12,7 @@ import copy
 import dataclasses
 import functools
 import logging
-import os
 import secrets
-import tempfile
 import threading
 from collections.abc import Callable
 from multiprocessing.connection import Client, Listener
@@ -28,6 +26,7 @@ from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 
 from tuner.checkpoint import Checkpoint
 from tuner.errors import ConfigError, TrainableError
+from tuner.execution.scratch import scratch_folder
 from tuner.placement import as_placement
 from tuner.trainable.session import get_checkpoint, get_context, report
 from tuner.trainable.wrappers import WrappedFunction
@@ -104,8 +103,9 @@ def _train(trainer: DataParallelTrainer, config: dict[str, Any]) -> None:
     """Fits the trainer in a thread, and reports from this one, which may be told to end."""
     key = secrets.token_bytes(32)
     errors: list[BaseException] = []
-    with tempfile.TemporaryDirectory(prefix="tuner_") as folder:
-        with Listener(os.path.join(folder, "reports"), authkey=key) as listener:
+    address = f"\0tuner_{secrets.token_hex(16)}"  # no file: the path of a folder may be too long
+    with scratch_folder("train") as folder:
+        with Listener(address, "AF_UNIX", authkey=key) as listener:
             fitted = _fitted(trainer, config, folder, _Forward(listener.address, key))
             end = functools.partial(_tell_end, listener.address, key)
             fitting = threading.Thread(target=_fit, args=[fitted, errors, end], daemon=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import signal
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -168,6 +169,43 @@ def test_workers_of_a_trainer_train_one_trial_together(two_cpus: None, tmp_path:
     assert Path(result.checkpoint.path, "step").read_text() == "4"
     wait_until(lambda: ray.available_resources().get("CPU") == 2.0)
     assert not Path(f"/proc/{result.metrics['pid']}").exists(), "no worker trains on"
+
+
+class KillFirst(tune.Callback):
+    """Kills the process of the trial once there is a checkpoint; notes what is in a folder then."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.found: list[str] = []
+
+    def on_trial_result(
+        self, iteration: int, trials: Any, trial: Any, result: dict[str, Any], **info: Any
+    ) -> None:
+        if not self.found:
+            self.found = [path.name for path in self._folder.glob("*/*")]
+            os.kill(result["pid"], signal.SIGKILL)
+
+
+@pytest.mark.slow
+def test_a_killed_trial_of_a_trainer_leaves_no_folder(two_cpus: None, tmp_path: Path) -> None:
+    def train(config: dict[str, Any]) -> None:
+        while True:
+            with tempfile.TemporaryDirectory() as folder:
+                Path(folder, "x").touch()
+                made = ray.train.Checkpoint.from_directory(folder)
+                ray.train.report({"x": 1}, checkpoint=made)
+
+    scratch = tmp_path / "scratch"
+    kill = KillFirst(scratch)
+    executor = tune.RayExecutor(runtime_env={"env_vars": {"TUNER_SCRATCH_DIR": str(scratch)}})
+    (result,) = fit(
+        TorchTrainer(train, scaling_config=ray.train.ScalingConfig(num_workers=1)),
+        tmp_path,
+        run={"executor": executor, "callbacks": [kill]},
+    )
+    assert result.status == "ERROR"
+    assert kill.found == [f"{Path(result.path).name.split('_')[1]}_00000_1"]
+    wait_until(lambda: not os.listdir(scratch))
 
 
 def trainer_of(num_workers: int) -> TorchTrainer:

@@ -18,14 +18,14 @@ _REMOVE_AT_EOF = 'exec 3<&0; { read _ <&3; rm -rf -- "$0"; } &'
 
 
 @contextlib.contextmanager
-def scratch_folder(slot_id: int) -> Iterator[str]:
+def scratch_folder(name: object) -> Iterator[str]:
     """A folder that exists while entered, below `TUNER_SCRATCH_DIR` or the temporary folder.
 
     Ray kills actors without notice, and trials end them. Then a process of its own removes the
     folder; if that was killed as well, the next slot here does.
 
     Args:
-        slot_id: The slot that it is for.
+        name: Of what it is for, such as the number of a slot; part of the folder's name.
     """
     root = os.environ.get(VARIABLE) or tempfile.gettempdir()
     os.makedirs(root, exist_ok=True)
@@ -35,7 +35,7 @@ def scratch_folder(slot_id: int) -> Iterator[str]:
     lock = os.open(new, os.O_RDONLY)
     with contextlib.suppress(OSError):  # where folders cannot be locked, nothing is removed
         fcntl.flock(lock, fcntl.LOCK_EX)  # until this process ends, however it does
-    path = new.replace(_NEW_PREFIX, f"{_PREFIX}{slot_id}_")
+    path = new.replace(_NEW_PREFIX, f"{_PREFIX}{name}_")
     os.rename(new, path)
     with contextlib.ExitStack() as end:
         end.callback(os.close, lock)
