@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import Any
 
 from tuner import codec
-from tuner.execution import machine
+from tuner.execution import machine, ray_misuse
 from tuner.execution.attempt import (
     AttemptRunner,
     encode_result,
@@ -103,7 +103,7 @@ class InlineExecutor:
         try:
             with _surroundings_restored():
                 prepare(assignment)
-                with self._redirection:
+                with self._redirection, ray_misuse.refused():
                     completed = self._runner.run(assignment, _InlineChannel(self, assignment))
         except (Exception, SystemExit) as error:
             if self._broken is None:

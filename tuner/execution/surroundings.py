@@ -6,7 +6,7 @@ import contextlib
 import os
 from collections.abc import Iterator
 
-from tuner.execution import ray_misuse, seeding
+from tuner.execution import seeding
 from tuner.execution.protocol import Assignment
 
 
@@ -17,7 +17,6 @@ def prepare(assignment: Assignment) -> None:
     os.environ["TUNE_ORIG_WORKING_DIR"] = assignment.driver_directory
     os.chdir(assignment.path if assignment.change_directory else assignment.driver_directory)
     seeding.seed_everything(assignment.seed)
-    ray_misuse.refuse()
 
 
 class Redirection:

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from tuner.execution import ray_cluster, threads
+from tuner.execution import ray_cluster, ray_misuse, threads
 from tuner.execution.attempt import (
     AttemptRunner,
     encode_result,
@@ -140,7 +140,7 @@ def _run(
             channel.begin(assignment)
             prepare(assignment)
             threads.set_num_threads(assignment.num_threads, chosen)
-            with Redirection(assignment.stdout, assignment.stderr):
+            with Redirection(assignment.stdout, assignment.stderr), ray_misuse.refused():
                 completed = runner.run(assignment, channel)
     except TrialStopped:
         completed = False
