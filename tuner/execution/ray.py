@@ -15,7 +15,6 @@ import signal
 import socket
 import time
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
@@ -32,6 +31,7 @@ from tuner.execution.ray_cluster import Placement
 from tuner.execution.slot import Slot
 from tuner.execution.slot_protocol import EXITED, KILL, parse_exited, slot_frame
 from tuner.execution.slot_starter import SlotStarter
+from tuner.execution.surveyor import Surveyor
 from tuner.execution.uses_ray import uses_ray
 from tuner.execution.worker_line import WorkerLine
 from tuner.experiment.events import CapacityChanged, Failed, Stimulus
@@ -145,8 +145,7 @@ class RayExecutor(ProcessExecutor):
         self._last_asked: dict[str, float] = {}
         self._total: dict[str, float] = {}
         self._patience = Patience(self._options["infeasible_timeout_s"])
-        self._is_surveying = False
-        self._surveyor = ThreadPoolExecutor(1, thread_name_prefix="survey")
+        self._surveyor = Surveyor(lambda survey: self._post(partial(self._take_in_survey, survey)))
         self._look_at = 0.0
         self._next_slot_id = 0
         self._news: queue.SimpleQueue[News] = queue.SimpleQueue()
@@ -164,7 +163,7 @@ class RayExecutor(ProcessExecutor):
             slots = [*self._slots.values()]
             last.callback(self._give_back, slots)
             last.callback(self._starter.close)
-            last.callback(self._surveyor.shutdown, wait=False, cancel_futures=True)
+            last.callback(self._surveyor.close)
             for slot in slots:
                 if slot.control is not None:
                     slot.control.close()
@@ -383,9 +382,9 @@ class RayExecutor(ProcessExecutor):
             on_end = partial(self._on_actor_end, slot, start)
             ray_cluster.ask_for_end(slot.actor, lambda error: self._post(partial(on_end, error)))
         elif slot.control is not None:
-            kind = type(error).__name__
-            why = f"the process ended before the trial was over ({kind} of Ray, above)"
-            self._lose(slot, f"{error}\n{why}", now, stimuli)
+            cause, kind = getattr(error, "cause", None), type(error).__name__
+            why = f"{error}\nthe process ended before the trial was over ({kind} of Ray, above)"
+            self._lose(slot, str(cause) if isinstance(cause, TrainableError) else why, now, stimuli)
         else:
             self._on_failed_start(slot, error, now, stimuli)
 
@@ -453,7 +452,8 @@ class RayExecutor(ProcessExecutor):
             elif now - slot.since > _REASON_WITHIN_S:
                 slot.worker.line.close()
                 self._conclude_exit(slot.worker, time.time(), stimuli)
-        self._ask_for_survey()
+        waiting = {slot.slot_id: slot.placement for slot in self._slots.values() if slot.is_waiting}
+        self._surveyor.ask(waiting)
 
     def _make_room(self, waiting: Slot) -> None:
         """Gives up what no trial wants for now, in favour of a slot that waits."""
@@ -465,21 +465,8 @@ class RayExecutor(ProcessExecutor):
                 elif slot.worker in self._idle:
                     self._dismiss(slot.worker)
 
-    def _ask_for_survey(self) -> None:
-        """Has a thread ask Ray, whose answer trials are not to wait for."""
-        if self._is_surveying:
-            return
-        self._is_surveying = True
-        waiting = {slot.slot_id: slot.placement for slot in self._slots.values() if slot.is_waiting}
-        answer = self._surveyor.submit(ray_cluster.survey, waiting)
-        answer.add_done_callback(lambda answer: self._post(partial(self._take_in_survey, answer)))
-
-    def _take_in_survey(self, answer: Future[Survey], now: float, stimuli: list[Stimulus]) -> None:
-        self._is_surveying = False
-        if answer.exception() is not None:
-            logger.warning("Ray did not tell what the cluster has: %s", answer.exception())
-            return
-        self._survey = survey = answer.result()
+    def _take_in_survey(self, survey: Survey, now: float, stimuli: list[Stimulus]) -> None:
+        self._survey = survey
         wanted = {needs(assignment) for assignment in self._held}
         for slot in [*self._slots.values()]:
             if slot.slot_id in survey.placed:
