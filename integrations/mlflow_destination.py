@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
+from json import JSONDecodeError
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -26,6 +27,8 @@ from tuner.integrations.mlflow_values import (
     MAX_TAG,
     OLDER_MAX_PARAMS,
     PARENT_RUN_ID,
+    clean_keys,
+    sendable,
     shortened,
 )
 from tuner.storage.storage import Storage
@@ -127,9 +130,11 @@ class Destination:
 
     def create(self, name: str, tags: dict[str, str], start_time: float) -> str:
         """Creates a run, with the tags of all runs and these; returns MLflow's id of it."""
+        given = {str(key): str(value) for key, value in self._address.tags.items()}
+        keys = clean_keys(given)
         tags = {
             "mlflow.user": _user(),
-            **{str(key): str(value) for key, value in self._address.tags.items()},
+            **{keys[name]: value for name, value in given.items()},
             **tags,
         }
         if self._address.parent_run_id is not None:
@@ -139,7 +144,7 @@ class Destination:
                 self.experiment_id,
                 start_time=int(start_time * 1000),
                 tags={key: shortened(value, MAX_TAG) for key, value in tags.items()},
-                run_name=name,
+                run_name=sendable(name),
             )
         return str(run.info.run_id)
 
@@ -354,8 +359,11 @@ def _is_final(error: Exception) -> bool:
         return _is_final_status(error.get_http_status_code())  # type: ignore[no-untyped-call]
     if isinstance(error, HTTPError) and error.response is not None:  # of the artifact store
         return _is_final_status(error.response.status_code)
+    if isinstance(error, JSONDecodeError):  # of an answer, maybe of something before the server
+        return False
     ours = TunerError | ImportError | PermissionError | FileNotFoundError | IsADirectoryError
-    return isinstance(error, ours)
+    cannot_be_sent = isinstance(error, ValueError | TypeError | OverflowError)
+    return isinstance(error, ours) or (cannot_be_sent and not isinstance(error, OSError))
 
 
 def _is_final_status(status: int) -> bool:

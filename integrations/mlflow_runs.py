@@ -22,7 +22,6 @@ from tuner.integrations.mlflow_values import (
     MAX_TAG,
     MAX_TAGS,
     changed,
-    clean_key,
     metrics_of,
     number_of,
     params_of,
@@ -269,8 +268,7 @@ class Runs:
             return
         is_news = self._note(run, number)
         step, timestamp = step_of(trial.last_result), int(fact.time * 1000)
-        for name, (old, new) in changed(before, fact.config).items():
-            key = clean_key(f"config/{name}")
+        for key, (old, new) in changed(before, fact.config).items():
             is_first = key not in run.series
             run.series.add(key)
             if is_news:

@@ -7,6 +7,8 @@ import json
 import os
 import posixpath
 import re
+from collections import Counter
+from collections.abc import Iterable
 from typing import Any
 
 from tuner.flatten import flatten
@@ -37,8 +39,9 @@ def metrics_of(result: dict[str, Any]) -> dict[str, float]:
         {'eval/acc': 0.5, 'eval/ok': 1.0, 'loss_': 1.0}
     """
     own = {name: value for name, value in result.items() if name not in _NOT_METRICS}
-    numbers = ((name, as_number(value)) for name, value in flatten(own).items())
-    return {clean_key(name): number for name, number in numbers if number is not None}
+    numbers = {name: as_number(value) for name, value in flatten(own).items()}
+    keys = clean_keys(name for name, number in numbers.items() if number is not None)
+    return {key: number for name, key in keys.items() if (number := numbers[name]) is not None}
 
 
 def params_of(config: dict[str, Any]) -> dict[str, str]:
@@ -48,7 +51,8 @@ def params_of(config: dict[str, Any]) -> dict[str, str]:
         >>> params_of({"model": {"layers": [64, 64], "act": "relu"}, "lr": 0.1})
         {'model/layers': '[64, 64]', 'model/act': 'relu', 'lr': '0.1'}
     """
-    return {clean_key(name): _text(value) for name, value in flatten(config).items()}
+    flat = flatten(config)
+    return {key: _text(flat[name]) for name, key in clean_keys(flat).items()}
 
 
 def changed(before: dict[str, Any], after: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
@@ -56,16 +60,34 @@ def changed(before: dict[str, Any], after: dict[str, Any]) -> dict[str, tuple[An
 
     Example:
         >>> changed({"lr": 0.1, "n": 2}, {"lr": 0.2, "n": 2})
-        {'lr': (0.1, 0.2)}
+        {'config/lr': (0.1, 0.2)}
     """
     old, new = flatten(before), flatten(after)
-    pairs = {name: (old.get(name), new.get(name)) for name in [*old, *new]}
-    return {name: pair for name, pair in pairs.items() if _text(pair[0]) != _text(pair[1])}
+    pairs = {f"config/{name}": (old.get(name), new.get(name)) for name in [*old, *new]}
+    keys = clean_keys(pairs)
+    return {keys[name]: pair for name, pair in pairs.items() if _text(pair[0]) != _text(pair[1])}
 
 
 def number_of(value: Any) -> float | None:
     """A parameter as a number, None if it is none; truth values are none here."""
     return None if isinstance(value, bool) else as_number(value)
+
+
+def clean_keys(names: Iterable[str]) -> dict[str, str]:
+    """The names as MLflow allows them; those that would become the same get short hashes.
+
+    Example:
+        >>> clean_keys(["a[0]", "b?", "b!"])
+        {'a[0]': 'a_0_', 'b?': 'b__b1d92f8c', 'b!': 'b__9beaf403'}
+    """
+    keys = {name: clean_key(name) for name in names}
+    counts = Counter(keys.values())
+    if len(counts) == len(keys):
+        return keys
+    return {
+        name: key if counts[key] == 1 or name == key else _with_hash(key, name)
+        for name, key in keys.items()
+    }
 
 
 def clean_key(name: str) -> str:
@@ -79,19 +101,32 @@ def clean_key(name: str) -> str:
     if cleaned != posixpath.normpath(cleaned) or cleaned[0] in "./":
         parts = (re.sub(r"^\.\.?$", "_", part) for part in cleaned.split("/"))
         cleaned = "/".join(part for part in parts if part) or "_"
-    if len(cleaned) > MAX_KEY:
-        digest = hashlib.sha256(name.encode(errors="backslashreplace")).hexdigest()[:8]
-        cleaned = f"{cleaned[: MAX_KEY - 9]}_{digest}"
-    return cleaned
+    return cleaned if len(cleaned) <= MAX_KEY else _with_hash(cleaned, name)
+
+
+def _with_hash(key: str, name: str) -> str:
+    digest = hashlib.sha256(name.encode(errors="backslashreplace")).hexdigest()[:8]
+    return f"{key[: MAX_KEY - 9]}_{digest}"
+
+
+def sendable(text: str) -> str:
+    """The text with backslashes for what UTF-8 cannot hold.
+
+    Example:
+        >>> print(sendable("caf\\u00e9 \\ud800"))
+        café \\ud800
+    """
+    return text if text.isascii() else text.encode(errors="backslashreplace").decode()
 
 
 def shortened(text: str, limit: int) -> str:
-    """The text, cut to a number of characters; an ellipsis tells that it was.
+    """The text as it can be sent, cut to a number of characters; an ellipsis tells that it was.
 
     Example:
         >>> shortened("abcdef", 4)
         'abc…'
     """
+    text = sendable(text)
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
@@ -114,8 +149,6 @@ def absolute_uri(uri: str | os.PathLike[str], base: str) -> str:
 
 
 def _text(value: Any) -> str:
-    if isinstance(value, str):
-        return str(value)
     if isinstance(value, list | tuple | dict):
         return json.dumps(plain(value))
-    return str(value)
+    return sendable(str(value))

@@ -240,15 +240,47 @@ def test_what_is_refused_is_named_and_the_rest_taken(
     run_id = destination.create("one", {}, 1.0)
     destination.log(run_id, Batch([], {"lr": "1"}, {}))
     points = [(1, "loss", float(step), 1000, step) for step in range(20)]
-    params = {"a": "1", "lr": "2", "z": "long" * 3000}
+    points.insert(7, (1, "far", 1.0, 1000, 2**70))  # MLflow's client refuses it
+    params = {"a": "1", "lr": "2", "odd": "\ud800", "z": "long" * 3000}
     destination.log(run_id, Batch(points, params, {"tag": "x"}))
     (run,) = mlflow_server.runs(name)
-    assert run.data.params == {"lr": "1", "a": "1", "z": ("long" * 3000)[:499] + "…"}
+    long = ("long" * 3000)[:499] + "…"
+    assert run.data.params == {"lr": "1", "a": "1", "odd": r"\ud800", "z": long}
     assert run.data.tags["tag"] == "x"
     history = mlflow_server.client.get_metric_history(run_id, "loss")
     assert [point.step for point in history] == list(range(20))
-    (refused,) = destination.refused
-    assert refused.startswith(f"'lr' of run {run_id}")
+    refused = destination.refused
+    names = [f"'{name}' of run {run_id}: " for name in ("lr", "far")]
+    assert all(text.startswith(name) for text, name in zip(refused, names, strict=True)), refused
+
+
+def odd(config: dict[str, Any]) -> None:
+    for i in range(3):
+        tune.report({"value": i, "timesteps_total": 2**70, "dup?": 1, "dup!": 2})
+    raise ValueError("no file \udcff")
+
+
+def test_odd_values_block_nothing(
+    mlflow_server: MlflowServer,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setenv("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
+    name = f"odd-{uuid.uuid4().hex}"
+    callback = MLflowLoggerCallback(
+        mlflow_server.uri, experiment_name=name, tags={"te?am": "a\ud800"}
+    )
+    fit(odd, tmp_path, space={"text": "\ud800é", "p?": 1, "p!": 2}, run={"callbacks": [callback]})
+    (run,) = mlflow_server.runs(name)
+    assert run.info.status == "FAILED"
+    assert run.data.params["text"] == r"\ud800é"
+    assert run.data.tags["te_am"] == r"a\ud800"
+    assert run.data.tags["error"].startswith("ValueError: no file ")
+    assert sorted(value for key, value in run.data.metrics.items() if "dup" in key) == [1, 2]
+    assert sorted(value for key, value in run.data.params.items() if "p_" in key) == ["1", "2"]
+    assert run.data.metrics["value"] == 2
+    assert "MLflow" not in caplog.text
 
 
 def test_files_that_cannot_be_sent_are_named_and_the_rest_sent(

@@ -14,9 +14,12 @@ from tuner.integrations.mlflow_values import (
     absolute_uri,
     changed,
     clean_key,
+    clean_keys,
     metrics_of,
     number_of,
     params_of,
+    sendable,
+    shortened,
 )
 
 validation = pytest.importorskip("mlflow.utils.validation")
@@ -37,6 +40,29 @@ def test_a_name_that_mlflow_takes_stays(name: str) -> None:
 
 def test_long_names_with_the_same_beginning_stay_different() -> None:
     assert clean_key("x" * 300 + "a") != clean_key("x" * 300 + "b")
+
+
+@given(st.lists(st.text("ab?!/.", max_size=4), unique=True))
+def test_names_that_differ_stay_different(names: list[str]) -> None:
+    keys = clean_keys(names)
+    assert list(keys) == names
+    assert len(set(keys.values())) == len(names)
+
+
+def test_a_name_that_mlflow_takes_stays_beside_one_that_would_become_it() -> None:
+    keys = clean_keys(["dup_", "dup?"])
+    assert keys["dup_"] == "dup_" != keys["dup?"]
+    assert len(metrics_of({"dup!": 1, "dup?": 2})) == 2
+    assert len(params_of({"dup!": 1, "dup?": 2})) == 2
+
+
+@given(st.text(st.characters()), st.integers(1, 20))
+def test_every_text_can_be_sent(text: str, limit: int) -> None:
+    sent = shortened(text, limit)
+    sent.encode()
+    assert len(sent) <= limit
+    assert sendable(text) == text.encode(errors="backslashreplace").decode()
+    params_of({"text": text})["text"].encode()
 
 
 def test_metrics_are_the_numbers_of_a_result() -> None:
@@ -80,10 +106,10 @@ def test_what_changed_has_both_values() -> None:
     before = {"lr": 0.1, "model": {"act": "relu", "n": 2}, "gone": 1}
     after = {"lr": 0.2, "model": {"act": "tanh", "n": 2}, "new": 5}
     assert changed(before, after) == {
-        "lr": (0.1, 0.2),
-        "model/act": ("relu", "tanh"),
-        "gone": (1, None),
-        "new": (None, 5),
+        "config/lr": (0.1, 0.2),
+        "config/model/act": ("relu", "tanh"),
+        "config/gone": (1, None),
+        "config/new": (None, 5),
     }
 
 
