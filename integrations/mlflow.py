@@ -256,7 +256,8 @@ def surrounding_variables(callbacks: Sequence[Callback]) -> dict[str, str]:
     uri = ours.tracking_uri if ours is not None else None
     if mlflow is not None and uri is None:
         uri = absolute_uri(mlflow.get_tracking_uri(), os.getcwd())
-    known = {_PARENT: parent or (active.info.run_id if active else None), _URI: uri}
+    surrounding = active.info.run_id if active else _parent_of_process()
+    known = {_PARENT: parent or surrounding, _URI: uri}
     return {name: value for name, value in known.items() if value is not None}
 
 

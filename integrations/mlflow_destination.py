@@ -98,7 +98,7 @@ class Destination:
 
         logging.getLogger("mlflow").setLevel(logging.ERROR)
         self.refused: list[str] = []
-        with _classified():
+        with _classified(), _as_the_job():
             self._client = MlflowClient(address.tracking_uri, address.registry_uri)
         self.uri = str(self._client.tracking_uri)
         is_file = urlsplit(self.uri).scheme in ("", "file", "sqlite")
@@ -336,6 +336,25 @@ class Destination:
     def _name_of(self, experiment_id: str) -> str:
         with _classified():
             return str(self._client.get_experiment(experiment_id).name)
+
+
+@contextmanager
+def _as_the_job() -> Iterator[None]:
+    """Has azureml-mlflow use the job's token, which it does only where this variable is set.
+
+    Trials do not have it, and MLflow removes it when the script starts a run.
+    """
+    job, given = os.environ.get("AZUREML_RUN_ID"), os.environ.get("MLFLOW_RUN_ID")
+    if not job or given:
+        yield
+        return
+    os.environ["MLFLOW_RUN_ID"] = job
+    try:
+        yield
+    finally:
+        os.environ.pop("MLFLOW_RUN_ID", None)
+        if given is not None:
+            os.environ["MLFLOW_RUN_ID"] = given
 
 
 @contextmanager

@@ -24,7 +24,7 @@ import mlflow.version
 store.load()
 print(mlflow.version.VERSION)
 """
-CHOSEN = "becomes_a_run or nest or goes_on or files or outside"
+CHOSEN = "becomes_a_run or nest or goes_on or files or outside or plain"
 
 
 def job_pins() -> list[str]:

@@ -183,6 +183,48 @@ def test_runs_nest_below_the_run_of_the_job(
     assert client.get_run(job).info.status == "RUNNING"
 
 
+def plain_and_ours(config: dict[str, Any]) -> None:
+    here = os.environ["MLFLOW_EXPERIMENT_ID"]
+    for i in range(2):
+        with mlflow.start_run(run_name="plain", experiment_id=here):
+            mlflow.log_param("i", config["i"] + i)
+    setup_mlflow(config, run_name="ours")
+    tune.report({"loss": 1})
+
+
+@pytest.mark.parametrize("executor", ["local", "inline"])
+@pytest.mark.parametrize("variables", [["MLFLOW_RUN_ID"], ["MLFLOW_RUN_ID", "AZUREML_RUN_ID"]])
+def test_plain_mlflow_in_trials_leaves_the_run_of_the_job_alone(
+    mlflow_server: MlflowServer,
+    name: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    executor: str,
+    variables: list[str],
+) -> None:
+    client = mlflow_server.client
+    experiment = client.create_experiment(name)
+    job = client.create_run(experiment).info.run_id
+    for variable in variables:
+        monkeypatch.setenv(variable, job)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_server.uri)
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_ID", experiment)
+
+    grid = fit(
+        plain_and_ours,
+        tmp_path,
+        space={"i": tune.grid_search([1, 5])},
+        run={"callbacks": [], "executor": executor},
+    )
+    assert grid.errors == []
+    assert os.environ["MLFLOW_RUN_ID"] == job
+    runs = {run.info.run_id: run for run in mlflow_server.runs(name)}
+    of_job = runs.pop(job)
+    assert (of_job.info.status, of_job.data.params, of_job.data.metrics) == ("RUNNING", {}, {})
+    found = [(run.info.run_name, run.data.tags.get(PARENT)) for run in runs.values()]
+    assert sorted(found, key=str) == [("ours", job)] * 2 + [("plain", None)] * 4
+
+
 def test_population_based_training_changes_what_is_shown(
     mlflow_server: MlflowServer, name: str, tmp_path: Path
 ) -> None:

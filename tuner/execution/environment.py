@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 
 from tuner.server.config import TOKEN_VARIABLE
 
@@ -18,3 +18,21 @@ def without_secrets(environ: Mapping[str, str]) -> dict[str, str]:
         {'HOME': '/home/me'}
     """
     return {name: value for name, value in environ.items() if name not in SECRETS}
+
+
+def leave_run_of_job(environ: MutableMapping[str, str]) -> None:
+    """Keeps MLflow in a trial from going on in the job's own run, and from ending it.
+
+    It is what the runs of trials nest below, so `setup_mlflow` finds it under another name.
+
+    Example:
+        >>> environ = {"MLFLOW_RUN_ID": "9f6d"}
+        >>> leave_run_of_job(environ)
+        >>> environ
+        {'TUNER_MLFLOW_PARENT_RUN_ID': '9f6d'}
+    """
+    run_id = environ.pop("MLFLOW_RUN_ID", None)
+    if run_id:
+        environ.setdefault("TUNER_MLFLOW_PARENT_RUN_ID", run_id)
+    if "AZUREML_RUN_ID" in environ:  # azureml-mlflow uses the job's token only where it is set
+        environ["MLFLOW_RUN_ID"] = ""

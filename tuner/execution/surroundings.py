@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator
 
 from tuner.execution import seeding
+from tuner.execution.environment import leave_run_of_job
 from tuner.execution.protocol import Assignment
 
 
@@ -14,6 +15,7 @@ def prepare(assignment: Assignment) -> None:
     """Sets environment, working directory and random seeds for an attempt."""
     os.makedirs(assignment.path, exist_ok=True)
     os.environ.update(assignment.environ)
+    leave_run_of_job(os.environ)
     os.environ["TUNE_ORIG_WORKING_DIR"] = assignment.driver_directory
     os.chdir(assignment.path if assignment.change_directory else assignment.driver_directory)
     seeding.seed_everything(assignment.seed)
