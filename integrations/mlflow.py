@@ -162,7 +162,10 @@ class MLflowLoggerCallback(LoggerCallback):
         # Loggers after this one write their files later in the same round.
         now, before = self._ended
         self._ended = [[], now]
-        if before and self._sender is not None and self.should_save_artifact:
+        if self._sender is None:
+            return
+        self._sender.keep_alive()
+        if before and self.should_save_artifact:
             self._sender.tell_complete(before)
 
     def close(self) -> None:

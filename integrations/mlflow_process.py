@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import pickle
 import socket
 import subprocess
@@ -15,8 +16,12 @@ import orjson
 from tuner.integrations.mlflow_sender import Task, undelivered, wait_s
 from tuner.interpreter import python_command
 
+logger = logging.getLogger(__name__)
+
 _MODULE = "tuner.integrations.mlflow_sender"
 _MARGIN_S = 5.0
+_MAX_RESTARTS = 3
+_EXIT_S = 5.0  # from the end of what it says to its own
 
 
 class SenderProcess:
@@ -28,22 +33,21 @@ class SenderProcess:
 
     def __init__(self, task: Task) -> None:
         self._task = task
-        self._control, remote = socket.socketpair()
-        with remote, tempfile.TemporaryFile() as stdin:
-            pickle.dump(task, stdin)
-            stdin.seek(0)
-            self._process = subprocess.Popen(
-                python_command(_MODULE, str(remote.fileno())),
-                stdin=stdin,
-                stdout=subprocess.DEVNULL,
-                pass_fds=[remote.fileno()],
-            )
-        self._control.settimeout(1.0)
+        self._complete: list[str] = []
+        self._restarts = 0
+        self._start()
+
+    def keep_alive(self) -> None:
+        """Starts it again if it has died, a few times; it finds out what the server has."""
+        code = self._process.poll()
+        if code and self._restarts < _MAX_RESTARTS:  # 0: it has refused its work, and said why
+            self._restarts += 1
+            self._restart(code)
 
     def tell_complete(self, trial_ids: list[str]) -> None:
         """Tells it of trials all of whose files are written."""
-        with suppress(OSError):
-            self._control.sendall(orjson.dumps(trial_ids) + b"\n")
+        self._complete += trial_ids
+        self._tell_complete(trial_ids)
 
     def finish(self, on_progress: Callable[[], None]) -> list[str]:
         """Lets it send what is left, as long as the server takes something now and then.
@@ -54,13 +58,51 @@ class SenderProcess:
         Returns:
             What MLflow does not have, in words.
         """
-        messages = None
-        with self._control, suppress(OSError):
-            self._control.sendall(b"end\n")
-            messages = self._wait(on_progress)
+        messages = self._end(on_progress)
+        if messages is None and (code := self._died()):
+            self._restart(code)
+            messages = self._end(on_progress)
+        why = _how(code) if messages is None and (code := self._died()) else None
         self._process.kill()  # nothing is left to be done, and leaving Python takes a while
         self._process.wait()
-        return [undelivered(self._task, "everything", None)] if messages is None else messages
+        return [undelivered(self._task, "everything", why)] if messages is None else messages
+
+    def _start(self) -> None:
+        self._control, remote = socket.socketpair()
+        with remote, tempfile.TemporaryFile() as stdin:
+            pickle.dump(self._task, stdin)
+            stdin.seek(0)
+            self._process = subprocess.Popen(
+                python_command(_MODULE, str(remote.fileno())),
+                stdin=stdin,
+                stdout=subprocess.DEVNULL,
+                pass_fds=[remote.fileno()],
+            )
+        self._control.settimeout(1.0)
+
+    def _restart(self, code: int) -> None:
+        if self._restarts <= 1:
+            logger.warning("%s; it is started again, and nothing is lost", _how(code))
+        self._control.close()
+        self._start()
+        self._tell_complete(self._complete)
+
+    def _tell_complete(self, trial_ids: list[str]) -> None:
+        with suppress(OSError):
+            self._control.sendall(orjson.dumps(trial_ids) + b"\n")
+
+    def _end(self, on_progress: Callable[[], None]) -> list[str] | None:
+        """What it says at its end, None if it says nothing."""
+        with self._control, suppress(OSError):
+            self._control.sendall(b"end\n")
+            return self._wait(on_progress)
+        return None
+
+    def _died(self) -> int:
+        """The exit code of a process that has said nothing; 0 if it lives, and is only slow."""
+        with suppress(subprocess.TimeoutExpired):
+            return self._process.wait(_EXIT_S)
+        return 0
 
     def _wait(self, on_progress: Callable[[], None]) -> list[str] | None:
         """What it says at its end, None if it dies or takes too long."""
@@ -79,3 +121,8 @@ class SenderProcess:
                     return messages
                 deadline = time.monotonic() + news["patience_s"] + _MARGIN_S
                 on_progress()
+
+
+def _how(code: int) -> str:
+    how = f"by signal {-code}" if code < 0 else f"with exit code {code}"
+    return f"the process that sends to MLflow ended {how}"
