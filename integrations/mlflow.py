@@ -109,6 +109,10 @@ class MLflowLoggerCallback(LoggerCallback):
         self.tracking_uri = None if tracking_uri is None else absolute_uri(tracking_uri, here)
         self.registry_uri = None if registry_uri is None else absolute_uri(registry_uri, here)
         self.experiment_name = experiment_name
+        self.writes_to = (
+            f"the MLflow experiment {experiment_name or 'of its default name'!r} at "
+            f"{self.tracking_uri or 'the default server'}"
+        )
         self.tags = dict(tags or {})
         self.should_save_artifact = save_artifact
         self.log_params_on_trial_end = log_params_on_trial_end

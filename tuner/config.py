@@ -396,6 +396,11 @@ def _check_callbacks(owner: str, callbacks: object) -> None:
         if callback is None:
             reject(owner, "callbacks", callbacks, "take the None out of the list")
         _check_object(owner, "callbacks", callback, "callback objects")
+    targets = [getattr(callback, "writes_to", None) for callback in callbacks]
+    for target in targets:
+        if isinstance(target, str) and targets.count(target) > 1:
+            fix = f"leave one of those that write to {target}, or name another target"
+            reject(owner, "callbacks", callbacks, fix)
 
 
 def _check_part(owner: str, field: str, value: object, kind: type) -> None:

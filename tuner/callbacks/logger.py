@@ -24,6 +24,7 @@ class LoggerCallback(Callback):
 
     Attributes:
         in_recorder: Whether it runs in the recorder process rather than in the controller's.
+        writes_to: What only one callback of an experiment can write to, in words.
 
     Example:
         >>> from tuner.experiment.trial import Trial
@@ -40,6 +41,7 @@ class LoggerCallback(Callback):
     """
 
     in_recorder: ClassVar[bool] = False
+    writes_to: str | None = None
 
     def log_trial_start(self, trial: Trial) -> None:
         """Called once for each trial, before its first result."""

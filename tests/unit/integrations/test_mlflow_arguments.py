@@ -11,6 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from tuner.config import RunConfig
 from tuner.errors import ConfigError, MissingDependencyError
 from tuner.integrations.mlflow import MLflowLoggerCallback, setup_mlflow, surrounding_variables
 
@@ -59,6 +60,15 @@ def test_missing_mlflow_is_one_clear_error(monkeypatch: pytest.MonkeyPatch) -> N
 def test_impossible_arguments_are_named(arguments: dict[str, object], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         MLflowLoggerCallback(**arguments)
+
+
+def test_two_that_write_to_the_same_are_an_error() -> None:
+    a, b = (MLflowLoggerCallback("http://x", experiment_name=name) for name in "ab")
+    RunConfig(callbacks=[a, b])
+    with pytest.raises(ConfigError, match="the MLflow experiment 'a' at http://x"):
+        RunConfig(callbacks=[a, b, MLflowLoggerCallback("http://x", experiment_name="a")])
+    with pytest.raises(ConfigError, match="at the default server"):
+        RunConfig(callbacks=[MLflowLoggerCallback(), MLflowLoggerCallback()])
 
 
 def test_a_token_is_set_and_not_stored(monkeypatch: pytest.MonkeyPatch) -> None:
