@@ -31,6 +31,7 @@ logger = logging.getLogger(__name__)
 
 _PARENT = "TUNER_MLFLOW_PARENT_RUN_ID"
 _URI = "TUNER_MLFLOW_TRACKING_URI"
+_EXPERIMENT = "TUNER_MLFLOW_EXPERIMENT_NAME"
 _TOKEN = "MLFLOW_TRACKING_TOKEN"
 _JOB_RUNS = ("MLFLOW_RUN_ID", "AZUREML_RUN_ID")
 
@@ -207,18 +208,21 @@ def setup_mlflow(
             `MLflowLoggerCallback`, `MLFLOW_TRACKING_URI`, or what MLflow uses in the driver.
         registry_uri: The model registry, if it is another one.
         experiment_id: Id of the MLflow experiment, where there is no parent.
-        experiment_name: Its name, if there is no experiment of this id.
+        experiment_name: Its name, if there is no experiment of this id. Without both it is that of
+            the `MLflowLoggerCallback`, `MLFLOW_EXPERIMENT_ID`, `MLFLOW_EXPERIMENT_NAME`, else the
+            name of the experiment, which is created if it does not exist.
         tracking_token: Sets `MLFLOW_TRACKING_TOKEN` in this process.
         artifact_location: Where artifacts of a new MLflow experiment go.
         run_name: The run's name, the trial's without it.
-        create_experiment_if_not_exists: Whether an MLflow experiment that does not exist is
-            created; otherwise that is an error.
+        create_experiment_if_not_exists: Whether an MLflow experiment of this name that does not
+            exist is created; otherwise that is an error.
         tags: Tags of the run.
         rank_zero_only: Without effect: a trial is one process.
 
     Raises:
         MissingDependencyError: MLflow is not installed.
-        TunerError: The server does not answer, or refuses.
+        ConfigError: An argument cannot work.
+        TunerError: The server has not answered for `TUNER_MLFLOW_WAIT_S` seconds (30), or refuses.
 
     Example:
         >>> def train(config):
@@ -228,30 +232,45 @@ def setup_mlflow(
     _check_installed("setup_mlflow")
     _check("setup_mlflow", "config", config, dict)
     _check("setup_mlflow", "tags", tags, dict)
+    _check("setup_mlflow", "tracking_uri", tracking_uri, str | os.PathLike)
+    _check("setup_mlflow", "registry_uri", registry_uri, str | os.PathLike)
+    for name, text in (
+        ("experiment_id", experiment_id),
+        ("experiment_name", experiment_name),
+        ("tracking_token", tracking_token),
+        ("artifact_location", artifact_location),
+        ("run_name", run_name),
+    ):
+        _check("setup_mlflow", name, text, str)
     from tuner.integrations.mlflow_destination import Address
     from tuner.integrations.mlflow_trial import start_run
+    from tuner.trainable.session import get_context
 
     if tracking_token:
         os.environ[_TOKEN] = tracking_token
     tags = tags or {}
+    parent = tags.get(PARENT_RUN_ID) or _parent_of_process()
+    is_named = bool(experiment_id or experiment_name)
+    of_callback = None if parent or is_named else os.environ.get(_EXPERIMENT)
     address = Address(
-        tracking_uri=tracking_uri or os.environ.get(_URI),
-        registry_uri=registry_uri,
+        tracking_uri=os.fspath(tracking_uri) if tracking_uri else os.environ.get(_URI),
+        registry_uri=None if registry_uri is None else os.fspath(registry_uri),
         experiment_id=experiment_id,
-        experiment_name=experiment_name,
+        experiment_name=experiment_name or of_callback,
         tags=tags,
-        parent_run_id=tags.get(PARENT_RUN_ID) or _parent_of_process(),
-        creates=create_experiment_if_not_exists,
+        parent_run_id=parent,
+        default_name=get_context().get_experiment_name() or "Default",
+        creates=create_experiment_if_not_exists or not is_named,
         artifact_location=artifact_location,
     )
     return start_run(address, config or {}, run_name)
 
 
 def surrounding_variables(callbacks: Sequence[Callback]) -> dict[str, str]:
-    """What tells recorder and trials the server and the run to nest theirs in.
+    """What tells recorder and trials the server, the experiment and the run to nest theirs in.
 
     Args:
-        callbacks: Those of the experiment, whose MLflow callback may name both.
+        callbacks: Those of the experiment, whose MLflow callback may name them.
 
     Returns:
         Environment variables for their processes.
@@ -264,7 +283,8 @@ def surrounding_variables(callbacks: Sequence[Callback]) -> dict[str, str]:
     if mlflow is not None and uri is None:
         uri = absolute_uri(mlflow.get_tracking_uri(), os.getcwd())
     surrounding = active.info.run_id if active else _parent_of_process()
-    known = {_PARENT: parent or surrounding, _URI: uri}
+    name = ours.experiment_name if ours is not None else None
+    known = {_PARENT: parent or surrounding, _URI: uri, _EXPERIMENT: name}
     return {name: value for name, value in known.items() if value is not None}
 
 

@@ -98,7 +98,7 @@ class Destination:
 
         logging.getLogger("mlflow").setLevel(logging.ERROR)
         self.refused: list[str] = []
-        with _classified(), _as_the_job():
+        with classified(), _as_the_job():
             self._client = MlflowClient(address.tracking_uri, address.registry_uri)
         self.uri = str(self._client.tracking_uri)
         is_file = urlsplit(self.uri).scheme in ("", "file", "sqlite")
@@ -114,7 +114,7 @@ class Destination:
         found = {}
         token = None
         while True:
-            with _classified():
+            with classified():
                 page = self._client.search_runs(ids, query, max_results=_PER_PAGE, page_token=token)
             for run in page:
                 tags = run.data.tags
@@ -139,7 +139,7 @@ class Destination:
         }
         if self._address.parent_run_id is not None:
             tags.setdefault(PARENT_RUN_ID, self._address.parent_run_id)
-        with _classified():
+        with classified():
             run = self._client.create_run(
                 self.experiment_id,
                 start_time=int(start_time * 1000),
@@ -160,7 +160,7 @@ class Destination:
         params = [Param(key, value) for key, value in batch.params.items()]
         tags = [RunTag(key, value) for key, value in batch.tags.items()]
         try:
-            with _classified():
+            with classified():
                 self._client.log_batch(run_id, metrics=points, params=params, tags=tags)
         except Refused as error:
             self._check_exists(run_id)
@@ -173,7 +173,7 @@ class Destination:
 
     def params(self, run_id: str) -> dict[str, str]:
         """The parameters that a run has."""
-        with _classified():
+        with classified():
             return dict(self._client.get_run(run_id).data.params)
 
     def set_status(self, run_id: str, status: str, end_time: float) -> None:
@@ -182,7 +182,7 @@ class Destination:
         Raises:
             Refused: The run does not exist any more.
         """
-        with _classified():
+        with classified():
             if status == "RUNNING":
                 self._client.update_run(run_id, status=status)
             else:
@@ -190,7 +190,7 @@ class Destination:
 
     def log_texts(self, run_id: str, texts: dict[str, str]) -> None:
         """Has texts written as the artifact `params.json`."""
-        with _classified():
+        with classified():
             self._client.log_dict(run_id, texts, "params.json")
 
     def log_files(
@@ -232,7 +232,7 @@ class Destination:
         """Sends a checkpoint that is on remote storage, unless it was removed there too."""
         with ExitStack() as stack:
             try:
-                with _classified():
+                with classified():
                     if not is_directory(parent.fs, join(parent.path, name)):
                         return
                     folder = stack.enter_context(parent.checkpoint(name).as_directory())
@@ -244,7 +244,7 @@ class Destination:
     def _log_file(self, run: Run, path: str, name: str, on_file: Callable[[int], None]) -> None:
         assert run.run_id is not None
         try:
-            with _classified():
+            with classified():
                 on_file(os.path.getsize(path))
                 self._client.log_artifact(run.run_id, path, os.path.dirname(name) or None)
         except Refused as error:
@@ -258,13 +258,13 @@ class Destination:
 
         for name, text in batch.params.items():
             for limit in OLDER_MAX_PARAMS:
-                with suppress(Refused), _classified():
+                with suppress(Refused), classified():
                     self._client.log_batch(run_id, params=[Param(name, shortened(text, limit))])
                     return True
         return False
 
     def _check_exists(self, run_id: str) -> None:
-        with _classified():
+        with classified():
             run = self._client.get_run(run_id)
         if run.info.lifecycle_stage != "active":
             raise Refused(f"run {run_id} was deleted")
@@ -277,9 +277,15 @@ class Destination:
             self._check_same(parent)
             return parent
         if address.experiment_id is not None:
-            with suppress(Refused):
+            try:
                 self._name_of(address.experiment_id)
                 return address.experiment_id
+            except Refused:
+                if address.experiment_name is None:
+                    raise Refused(
+                        f"MLflow at {self.uri} has no experiment_id={address.experiment_id!r}: "
+                        "give the id of one that it has, or experiment_name"
+                    ) from None
         if address.experiment_name is None and os.environ.get("MLFLOW_EXPERIMENT_ID"):
             return os.environ["MLFLOW_EXPERIMENT_ID"]
         in_environment = os.environ.get("MLFLOW_EXPERIMENT_NAME")
@@ -287,18 +293,23 @@ class Destination:
 
     def _check_same(self, experiment_id: str) -> None:
         address, name = self._address, self._name_of(experiment_id)
-        if address.experiment_name not in (None, name):
+        wanted = None
+        if address.experiment_id not in (None, experiment_id):
+            wanted = f"experiment_id={address.experiment_id!r}"
+        elif address.experiment_id is None and address.experiment_name not in (None, name):
+            wanted = f"experiment_name={address.experiment_name!r}"
+        if wanted is not None:
             logger.warning(
                 "MLflow nests runs in one experiment only: they go to %r, where their parent %s "
-                "is, not to experiment_name=%r",
+                "is, not to %s",
                 name,
                 address.parent_run_id,
-                address.experiment_name,
+                wanted,
             )
 
     def _named(self, name: str) -> str:
         """The id of the MLflow experiment of this name, which is created if there is none."""
-        with _classified():
+        with classified():
             experiment = self._client.get_experiment_by_name(name)
         if experiment is None:
             return self._new_experiment(name)
@@ -313,10 +324,10 @@ class Destination:
                 "create_experiment_if_not_exists=True"
             )
         try:
-            with _classified():
+            with classified():
                 return str(self._client.create_experiment(name, self._address.artifact_location))
         except Refused:
-            with _classified():  # somebody else may have created it just now
+            with classified():  # somebody else may have created it just now
                 experiment = self._client.get_experiment_by_name(name)
             if experiment is None:
                 raise
@@ -327,14 +338,14 @@ class Destination:
         if parent is None:
             return None
         try:
-            with _classified():
+            with classified():
                 return str(self._client.get_run(parent).info.experiment_id)
         except Refused:
             logger.warning("MLflow at %s has no run %s: no run is nested", self.uri, parent)
             return None
 
     def _name_of(self, experiment_id: str) -> str:
-        with _classified():
+        with classified():
             return str(self._client.get_experiment(experiment_id).name)
 
 
@@ -358,7 +369,7 @@ def _as_the_job() -> Iterator[None]:
 
 
 @contextmanager
-def _classified() -> Iterator[None]:
+def classified() -> Iterator[None]:
     """Turns what MLflow raises into `Unavailable` or `Refused`."""
     try:
         yield

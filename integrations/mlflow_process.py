@@ -13,7 +13,8 @@ from contextlib import suppress
 
 import orjson
 
-from tuner.integrations.mlflow_sender import Task, undelivered, wait_s
+from tuner.integrations.mlflow_patience import wait_s
+from tuner.integrations.mlflow_sender import Task, undelivered
 from tuner.interpreter import python_command
 
 logger = logging.getLogger(__name__)

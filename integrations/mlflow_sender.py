@@ -32,14 +32,12 @@ from tuner.experiment.retention import Retention
 from tuner.experiment.trial_table import TrialTable
 from tuner.integrations.mlflow_delivery import Delivery
 from tuner.integrations.mlflow_destination import Address, Destination, Refused, Unavailable
+from tuner.integrations.mlflow_patience import wait_s
 from tuner.integrations.mlflow_runs import Runs
 from tuner.layout import JOURNAL_FOLDER
 from tuner.storage.storage import Storage
 
 logger = logging.getLogger(__name__)
-
-WAIT_VARIABLE = "TUNER_MLFLOW_WAIT_S"
-DEFAULT_WAIT_S = 30.0
 
 _PERIOD_S = 1.0
 _SHORTEST_PAUSE_S = 0.25
@@ -53,11 +51,6 @@ _HTTP_DEFAULTS = {
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
-
-
-def wait_s() -> float:
-    """Seconds that the end of the experiment waits for a server that takes nothing."""
-    return float(os.environ.get(WAIT_VARIABLE, DEFAULT_WAIT_S))
 
 
 @dataclass(frozen=True, slots=True)

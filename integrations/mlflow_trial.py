@@ -6,11 +6,14 @@ import dataclasses
 import logging
 import os
 import time
+from collections.abc import Callable
 from itertools import islice
 from types import ModuleType
 from typing import Any
 
-from tuner.integrations.mlflow_destination import Address, Destination
+from tuner.errors import TunerError
+from tuner.integrations.mlflow_destination import Address, Destination, Unavailable, classified
+from tuner.integrations.mlflow_patience import WAIT_VARIABLE, short_requests, wait_s
 from tuner.integrations.mlflow_runs import EXPERIMENT_TAG, KEY_TAG, Batch
 from tuner.integrations.mlflow_values import (
     MAX_PARAM,
@@ -26,6 +29,8 @@ from tuner.trainable.session import get_context, get_session
 logger = logging.getLogger(__name__)
 
 _PAUSE = "PAUSE"
+_SHORTEST_PAUSE_S, _LONGEST_PAUSE_S = 0.25, 5.0
+_RETRIES_AT_END = 3
 
 
 def start_run(address: Address, config: dict[str, Any], run_name: str | None) -> ModuleType:
@@ -44,13 +49,18 @@ def start_run(address: Address, config: dict[str, Any], run_name: str | None) ->
         mlflow.set_registry_uri(address.registry_uri)
     active = mlflow.active_run()
     parent = address.parent_run_id or (active.info.run_id if active else None)
-    destination = Destination(
-        dataclasses.replace(address, tracking_uri=uri, parent_run_id=parent), []
-    )
-    run_id = _run_id(destination, run_name)
-    _log_params(destination, run_id, params_of(config))
-    mlflow.set_experiment(experiment_id=destination.experiment_id)
-    mlflow.start_run(run_id=run_id, nested=active is not None)
+    address = dataclasses.replace(address, tracking_uri=uri, parent_run_id=parent)
+
+    def begin(is_retry: bool) -> None:
+        destination = Destination(address, [])
+        run_id = _run_id(destination, run_name, is_retry)
+        _log_params(destination, run_id, params_of(config))
+        with classified():
+            mlflow.set_experiment(experiment_id=destination.experiment_id)
+            mlflow.start_run(run_id=run_id, nested=active is not None)
+
+    with short_requests(0):
+        _patiently(begin, uri)
     session = get_session()
     if session is not None:
 
@@ -62,14 +72,40 @@ def start_run(address: Address, config: dict[str, Any], run_name: str | None) ->
     return mlflow
 
 
-def _run_id(destination: Destination, name: str | None) -> str:
+def _patiently(begin: Callable[[bool], None], uri: str) -> None:
+    """Tries until the server answers, for as long as the end of an experiment waits for one."""
+    deadline, pause = time.monotonic() + wait_s(), _SHORTEST_PAUSE_S
+    is_retry = False
+    while True:
+        try:
+            begin(is_retry)
+            return
+        except Unavailable as error:
+            if time.monotonic() + pause > deadline:
+                raise TunerError(
+                    f"setup_mlflow: MLflow at {uri} has not answered for {wait_s():g} s "
+                    f"({WAIT_VARIABLE}): {error}"
+                ) from error
+            if not is_retry:
+                logger.warning(
+                    "MLflow at %s does not answer; setup_mlflow tries again for %g s: %s",
+                    uri,
+                    wait_s(),
+                    error,
+                )
+        is_retry = True
+        time.sleep(pause)
+        pause = min(2 * pause, _LONGEST_PAUSE_S)
+
+
+def _run_id(destination: Destination, name: str | None, is_retry: bool) -> str:
     """The run of an earlier attempt at this trial, else a new one."""
     context = get_context()
     experiment = clean_key(f"{context.get_experiment_name()}/setup_mlflow")
     key = context.get_trial_id()
     if key is None:
         return destination.create(name or "run", {}, time.time())
-    if context.attempt > 1:
+    if context.attempt > 1 or is_retry:
         found = destination.find(experiment).get(key)
         if found is not None:
             return found.run_id
@@ -100,7 +136,8 @@ def _end(mlflow: ModuleType, before: Any, status: str) -> None:
         while (run := mlflow.active_run()) is not None:
             if before is not None and run.info.run_id == before.info.run_id:
                 return
-            mlflow.end_run(status)
+            with short_requests(_RETRIES_AT_END):
+                mlflow.end_run(status)
     except Exception as error:
         logger.warning("MLflow was not told that the trial's run is %s: %s", status, error)
 

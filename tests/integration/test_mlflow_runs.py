@@ -468,6 +468,46 @@ def test_setup_names_an_experiment_that_does_not_exist(
         setup_mlflow({}, mlflow_server.uri, experiment_name=name)
 
 
+def test_setup_names_an_id_that_does_not_exist(mlflow_server: MlflowServer, name: str) -> None:
+    with pytest.raises(tune.TuneError, match=r"no experiment_id='99999'.*experiment_name"):
+        setup_mlflow({}, mlflow_server.uri, experiment_id="99999")
+    setup_mlflow(
+        {},
+        mlflow_server.uri,
+        experiment_id="99999",
+        experiment_name=name,
+        create_experiment_if_not_exists=True,
+    ).end_run()
+    assert len(mlflow_server.runs(name)) == 1
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_setup_without_a_name_goes_where_the_callback_does(
+    mlflow_server: MlflowServer, name: str, tmp_path: Path, named: bool
+) -> None:
+    def train(config: dict[str, Any]) -> None:
+        setup_mlflow(config, run_name="own")
+        tune.report({"loss": 1})
+
+    callback = MLflowLoggerCallback(mlflow_server.uri, experiment_name=name if named else None)
+    run = {"callbacks": [callback], "name": "exp" if named else name}
+    assert fit(train, tmp_path, num_samples=1, run=run).errors == []
+    assert len([run for run in mlflow_server.runs(name) if run.info.run_name == "own"]) == 1
+    assert len(mlflow_server.runs(name)) == 2
+
+
+def test_setup_names_a_server_that_does_not_answer(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("TUNER_MLFLOW_WAIT_S", "1")
+    retries = "MLFLOW_HTTP_REQUEST_MAX_RETRIES"
+    monkeypatch.setenv(retries, "5")
+    with pytest.raises(tune.TuneError, match=r"setup_mlflow: MLflow at http://127\.0\.0\.1:1 "):
+        setup_mlflow({}, "http://127.0.0.1:1")
+    assert caplog.text.count("setup_mlflow tries again") == 1
+    assert os.environ[retries] == "5"
+
+
 def test_setup_outside_of_a_trial(mlflow_server: MlflowServer, name: str) -> None:
     inner = setup_mlflow(
         {"lr": 1},

@@ -62,6 +62,14 @@ def test_impossible_arguments_are_named(arguments: dict[str, object], message: s
         MLflowLoggerCallback(**arguments)
 
 
+@pytest.mark.parametrize(
+    "name", ["tracking_uri", "registry_uri", "experiment_id", "experiment_name", "run_name"]
+)
+def test_impossible_arguments_of_setup_are_named(name: str) -> None:
+    with pytest.raises(ConfigError, match=f"setup_mlflow: {name}=5 must be a string"):
+        setup_mlflow({}, **{name: 5})
+
+
 def test_two_that_write_to_the_same_are_an_error() -> None:
     a, b = (MLflowLoggerCallback("http://x", experiment_name=name) for name in "ab")
     RunConfig(callbacks=[a, b])
