@@ -47,7 +47,7 @@ class Delivery:
     @property
     def refused(self) -> list[str]:
         """What the server will never take, in words."""
-        return [*self._refused, *self._destination.refused]
+        return list(dict.fromkeys([*self._refused, *self._destination.refused]))
 
     def send(self) -> None:
         """Sends everything but files."""

@@ -37,12 +37,19 @@ logger = logging.getLogger(__name__)
 
 _AT_A_TIME = 8  # below the 10 connections that MLflow's client keeps
 _PER_PAGE = 1000
-_RETRIED = frozenset({401, 403, 408, 429})  # somebody or time may mend it
+_FORBIDDEN = frozenset({401, 403})
+_RETRIED = _FORBIDDEN | {408, 429}  # somebody or time may mend it
 _SHOWN = 300  # characters of an error
 
 
 class Unavailable(TunerError):
-    """The server does not answer, or cannot answer now; trying again later may help."""
+    """The server does not answer, or cannot answer now; trying again later may help.
+
+    Attributes:
+        how: What it does instead, in words.
+    """
+
+    how = "does not answer"
 
 
 class Refused(TunerError):
@@ -104,6 +111,7 @@ class Destination:
         is_file = urlsplit(self.uri).scheme in ("", "file", "sqlite")
         self.requests_at_a_time = 1 if is_file else _AT_A_TIME
         self._address = address
+        self._parent = address.parent_run_id
         self.experiment_id = self._experiment_id()
         self._known = [each for each in known_experiments if each != self.experiment_id]
 
@@ -134,11 +142,11 @@ class Destination:
         keys = clean_keys(given)
         tags = {
             "mlflow.user": _user(),
-            **{keys[name]: value for name, value in given.items()},
+            **{keys[name]: value for name, value in given.items() if name != PARENT_RUN_ID},
             **tags,
         }
-        if self._address.parent_run_id is not None:
-            tags.setdefault(PARENT_RUN_ID, self._address.parent_run_id)
+        if self._parent is not None:
+            tags[PARENT_RUN_ID] = self._parent
         with classified():
             run = self._client.create_run(
                 self.experiment_id,
@@ -334,15 +342,23 @@ class Destination:
             return str(experiment.experiment_id)
 
     def _parent_experiment_id(self) -> str | None:
-        parent = self._address.parent_run_id
-        if parent is None:
+        if self._parent is None:
             return None
         try:
             with classified():
-                return str(self._client.get_run(parent).info.experiment_id)
+                info = self._client.get_run(self._parent).info
         except Refused:
-            logger.warning("MLflow at %s has no run %s: no run is nested", self.uri, parent)
+            logger.warning("MLflow at %s has no run %s: no run is nested", self.uri, self._parent)
+            self._parent = None
             return None
+        if info.lifecycle_stage != "active":
+            logger.warning(
+                "MLflow at %s: run %s was deleted, below which runs are nested: until it is "
+                "restored, they are shown without it",
+                self.uri,
+                self._parent,
+            )
+        return str(info.experiment_id)
 
     def _name_of(self, experiment_id: str) -> str:
         with classified():
@@ -377,18 +393,18 @@ def classified() -> Iterator[None]:
         raise
     except Exception as error:
         text = shortened(" ".join(str(error).split()) or type(error).__name__, _SHOWN)
-        raise (Refused if _is_final(error) else Unavailable)(text) from error
+        if _is_final(error):
+            raise Refused(text) from error
+        unavailable = Unavailable(text)
+        if (status := _status(error)) in _FORBIDDEN:
+            unavailable.how = f"refuses ({status})"
+        raise unavailable from error
 
 
 def _is_final(error: Exception) -> bool:
     """Whether trying again cannot help."""
-    from mlflow.exceptions import MlflowException
-    from requests import HTTPError
-
-    if isinstance(error, MlflowException):
-        return _is_final_status(error.get_http_status_code())  # type: ignore[no-untyped-call]
-    if isinstance(error, HTTPError) and error.response is not None:  # of the artifact store
-        return _is_final_status(error.response.status_code)
+    if (status := _status(error)) is not None:
+        return 400 <= status < 500 and status not in _RETRIED
     if isinstance(error, JSONDecodeError):  # of an answer, maybe of something before the server
         return False
     ours = TunerError | ImportError | PermissionError | FileNotFoundError | IsADirectoryError
@@ -396,8 +412,16 @@ def _is_final(error: Exception) -> bool:
     return isinstance(error, ours) or (cannot_be_sent and not isinstance(error, OSError))
 
 
-def _is_final_status(status: int) -> bool:
-    return 400 <= status < 500 and status not in _RETRIED
+def _status(error: Exception) -> int | None:
+    """The HTTP status of what MLflow raises, None without one."""
+    from mlflow.exceptions import MlflowException
+    from requests import HTTPError
+
+    if isinstance(error, MlflowException):
+        return int(error.get_http_status_code())  # type: ignore[no-untyped-call]
+    if isinstance(error, HTTPError) and error.response is not None:  # of the artifact store
+        return int(error.response.status_code)
+    return None
 
 
 def _files(root: str, below: str) -> Iterator[tuple[str, str]]:

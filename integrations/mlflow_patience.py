@@ -19,6 +19,16 @@ def wait_s() -> float:
     return float(os.environ.get(WAIT_VARIABLE, DEFAULT_WAIT_S))
 
 
+def request_timeout_s() -> int:
+    """Seconds that a request may take: the user's, else 10, or less if nobody waits so long."""
+    return int(os.environ.get(TIMEOUT_VARIABLE) or max(1, min(_TIMEOUT_S, wait_s())))
+
+
+def limit_requests(seconds: float) -> None:
+    """Lets no request from now on take longer, but for a second."""
+    os.environ[TIMEOUT_VARIABLE] = str(max(1, min(request_timeout_s(), int(seconds))))
+
+
 @contextmanager
 def short_requests(retries: int) -> Iterator[None]:
     """While entered, MLflow's client gives up early; by itself it goes on for minutes.
@@ -26,9 +36,7 @@ def short_requests(retries: int) -> Iterator[None]:
     Args:
         retries: How often it tries a request again.
     """
-    ours = {RETRIES_VARIABLE: str(retries)}
-    if TIMEOUT_VARIABLE not in os.environ:
-        ours[TIMEOUT_VARIABLE] = str(_TIMEOUT_S)
+    ours = {RETRIES_VARIABLE: str(retries), TIMEOUT_VARIABLE: str(request_timeout_s())}
     before = {name: os.environ.get(name) for name in ours}
     os.environ.update(ours)
     try:

@@ -13,7 +13,7 @@ from contextlib import suppress
 
 import orjson
 
-from tuner.integrations.mlflow_patience import wait_s
+from tuner.integrations.mlflow_patience import request_timeout_s, wait_s
 from tuner.integrations.mlflow_sender import Task, undelivered
 from tuner.interpreter import python_command
 
@@ -63,7 +63,7 @@ class SenderProcess:
         if messages is None and (code := self._died()):
             self._restart(code)
             messages = self._end(on_progress)
-        why = _how(code) if messages is None and (code := self._died()) else None
+        why = _how(code) if messages is None and (code := self._died()) else "it takes too long"
         self._process.kill()  # nothing is left to be done, and leaving Python takes a while
         self._process.wait()
         return [undelivered(self._task, "everything", why)] if messages is None else messages
@@ -95,7 +95,8 @@ class SenderProcess:
     def _end(self, on_progress: Callable[[], None]) -> list[str] | None:
         """What it says at its end, None if it says nothing."""
         with self._control, suppress(OSError):
-            self._control.sendall(b"end\n")
+            with suppress(BrokenPipeError):  # it may have said everything before
+                self._control.sendall(b"end\n")
             return self._wait(on_progress)
         return None
 
@@ -107,7 +108,8 @@ class SenderProcess:
 
     def _wait(self, on_progress: Callable[[], None]) -> list[str] | None:
         """What it says at its end, None if it dies or takes too long."""
-        deadline = time.monotonic() + wait_s() + _MARGIN_S
+        margin = request_timeout_s() + _MARGIN_S
+        deadline = time.monotonic() + wait_s() + margin
         buffer = b""
         while True:
             self._control.settimeout(max(deadline - time.monotonic(), 0.001))
@@ -120,7 +122,7 @@ class SenderProcess:
                 if "messages" in news:
                     messages: list[str] = news["messages"]
                     return messages
-                deadline = time.monotonic() + news["patience_s"] + _MARGIN_S
+                deadline = time.monotonic() + news["patience_s"] + margin
                 on_progress()
 
 

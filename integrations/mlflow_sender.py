@@ -32,7 +32,13 @@ from tuner.experiment.retention import Retention
 from tuner.experiment.trial_table import TrialTable
 from tuner.integrations.mlflow_delivery import Delivery
 from tuner.integrations.mlflow_destination import Address, Destination, Refused, Unavailable
-from tuner.integrations.mlflow_patience import wait_s
+from tuner.integrations.mlflow_patience import (
+    RETRIES_VARIABLE,
+    TIMEOUT_VARIABLE,
+    limit_requests,
+    request_timeout_s,
+    wait_s,
+)
 from tuner.integrations.mlflow_runs import Runs
 from tuner.layout import JOURNAL_FOLDER
 from tuner.storage.storage import Storage
@@ -44,13 +50,10 @@ _SHORTEST_PAUSE_S = 0.25
 _LONGEST_PAUSE_S = 30.0
 _LONGEST_PAUSE_AT_END_S = 1.0
 _MAX_WAITING = 100_000  # values of metrics that are read ahead
+_WARNING_PERIOD_S = 60.0
 _NAMED = 5
 _SLOWEST_UPLOAD = 1e6  # bytes per second
 _END = b"end"
-_HTTP_DEFAULTS = {
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
-    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +90,9 @@ class Sender:
     Args:
         task: What is sent where.
         tell: Is told how it goes, while the experiment's end waits for it.
+
+    Attributes:
+        is_awaited: Whether the experiment's end waits for it.
     """
 
     def __init__(self, task: Task, tell: Callable[[dict[str, Any]], None]) -> None:
@@ -100,10 +106,12 @@ class Sender:
         self._delivery: Delivery | None = None
         self._complete: set[str] = set()  # trials all of whose files are written
         self._is_ending = False
-        self._is_awaited = False
+        self.is_awaited = False
         self._num_bytes = 0  # of the file that was begun last
         self._has_read_all = False
         self._error: str | None = None
+        self._has_warned = False
+        self._next_warning = 0.0
         self._pause_s = 0.0
         self._next_try = 0.0
         self._last_success = 0.0
@@ -111,7 +119,9 @@ class Sender:
 
     def await_end(self) -> None:
         """Notes that the experiment's end waits for this from now on; in any thread."""
-        self._is_awaited = True
+        self.is_awaited = True
+        self._last_success = time.monotonic()
+        limit_requests(wait_s())
         self._be_patient(self._num_bytes)
 
     def note_complete(self, trial_ids: list[str]) -> None:
@@ -136,7 +146,7 @@ class Sender:
             while self._is_ending and not self._has_read_all:
                 self._pass_on(self._delivery)
         except Unavailable as error:
-            self._on_failure(str(error))
+            self._on_failure(error)
 
     def finish(self) -> list[str]:
         """Sends what is left, until the server has taken nothing for a while.
@@ -146,7 +156,6 @@ class Sender:
         """
         self._is_ending = True
         self._next_try = 0.0
-        self._last_success = time.monotonic()
         while not self._is_done():
             self.step()
             if time.monotonic() - self._last_success > wait_s():
@@ -198,9 +207,9 @@ class Sender:
 
     def _on_success(self) -> None:
         with self._lock:
-            if self._error is not None:
+            if self._has_warned:
                 logger.warning("MLflow answers again: what has waited is sent now")
-            self._error = None
+            self._error, self._has_warned = None, False
             self._pause_s = 0.0
             self._last_success = time.monotonic()
         self._be_patient(0)
@@ -209,20 +218,22 @@ class Sender:
         """Has the experiment's end wait as long as so many bytes may take."""
         with self._lock:
             self._num_bytes = num_bytes
-            if self._is_awaited:
+            if self.is_awaited:
                 self._tell({"patience_s": wait_s() + num_bytes / _SLOWEST_UPLOAD})
 
-    def _on_failure(self, error: str) -> None:
-        if self._error is None:
+    def _on_failure(self, error: Unavailable) -> None:
+        now = time.monotonic()
+        if not self._has_warned and now >= self._next_warning:
+            self._has_warned, self._next_warning = True, now + _WARNING_PERIOD_S
             where = self._destination.uri if self._destination else self._task.address.tracking_uri
             logger.warning(
-                "MLflow%s does not answer, which does not hold up the trials; what is for it waits "
-                "in %s: %s",
+                "MLflow%s %s, which does not hold up the trials; what is for it waits in %s: %s",
                 f" at {where}" if where else "",
+                error.how,
                 self._task.shown_path,
                 error,
             )
-        self._error = error
+        self._error = str(error)
         longest = _LONGEST_PAUSE_AT_END_S if self._is_ending else _LONGEST_PAUSE_S
         self._pause_s = min(max(2 * self._pause_s, _SHORTEST_PAUSE_S), longest)
         self._next_try = time.monotonic() + self._pause_s
@@ -293,9 +304,9 @@ def main() -> None:
     """Sends until the recorder says that the experiment has ended, then what is left."""
     die_with_parent(os.getppid(), signal.SIGKILL)
     os.nice(5)
-    for name, value in _HTTP_DEFAULTS.items():
-        os.environ.setdefault(name, value)
-    os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] = "0"  # tried again here
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
+    os.environ[TIMEOUT_VARIABLE] = str(request_timeout_s())
+    os.environ[RETRIES_VARIABLE] = "0"  # tried again here
     control = socket.socket(fileno=int(sys.argv[1]))
     task: Task = pickle.load(sys.stdin.buffer)
 
@@ -319,8 +330,10 @@ def _run(sender: Sender, control: socket.socket) -> list[str]:
             try:
                 sender.step()
             except Refused as error:
-                logger.warning("%s", error)
-                return [str(error)]
+                if sender.is_awaited:
+                    return [_given_up(error)]
+                logger.warning("%s", _given_up(error))
+                return []
             due = time.monotonic() + _PERIOD_S
         try:
             line = lines.get(timeout=max(0.0, due - time.monotonic()))
@@ -332,8 +345,12 @@ def _run(sender: Sender, control: socket.socket) -> list[str]:
             try:
                 return sender.finish()
             except Refused as error:
-                return [str(error)]
+                return [_given_up(error)]
         sender.note_complete(orjson.loads(line))
+
+
+def _given_up(error: Refused) -> str:
+    return f"MLflow gets nothing of this experiment: {error}"
 
 
 def _listen(control: socket.socket, sender: Sender, lines: queue.SimpleQueue[bytes | None]) -> None:

@@ -83,13 +83,14 @@ def _patiently(begin: Callable[[bool], None], uri: str) -> None:
         except Unavailable as error:
             if time.monotonic() + pause > deadline:
                 raise TunerError(
-                    f"setup_mlflow: MLflow at {uri} has not answered for {wait_s():g} s "
+                    f"setup_mlflow: MLflow at {uri} {error.how}, tried for {wait_s():g} s "
                     f"({WAIT_VARIABLE}): {error}"
                 ) from error
             if not is_retry:
                 logger.warning(
-                    "MLflow at %s does not answer; setup_mlflow tries again for %g s: %s",
+                    "MLflow at %s %s; setup_mlflow tries again for %g s: %s",
                     uri,
+                    error.how,
                     wait_s(),
                     error,
                 )

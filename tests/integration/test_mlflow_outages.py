@@ -186,7 +186,7 @@ def test_a_server_that_accepts_and_never_answers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setenv("TUNER_MLFLOW_WAIT_S", "1")
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "2")
+    monkeypatch.delenv("MLFLOW_HTTP_REQUEST_TIMEOUT", raising=False)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         server = MlflowServer(tmp_path, silent.getsockname()[1])
         began = time.monotonic()

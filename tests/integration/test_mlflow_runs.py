@@ -127,6 +127,39 @@ def test_runs_nest_below_the_run_that_a_tag_names(
     assert client.get_experiment_by_name("another") is None
 
 
+def test_a_parent_that_is_missing_or_deleted_is_told(
+    mlflow_server: MlflowServer, name: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    client = mlflow_server.client
+    deleted = client.create_run(client.create_experiment(name)).info.run_id
+    client.delete_run(deleted)
+    for parent in (deleted, "0" * 32):
+        callback = MLflowLoggerCallback(
+            mlflow_server.uri, experiment_name=name, tags={PARENT: parent}
+        )
+        fit(three_results, tmp_path, num_samples=1, run={"callbacks": [callback]})
+    runs = mlflow_server.runs(name)
+    assert {run.data.tags.get(PARENT) for run in runs} == {deleted, None}
+    said = capfd.readouterr().err
+    assert said.count(f"run {deleted} was deleted") == 1
+    assert said.count(f"no run {'0' * 32}: no run is nested") == 1
+
+
+def test_a_deleted_experiment_is_told_once(
+    mlflow_server: MlflowServer,
+    name: str,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    mlflow_server.client.delete_experiment(mlflow_server.client.create_experiment(name))
+    callback = MLflowLoggerCallback(mlflow_server.uri, experiment_name=name)
+    fit(three_results, tmp_path, num_samples=1, run={"callbacks": [callback]})
+    said = capfd.readouterr().err + caplog.text
+    assert said.count("gets nothing of this experiment") == 1
+    assert "has not taken" not in said
+
+
 @pytest.mark.parametrize("executor", ["local", "inline"])
 def test_runs_nest_below_the_active_run(
     mlflow_server: MlflowServer, name: str, tmp_path: Path, executor: str
