@@ -111,7 +111,7 @@ class Run:
         num_results: How many results of the trial are in here or were.
         points, params, tags: What is to be sent.
         long_params: Parameters that MLflow gets only the beginning of, whole.
-        series: Parameters that have changed, which are metrics from then on.
+        series: Last values of parameters that have changed, which are metrics from then on.
         wants_artifacts: Number of the fact as of which its files are to be sent, 0 for none.
         settled_files: Those of them that MLflow has taken or refused by now.
     """
@@ -129,7 +129,7 @@ class Run:
     params: dict[str, str] = field(default_factory=dict)
     tags: dict[str, str] = field(default_factory=dict)
     long_params: dict[str, str] = field(default_factory=dict)
-    series: set[str] = field(default_factory=set)
+    series: dict[str, Any] = field(default_factory=dict)
     wants_artifacts: int = 0
     settled_files: set[str] = field(default_factory=set)
 
@@ -270,7 +270,7 @@ class Runs:
         step, timestamp = step_of(trial.last_result), int(fact.time * 1000)
         for key, (old, new) in changed(before, fact.config).items():
             is_first = key not in run.series
-            run.series.add(key)
+            run.series[key] = new
             if is_news:
                 run.tags[key] = shortened(str(new), MAX_TAG)
                 began = int((trial.start_time or fact.time) * 1000)
@@ -284,6 +284,9 @@ class Runs:
         if self._note(run, number):
             if self._params_at_end:
                 self._add_params(run)
+            step, timestamp = step_of(run.trial.last_result), int(fact.time * 1000)
+            for key, value in run.series.items():
+                run.add_point(number, key, value, timestamp, step)
             if fact.error is not None:
                 run.tags["error"] = shortened(fact.error.rstrip().rpartition("\n")[2], MAX_TAG)
         found = self._found.get(run.key)

@@ -153,6 +153,13 @@ def test_changed_values_become_series_and_tags(tmp_path: Path) -> None:
     assert journal.run.params == {"lr": "0.1", "act": "relu", "same": "1"}
 
 
+def test_a_series_reaches_the_end_of_its_trial(tmp_path: Path) -> None:
+    journal = Journal(tmp_path).created(lr=0.1, same=1).launched().result(3, 0.5).ended("PAUSED")
+    journal.changed(lr=0.2, same=1).launched(num_results=1).result(9, 0.4).ended("TERMINATED")
+    assert journal.series("config/lr") == [(0, 0.1), (3, 0.2), (9, 0.2)]
+    assert journal.series("config/same") == []
+
+
 def test_the_beginning_of_a_series_is_sent_once(tmp_path: Path) -> None:
     """A sender that goes on after the first change does not take the second for the first."""
     journal = Journal(tmp_path, {"a": Found("r", "RUNNING", delivered=3, artifacts=0)})
