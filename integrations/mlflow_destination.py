@@ -28,10 +28,10 @@ from tuner.integrations.mlflow_values import (
     OLDER_MAX_PARAMS,
     PARENT_RUN_ID,
     clean_keys,
-    sendable,
     shortened,
 )
 from tuner.storage.storage import Storage
+from tuner.utf8 import escaped
 
 logger = logging.getLogger(__name__)
 
@@ -152,7 +152,7 @@ class Destination:
                 self.experiment_id,
                 start_time=int(start_time * 1000),
                 tags={key: shortened(value, MAX_TAG) for key, value in tags.items()},
-                run_name=sendable(name),
+                run_name=escaped(name),
             )
         return str(run.info.run_id)
 

@@ -15,6 +15,7 @@ from tuner.flatten import flatten
 from tuner.metrics import as_number
 from tuner.recording.json import plain
 from tuner.result_fields import AUTOFILLED
+from tuner.utf8 import encoded, escaped
 
 PARENT_RUN_ID = "mlflow.parentRunId"
 """The tag that nests a run; `mlflow.utils.mlflow_tags.MLFLOW_PARENT_RUN_ID`."""
@@ -105,18 +106,8 @@ def clean_key(name: str) -> str:
 
 
 def _with_hash(key: str, name: str) -> str:
-    digest = hashlib.sha256(name.encode(errors="backslashreplace")).hexdigest()[:8]
+    digest = hashlib.sha256(encoded(name)).hexdigest()[:8]
     return f"{key[: MAX_KEY - 9]}_{digest}"
-
-
-def sendable(text: str) -> str:
-    """The text with backslashes for what UTF-8 cannot hold.
-
-    Example:
-        >>> print(sendable("caf\\u00e9 \\ud800"))
-        café \\ud800
-    """
-    return text if text.isascii() else text.encode(errors="backslashreplace").decode()
 
 
 def shortened(text: str, limit: int) -> str:
@@ -126,7 +117,7 @@ def shortened(text: str, limit: int) -> str:
         >>> shortened("abcdef", 4)
         'abc…'
     """
-    text = sendable(text)
+    text = escaped(text)
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
@@ -151,4 +142,4 @@ def absolute_uri(uri: str | os.PathLike[str], base: str) -> str:
 def _text(value: Any) -> str:
     if isinstance(value, list | tuple | dict):
         return json.dumps(plain(value))
-    return sendable(str(value))
+    return escaped(str(value))
