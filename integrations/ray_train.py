@@ -26,8 +26,10 @@ from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 
 from tuner.checkpoint import Checkpoint
 from tuner.errors import ConfigError, TrainableError
+from tuner.execution.ray_cluster import note_group
 from tuner.execution.scratch import scratch_folder
 from tuner.placement import as_placement
+from tuner.trainable.context import TuneContext
 from tuner.trainable.session import get_checkpoint, get_context, report
 from tuner.trainable.wrappers import WrappedFunction
 
@@ -173,7 +175,7 @@ def _fitted(
     fitted = copy.copy(trainer)
     DataParallelTrainer.__init__(
         fitted,
-        _resuming(trainer.train_loop_per_worker, _of_ray(get_checkpoint())),
+        _begun(trainer.train_loop_per_worker, _of_ray(get_checkpoint()), context),
         train_loop_config={**(trainer.train_loop_config or {}), **config.get(_LOOP_CONFIG, {})},
         backend_config=trainer.backend_config,
         scaling_config=ray.train.ScalingConfig(**scaling) if isinstance(scaling, dict) else scaling,
@@ -198,18 +200,25 @@ def _scaling(trainer: DataParallelTrainer, config: dict[str, Any]) -> Any:
     return scaling
 
 
-def _resuming(loop: Callable[..., Any], checkpoint: ray.train.Checkpoint | None) -> Any:
-    """The workers' function, for which `ray.train.get_checkpoint` begins with a checkpoint."""
-    if checkpoint is None:
-        return loop
+def _begun(
+    loop: Callable[..., Any], checkpoint: ray.train.Checkpoint | None, trial: TuneContext
+) -> Any:
+    """The workers' function, for which `ray.train.get_checkpoint` begins with a checkpoint.
+
+    It notes what it runs on: Ray Train itself gives that back after a kill only where Ray's
+    dashboard runs.
+    """
+
+    trial_id, attempt = str(trial.get_trial_id()), trial.attempt
 
     @functools.wraps(loop)
-    def resuming(*args: Any) -> Any:
+    def begun(*args: Any) -> Any:
+        note_group(trial_id, attempt)
         context = get_train_context()  # no public function sets it
         context.checkpoint = context.checkpoint or checkpoint
         return loop(*args)
 
-    return resuming
+    return begun
 
 
 def _of_ray(checkpoint: Checkpoint | None) -> ray.train.Checkpoint | None:

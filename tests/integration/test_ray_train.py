@@ -187,7 +187,7 @@ class KillFirst(tune.Callback):
 
 
 @pytest.mark.slow
-def test_a_killed_trial_of_a_trainer_leaves_no_folder(two_cpus: None, tmp_path: Path) -> None:
+def test_a_killed_trial_of_a_trainer_leaves_nothing(two_cpus: None, tmp_path: Path) -> None:
     def train(config: dict[str, Any]) -> None:
         while True:
             with tempfile.TemporaryDirectory() as folder:
@@ -206,6 +206,7 @@ def test_a_killed_trial_of_a_trainer_leaves_no_folder(two_cpus: None, tmp_path: 
     assert result.status == "ERROR"
     assert kill.found == [f"{Path(result.path).name.split('_')[1]}_00000_1"]
     wait_until(lambda: not os.listdir(scratch))
+    wait_until(lambda: ray.available_resources().get("CPU") == 2.0)
 
 
 def trainer_of(num_workers: int) -> TorchTrainer:

@@ -256,6 +256,8 @@ class RayExecutor(ProcessExecutor):
         slot.since = time.monotonic()
         if self._reserves_itself:
             self._drop(slot)  # there may be no room for another trial
+            if (had := worker.assignment) is not None:
+                ray_cluster.remove_noted_group(had.trial_id, had.attempt)
         elif self._runs_in_actor(slot.needs):
             slot.dismiss_actor()  # the next trial gets a fresh process
 

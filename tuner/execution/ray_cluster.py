@@ -6,6 +6,7 @@ import contextlib
 import json
 import logging
 import os
+import pickle
 import signal
 import sys
 import threading
@@ -25,6 +26,7 @@ ADDRESS_VARIABLE = "RAY_ADDRESS"
 _AUTO_VARIABLE = "RAY_ENABLE_AUTO_CONNECT"
 _NOT_HERE = "a trial that calls Ray needs RunConfig(executor=RayExecutor(uses_ray=True))"
 _AUTOSCALER_STATUS = "__autoscaling_status"
+_NOTES = b"tuner"
 _LARGE = 1024 * 1024  # bytes
 _NEXT_TO_NOTHING = {"memory": 1.0}  # a byte, as Ray places nothing that asks for nothing
 
@@ -210,6 +212,27 @@ class Placement:
         from ray.util import remove_placement_group
 
         remove_placement_group(self.group)
+
+
+def note_group(trial_id: str, attempt: int) -> None:
+    """Notes the placement group of this process, for `remove_noted_group` in another one."""
+    from ray.experimental.internal_kv import _internal_kv_put
+    from ray.util import get_current_placement_group
+
+    group = pickle.dumps(get_current_placement_group())
+    _internal_kv_put(f"{trial_id}/{attempt}", group, namespace=_NOTES)
+
+
+def remove_noted_group(trial_id: str, attempt: int) -> None:
+    """Gives back a placement group that an attempt has noted, if it was killed and left it."""
+    from ray.experimental.internal_kv import _internal_kv_del, _internal_kv_get
+    from ray.util import remove_placement_group
+
+    key = f"{trial_id}/{attempt}"
+    noted = _internal_kv_get(key, namespace=_NOTES)
+    if noted is not None:
+        _internal_kv_del(key, namespace=_NOTES)
+        remove_placement_group(pickle.loads(noted))
 
 
 def serve(
