@@ -230,13 +230,13 @@ def test_a_trainer_that_asks_for_more_than_there_is_fails_and_another_one_trains
     grid = fit(
         TorchTrainer(reporting(), scaling_config=ray.train.ScalingConfig(num_workers=1)),
         tmp_path,
-        space={"scaling_config": {"num_workers": tune.grid_search([9, 2, 1])}},
+        space={"scaling_config": {"num_workers": tune.grid_search([9, 1])}},
         run={"executor": tune.RayExecutor(infeasible_timeout_s=3)},
     )
     assert "it waits 3 s at most for more nodes" in caplog.text
-    assert [result.status for result in grid] == ["ERROR", "TERMINATED", "TERMINATED"]
+    assert [result.status for result in grid] == ["ERROR", "TERMINATED"]
     assert "ResourceError: a trial asks for {} + {CPU: 1} + {CPU: 1}" in str(grid[0].error)
-    assert [result.metrics.get("workers") for result in grid] == [None, 2, 1]
+    assert [result.metrics.get("workers") for result in grid] == [None, 1]
 
 
 @pytest.mark.slow

@@ -330,7 +330,6 @@ def test_a_bad_value_is_an_error_of_its_trial_alone(tmp_path, key, values, error
     [
         ({"model": {"free_log_std": True}}, "free_log_std is only supported for DiagGaussian"),
         ({"env": "closed"}, "no licence for the simulator"),
-        ({"env": "closed", "validate_workers_after_construction": False}, "no licence"),
     ],
 )
 def test_what_keeps_an_env_runner_from_being_made_is_the_error(build, config, error):
