@@ -1,6 +1,6 @@
 """Rewards and hyperparameter schedules of a run of `examples/pbt_ppo.py`, as figures and a plot.
 
-python examples/pbt_ppo.py --test-local --num-workers 0 --batch-scale 0.1 --perturbation-interval 15
+python examples/pbt_ppo.py --test-local --num-workers 0 --batch-scale 0.1 --perturbation-interval 5
 python benchmarks/algorithms/pbt_ppo.py ~/tuner_results/PPO_<time>     # writes pbt_ppo.{json,png}
 """
 

@@ -24,6 +24,7 @@ import mlflow.version
 store.load()
 print(mlflow.version.VERSION)
 """
+TESTS = ("runs", "nesting", "setup")
 CHOSEN = "becomes_a_run or nest or goes_on or files or outside or plain"
 
 
@@ -66,9 +67,9 @@ def test_in_the_environment_of_an_azureml_job(
         "PYTHONPATH": str(ROOT),
         MLFLOW_SERVER: f"{mlflow_server.port} {mlflow_server.folder}",
     }
-    tests = ROOT / "tests" / "integration" / "test_mlflow_runs.py"
+    tests = [ROOT / "tests" / "integration" / f"test_mlflow_{name}.py" for name in TESTS]
     done = subprocess.run(
-        [job_python, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", CHOSEN, tests],
+        [job_python, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", CHOSEN, *tests],
         cwd=ROOT,
         env=environ,
         capture_output=True,
