@@ -65,9 +65,9 @@ def test_few_orders_give_the_figures_of_many(few_orders: Path) -> None:
             assert few[task][name]["saved_median"] == pytest.approx(row["saved_median"], abs=0.12)
 
 
-def test_every_trial_of_ppo_reached_the_reward_and_one_was_changed() -> None:
+def test_every_trial_of_ppo_reached_the_reward_and_two_were_changed() -> None:
     trials = json.loads((ALGORITHMS / "pbt_ppo.json").read_text())
     assert [max(trial["episode_reward_mean"]) >= 300 for trial in trials] == [True] * 4
     changed = [trial for trial in trials if len(set(trial["lr"])) > 1]
-    assert len(changed) == 1
+    assert len(changed) == 2
     assert len(set(changed[0]["train_batch_size"])) == 3
