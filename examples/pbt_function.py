@@ -74,7 +74,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--smoke-test", action="store_true", help="fewer trials and epochs")
     smoke_test = parser.parse_args().smoke_test
-    trials, epochs, interval = (4, 12, 3) if smoke_test else (8, 40, 4)
+    trials, epochs, interval = (4, 24, 3) if smoke_test else (8, 40, 4)
 
     results = tune.Tuner(
         train,
