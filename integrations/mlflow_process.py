@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import logging
-import pickle
-import socket
 import subprocess
-import tempfile
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -15,7 +12,7 @@ import orjson
 
 from tuner.integrations.mlflow_patience import request_timeout_s, wait_s
 from tuner.integrations.mlflow_sender import Task, undelivered
-from tuner.interpreter import python_command
+from tuner.interpreter import start_with_task
 
 logger = logging.getLogger(__name__)
 
@@ -69,16 +66,7 @@ class SenderProcess:
         return [undelivered(self._task, "everything", why)] if messages is None else messages
 
     def _start(self) -> None:
-        self._control, remote = socket.socketpair()
-        with remote, tempfile.TemporaryFile() as stdin:
-            pickle.dump(self._task, stdin)
-            stdin.seek(0)
-            self._process = subprocess.Popen(
-                python_command(_MODULE, str(remote.fileno())),
-                stdin=stdin,
-                stdout=subprocess.DEVNULL,
-                pass_fds=[remote.fileno()],
-            )
+        self._process, self._control = start_with_task(_MODULE, self._task)
         self._control.settimeout(1.0)
 
     def _restart(self, code: int) -> None:

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import os
+import pickle
+import socket
+import subprocess
 import sys
+import tempfile
+from typing import Any
 
 
 def python_command(module: str, *arguments: str) -> list[str]:
@@ -19,3 +24,31 @@ def python_command(module: str, *arguments: str) -> list[str]:
     path = [os.path.abspath(entry) for entry in sys.path]
     code = f"import sys; sys.path[:] = {path!r}; from {module} import main; main()"
     return [sys.executable, "-P", "-c", code, *arguments]
+
+
+def start_with_task(
+    module: str, task: Any, **options: Any
+) -> tuple[subprocess.Popen[bytes], socket.socket]:
+    """Starts a fresh interpreter that has a task to do.
+
+    Args:
+        module: A module with a function `main()`. It finds the number of its end of the connection
+            in `sys.argv[1]`, and the task, pickled, on its standard input.
+        task: The task.
+        **options: Further ones of `subprocess.Popen`.
+
+    Returns:
+        The process, and this end of the connection to it.
+    """
+    ours, theirs = socket.socketpair()
+    with theirs, tempfile.TemporaryFile() as stdin:
+        pickle.dump(task, stdin)
+        stdin.seek(0)
+        process = subprocess.Popen(
+            python_command(module, str(theirs.fileno())),
+            stdin=stdin,
+            stdout=subprocess.DEVNULL,
+            pass_fds=[theirs.fileno()],
+            **options,
+        )
+    return process, ours

@@ -7,7 +7,6 @@ import os
 import pickle
 import socket
 import subprocess
-import tempfile
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -19,7 +18,7 @@ import orjson
 
 from tuner.callbacks.logger import LoggerCallback
 from tuner.errors import ConfigError
-from tuner.interpreter import python_command
+from tuner.interpreter import start_with_task
 
 if TYPE_CHECKING:
     from tuner.experiment.retention import Retention
@@ -81,18 +80,9 @@ class RecorderProcess:
         }
         if self._control is not None:
             self._control.close()
-        self._control, remote = socket.socketpair()
-        with remote, tempfile.TemporaryFile() as stdin:
-            pickle.dump(task, stdin)
-            stdin.seek(0)
-            self._process = subprocess.Popen(
-                python_command(_MODULE, str(remote.fileno())),
-                stdin=stdin,
-                stdout=subprocess.DEVNULL,
-                pass_fds=[remote.fileno()],
-                env={**os.environ, **self._environ},
-                start_new_session=True,
-            )
+        self._process, self._control = start_with_task(
+            _MODULE, task, env={**os.environ, **self._environ}, start_new_session=True
+        )
 
     def is_alive(self) -> bool:
         """Whether the process runs."""
