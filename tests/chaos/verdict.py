@@ -24,7 +24,7 @@ from tuner.experiment.folder import OF_ONE_RUN
 # It warns of results that were superseded, which is what it is to make of them.
 logging.getLogger("tensorboard").setLevel(logging.ERROR)
 
-SLACK_S = 1.0
+SLACK_S = 2.0
 """How much later than promised an upload may be on a busy machine."""
 
 Numbers = dict[str, list[int]]

@@ -201,7 +201,7 @@ def test_a_node_ends_when_rank_0_is_killed(nodes: Nodes) -> None:
 
 @pytest.mark.slow
 def test_a_node_that_never_comes_is_named(nodes: Nodes) -> None:
-    head = nodes.start(0, USE_ALL_NODES, num_nodes=3, join_timeout_s=5)
+    head = nodes.start(0, USE_ALL_NODES, num_nodes=3, join_timeout_s=12)
     worker = nodes.start(2, USE_ALL_NODES, num_nodes=3)
     assert head.wait(TIMEOUT_S) == 1
     assert worker.wait(TIMEOUT_S) == 1

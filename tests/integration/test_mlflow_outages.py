@@ -174,6 +174,7 @@ def test_a_server_that_is_away_until_a_restore(
     assert "Traceback" not in said
     assert (tmp_path / "exp" / "results.parquet").exists()
 
+    monkeypatch.delenv("TUNER_MLFLOW_WAIT_S")
     server.start()
     tune.Tuner.restore(str(tmp_path / "exp")).fit()
     assert values(server) == wanted(10)
@@ -206,7 +207,7 @@ def test_a_far_server_is_sent_several_runs_at_a_time_and_waited_for_as_long_as_i
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setenv("TUNER_MLFLOW_WAIT_S", "0.5")  # far less than all requests take
+    monkeypatch.setenv("TUNER_MLFLOW_WAIT_S", "2")  # far less than all requests take
     own_mlflow_server.start()
     numbers = list(range(60))
     with FlakyProxy(own_mlflow_server.port, latency_s=0.3) as proxy:

@@ -134,7 +134,7 @@ def test_a_thread_of_the_same_process_is_refused(tmp_path: Path) -> None:
     class Waits(tune.Callback):
         def on_trial_result(self, *args: Any, **info: Any) -> None:
             is_running.set()
-            assert is_refused.wait(30)
+            assert is_refused.wait(120)
 
     def tuner(*callbacks: tune.Callback) -> tune.Tuner:
         return tune.Tuner(
@@ -146,7 +146,7 @@ def test_a_thread_of_the_same_process_is_refused(tmp_path: Path) -> None:
 
     def intrude() -> None:
         try:
-            assert is_running.wait(30)
+            assert is_running.wait(120)
             for attempt in (tuner(), tune.Tuner.restore(tmp_path / "run")):
                 try:
                     attempt.fit()
@@ -216,5 +216,5 @@ def test_a_recorder_that_hangs_does_not_keep_a_restore_waiting(
     wait_until(lambda: lock.exists() and lock.read_text() == str(hanging.pid))
     folder = folder_module.ExperimentFolder(str(tmp_path))
     folder.await_recorder()
-    assert hanging.wait(10) == -signal.SIGKILL
+    assert hanging.wait(60) == -signal.SIGKILL
     folder.release()

@@ -67,9 +67,9 @@ def start_a_helper(config: dict[str, Any]) -> dict[str, Any]:
 
     elsewhere = look.options(num_cpus=0, resources={"x": 0.5}, scheduling_strategy="DEFAULT")
     free = [look.options(num_cpus=0), elsewhere]
-    tune.report({"free": ray.get([each.remote() for each in free], timeout=60)})
+    tune.report({"free": ray.get([each.remote() for each in free], timeout=120)})
     helped = look.remote() if config["is_task"] else Helper.remote().look.remote()
-    return {"free": None, "helped": ray.get(helped, timeout=20)}
+    return {"free": None, "helped": ray.get(helped, timeout=120)}
 
 
 def test_what_a_trial_has_no_bundle_for_is_an_error_that_says_what_to_add(tmp_path: Path) -> None:

@@ -226,8 +226,8 @@ def test_a_second_writer_is_refused_at_once(
 
 
 def test_the_journal_on_the_storage_follows_a_trial_that_runs(writer: Any, place: Place) -> None:
-    """At most a sync_period of 1 s behind; the rest is the time of an upload on a busy machine."""
+    """At most a sync_period of 1 s behind, plus an upload on a busy machine; the default is 300."""
     for _ in range(4):
         before = num_results(place)
         wait_until(lambda before=before: num_results(place) > before)  # type: ignore[misc]
-        assert time.time() - journal(place.files())[-1]["time"] < 6
+        assert time.time() - journal(place.files())[-1]["time"] < 30

@@ -21,6 +21,8 @@ import tuner as tune
 from tuner import plan
 from tuner.console.status import ExperimentInfo as Info
 from tuner.errors import ConfigError, ExperimentLockedError, StorageError
+from tuner.experiment.events import TrialRequeued
+from tuner.experiment.journal_reader import JournalReader
 
 SCRIPT = """
 import os, sys, tempfile
@@ -215,6 +217,30 @@ def test_errored_trials_start_again_without_their_checkpoints(tmp_path: Path) ->
     assert [json.loads(row)["n"] for row in rows] == [1, 2, 3, 4, 5]
     with pytest.raises(ConfigError, match="exclude each other"):
         tune.Tuner.restore(experiment(results), resume_errored=True, restart_errored=True)
+
+
+@pytest.mark.parametrize("errored", ["resume_errored", "restart_errored"])
+def test_one_whose_resources_could_not_be_told_begins_once_they_can(
+    errored: str, tmp_path: Path
+) -> None:
+    def cpus(config: dict[str, Any]) -> dict[str, float]:
+        return {"cpu": 1 / config["steps"]}
+
+    def mended(config: dict[str, Any]) -> tune.PlacementGroupFactory:
+        return tune.PlacementGroupFactory([{"CPU": 1}], strategy="SPREAD")
+
+    space = {"steps": tune.grid_search([0, 1])}
+    grid = fit(tune.with_resources(train, cpus), tmp_path, space=space)
+    assert [result.status for result in grid] == ["ERROR", "TERMINATED"]
+    path = experiment(tmp_path)
+    assert tune.Tuner.restore(path, **{errored: True}).fit().num_errors == 1
+    whole = tune.with_resources(train, mended)
+    grid = tune.Tuner.restore(path, whole, **{errored: True}).fit()
+    assert [(result.status, result.error) for result in grid] == [("TERMINATED", None)] * 2
+    facts = JournalReader(str(path)).read_all()
+    (requeued,) = [fact for fact in facts if isinstance(fact, TrialRequeued)]
+    assert (requeued.bundles, requeued.strategy) == ([{"CPU": 1.0}], "SPREAD")
+    assert not tune.Tuner.restore(path, whole).fit().errors
 
 
 def test_more_samples(tmp_path: Path) -> None:

@@ -191,7 +191,7 @@ def test_nested_use_shares_one_download(tmp_path: Path, temporary: Path) -> None
 
 def test_threads_share_one_download(tmp_path: Path, temporary: Path) -> None:
     checkpoint, downloads = counted(tmp_path)
-    barrier = threading.Barrier(4, timeout=30)
+    barrier = threading.Barrier(4, timeout=120)
     seen: list[dict[str, bytes]] = []
 
     def use() -> None:
@@ -211,7 +211,7 @@ def test_threads_share_one_download(tmp_path: Path, temporary: Path) -> None:
 
 def test_processes_share_one_download(tmp_path: Path, temporary: Path) -> None:
     checkpoint, downloads = counted(tmp_path)
-    barrier = FORK.Barrier(4, timeout=30)
+    barrier = FORK.Barrier(4, timeout=120)
 
     def use() -> None:
         with checkpoint.as_directory() as path:
@@ -256,7 +256,7 @@ def test_processes_can_copy_to_the_same_directory_at_once(tmp_path: Path) -> Non
     content = os.urandom(4_000_000)
     (big / "model.bin").write_bytes(content)
     target = tmp_path / "target"
-    barrier = FORK.Barrier(4, timeout=30)
+    barrier = FORK.Barrier(4, timeout=120)
 
     def copy() -> None:
         barrier.wait()

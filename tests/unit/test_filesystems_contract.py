@@ -316,7 +316,7 @@ def test_a_checkpoint_is_used_after_a_fork(fs: fsspec.AbstractFileSystem, place:
     checkpoint.set_metadata({"epoch": 1})
     process = multiprocessing.get_context("fork").Process(target=_use, args=(checkpoint,))
     process.start()
-    process.join(30)
+    process.join(120)
     assert process.exitcode == 0
 
 

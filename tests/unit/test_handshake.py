@@ -35,7 +35,7 @@ def test_both_ends_talk_once_they_know_each_other(
     listener: Listener, secret: bytes, accepted: Accepted
 ) -> None:
     with connect(listener.address, secret, {"slot": 3}) as ours:
-        theirs, hello = accepted.get(timeout=10)
+        theirs, hello = accepted.get(timeout=60)
         with theirs:
             ours.sendall(b"ping")
             assert theirs.recv(4) == b"ping"
@@ -69,7 +69,7 @@ def test_other_programs_disturb_nobody(
     with socket.create_connection(listener.address) as other:
         other.sendall(noise)
         with connect(listener.address, secret, {"slot": 1}):
-            theirs, hello = accepted.get(timeout=10)
+            theirs, hello = accepted.get(timeout=60)
             theirs.close()
     assert hello == {"slot": 1}
 

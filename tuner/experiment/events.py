@@ -265,13 +265,16 @@ class TrialEnded:
 class TrialRequeued:
     """A trial is to go on from its last checkpoint, or `anew`, without its checkpoints.
 
-    It was running when the controller died, or it was held or ended by what no longer holds.
+    It was running when the controller died, or it was held or ended by what no longer holds. Where
+    it failed as its resources could not be told, it has `bundles` now, laid out by a `strategy`.
     """
 
     event: ClassVar[str] = "trial_requeued"
     time: float
     trial_id: str
     anew: bool
+    bundles: Bundles | None = None
+    strategy: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

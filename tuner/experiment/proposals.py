@@ -100,7 +100,7 @@ class Proposals:
         completed = self._scheduler.complete_config(config, number)
         if completed is not config:
             suggestion = {**(suggestion or {}), **naming.changed_values(config, completed)}
-        bundles, problem = _asked_for(spec, completed)
+        bundles, problem = asked_for(spec, completed)
         created = naming.new_trial(
             spec, number, completed, bundles, now, table.dirnames, suggestion
         )
@@ -133,7 +133,7 @@ class Proposals:
             )
 
 
-def _asked_for(spec: ExperimentSpec, config: dict[str, Any]) -> tuple[Bundles, str | None]:
+def asked_for(spec: ExperimentSpec, config: dict[str, Any]) -> tuple[Bundles, str | None]:
     """What a trial of this configuration asks for, or nothing and the error of the user's code."""
     try:
         return spec.bundles_for(config), None

@@ -29,8 +29,6 @@ def taken_up(
 ) -> str | None:
     """How a restore has a trial go on, SKIP to end it; None to leave it as it is."""
     if trial.status == ERROR:
-        if not trial.bundles:
-            return None  # what it asks for could not be told, nor can it now
         return None if resume_config.errored == _ResumeType.SKIP else resume_config.errored
     if trial.status == TERMINATED:
         if resume_config.finished != _ResumeType.SKIP:

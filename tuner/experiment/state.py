@@ -42,6 +42,7 @@ from tuner.experiment.events import (
     TrialSteered,
     settle,
 )
+from tuner.experiment.proposals import asked_for
 from tuner.experiment.requests import Outcome, StopExperiment
 from tuner.experiment.trial import PAUSED, PENDING, TERMINATED, Trial
 
@@ -124,13 +125,25 @@ class ExperimentState(ActingExperiment):
             if how == ResumeConfig.ResumeType.SKIP:
                 self._end_attempt(trial, TERMINATED, None, now)
             elif how is not None:
-                anew = how == ResumeConfig.ResumeType.RESTART
-                self._emit(TrialRequeued(time=now, trial_id=trial.trial_id, anew=anew))
+                self._requeue(trial, now, anew=how == ResumeConfig.ResumeType.RESTART)
         self._delete_removed()
         if self.stop_reason is not None:  # it was killed while it came to its end
             self._stop(now, self.stop_reason, STOP)
         self._end_if_over(now)
         return self._taken()
+
+    def _requeue(self, trial: Trial, now: float, *, anew: bool) -> None:
+        bundles = strategy = None
+        if not trial.bundles:  # what it asks for could not be told
+            bundles, problem = asked_for(self.spec, trial.config)
+            if problem is not None:
+                return
+            strategy = self.spec.strategy_for(trial.config)
+        self._emit(
+            TrialRequeued(
+                time=now, trial_id=trial.trial_id, anew=anew, bundles=bundles, strategy=strategy
+            )
+        )
 
     def handle(self, stimuli: Iterable[Stimulus]) -> tuple[list[Fact], list[Command]]:
         """Takes in what happened and returns what follows, to be journaled before it is done."""

@@ -179,6 +179,9 @@ class TrialTable:
         trial = self._by_id[fact.trial_id]
         if trial.status == ERROR:
             trial.num_failures = 0
+        if fact.bundles is not None:
+            trial.bundles = fact.bundles
+            trial.strategy = fact.strategy or trial.strategy
         if trial.status != PENDING:
             self._set_status(trial, PENDING)
         self._release(trial)

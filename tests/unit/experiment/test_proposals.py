@@ -45,7 +45,7 @@ def test_resources_that_cannot_be_told_are_an_error_of_their_trial(fail_fast: bo
     assert "cannot be told from its configuration (ZeroDivisionError: division" in lines[-1]
 
 
-def test_a_restore_leaves_alone_what_has_no_resources() -> None:
+def test_a_restore_leaves_alone_what_has_no_resources_still() -> None:
     play = Play(bundles_for=told_but_for_0, bundles_vary=True)
     facts, _ = play.state.resume(NOW, "test", ResumeConfig(errored="restart"))
     assert play.state.trials[0].status == "ERROR"

@@ -68,7 +68,7 @@ def names(root: Path) -> list[str]:
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.01)
@@ -219,7 +219,7 @@ def test_a_forked_process_leaves_its_parents_connections_alone(
         for _ in range(200):
             assert fs.cat_file(f"{root}/file") == b"1"
         for process in processes:
-            process.join(30)
+            process.join(120)
             assert process.exitcode == 0
         file.write(b"end")
     assert (root / "open").read_bytes() == CONTENT + b"end"
@@ -302,7 +302,7 @@ def test_a_connection_that_broke_while_it_was_idle_is_not_used(
     pid = server.pid
     assert pid is not None
     os.kill(pid, 9)
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while server.pid == pid:
         assert time.monotonic() < deadline
         server.revive()
