@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from tuner.errors import ConfigError, ServerError
 from tuner.experiment.journal_reader import JournalReader
 from tuner.server import TuneClient
 from tuner.server.config import TOKEN_VARIABLE
+from tuner.server.event_source import Event
 
 
 def status_of(client: TuneClient, trial_id: str) -> Any:
@@ -26,6 +28,13 @@ def status_of(client: TuneClient, trial_id: str) -> Any:
 
 def until_status(client: TuneClient, trial_id: str, status: str) -> None:
     wait_until(lambda: status_of(client, trial_id) == status)
+
+
+def listened_to(client: TuneClient) -> Iterator[Event]:
+    """The events but for the first, of a connection that is there before the experiment ends."""
+    events = client.events(after=0)
+    next(events)
+    return events
 
 
 def test_an_experiment_is_steered_from_its_start_to_its_end(tmp_path: Path) -> None:
@@ -59,9 +68,9 @@ def test_an_experiment_is_steered_from_its_start_to_its_end(tmp_path: Path) -> N
         client.set_num_samples(3)
         client.stop_trial(added[1])
         wait_until(lambda: len(client.get_all_trials()) == 5)
+        events = listened_to(client)
         client.stop_experiment()
-        events = list(client.events(after=0))
-        assert events[-1].data["status"] == "ENDED"
+        assert list(events)[-1].data["status"] == "ENDED"
 
     grid = tune.Tuner.restore(str(tmp_path / "steered")).get_results()
     assert len(grid) == 5
@@ -88,8 +97,9 @@ def test_the_events_are_the_journal(tmp_path: Path) -> None:
 
 def test_a_time_budget_that_is_used_up_ends_it(tmp_path: Path) -> None:
     with steered(tmp_path) as (client, _):
+        events = listened_to(client)
         client.set_time_budget(0.001)
-        assert list(client.events(after=0))[-1].data["status"] == "ENDED"
+        assert list(events)[-1].data["status"] == "ENDED"
 
 
 def test_curl_is_all_that_it_takes(tmp_path: Path) -> None:
