@@ -122,6 +122,8 @@ def main():
             },
             run_config=air.RunConfig(
                 stop=stopping_criteria,
+                # Saved at each step, as a step may take longer than a job that is cancelled waits.
+                checkpoint_config=air.CheckpointConfig(checkpoint_frequency=1, num_to_keep=2),
                 callbacks=[
                     MLflowLoggerCallback(
                         tags={MLFLOW_PARENT_RUN_ID: current_run.info.run_id},

@@ -155,6 +155,8 @@ class RLlibTrainable(Trainable):
         settings = self.settings_for(config)
         if settings.seed is None:
             settings.seed = random.getrandbits(31)  # the trial's stream, which is seeded
+        if settings.output == "logdir":  # which RLlib takes for a name below where a process runs
+            settings.output = self.logdir
         self._restarts_env_runners = keeps_going(config)
         try:
             self.algo = self._built(settings)

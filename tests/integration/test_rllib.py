@@ -363,6 +363,13 @@ def test_nothing_is_left_in_the_folder_of_ray(tmp_path, monkeypatch):
     assert not (tmp_path / "ray").exists()
 
 
+def test_what_is_sampled_can_be_kept_in_the_folder_of_the_trial(build, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    recorded = {"output": "logdir", "batch_mode": "complete_episodes", "num_workers": 1}
+    env_runners = build(**{**SMALL, **recorded}).algo.env_runner_group
+    assert env_runners.foreach_env_runner(lambda each: each.output_path) == [str(tmp_path)] * 2
+
+
 def test_a_restore_in_another_process_knows_the_environment(tmp_path):
     grid = run(tmp_path, space={**BANDIT, "lambda": tune.grid_search([0.9, 1.0])})
     assert [result.metrics["timesteps_total"] for result in grid] == [200, 200]

@@ -205,26 +205,35 @@ class ExperimentState(ActingExperiment):
             self._commands.append(DiscardStaged(trial, stimulus.attempt))
         if told is None and stimulus.interrupted and self._resumable_stop:
             told = PAUSE
-        if told == PAUSE:
+        if told == PAUSE and not self._has_warned:
             self._warn_unsaved(trial)
         self._end_attempt(trial, PAUSED if told == PAUSE else TERMINATED, None, stimulus.time)
 
     def _warn_unsaved(self, trial: Trial) -> None:
         """Says so, once, when a pause costs a trial results that it will have to repeat."""
-        if trial.is_saved or self._has_warned or self.decisions.is_held(trial):
+        if trial.is_saved or self.decisions.is_held(trial):
             return
         saved = trial.resume_point
         lost = trial.num_results - (saved.num_results if saved else 0)
         if lost == 0:
             return
         self._has_warned = True
-        logger.warning(
-            "%s pauses %d results after its last checkpoint, and will repeat them: report a "
-            "checkpoint with each result at which %s may pause a trial",
-            trial,
-            lost,
-            type(self.scheduler).__name__,
-        )
+        cost = f"{lost} result{'s' * (lost != 1)} after its last checkpoint, and will repeat them"
+        if self._resumable_stop:
+            logger.warning(
+                "%s ends %s when it is restored: save more often (CheckpointConfig("
+                "checkpoint_frequency=…) for a class, report(…, checkpoint=…) in a function), or "
+                "give it more seconds to come to its next report (TUNER_STOP_GRACE_S)",
+                trial,
+                cost,
+            )
+        else:
+            logger.warning(
+                "%s pauses %s: report a checkpoint with each result at which %s may pause a trial",
+                trial,
+                cost,
+                type(self.scheduler).__name__,
+            )
 
     def _on_failed(self, stimulus: Failed) -> None:
         trial = self._live_trial(stimulus)

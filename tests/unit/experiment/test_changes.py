@@ -232,7 +232,25 @@ def test_a_pause_that_costs_results_is_told_once(caplog: pytest.LogCaptureFixtur
         pause(play, 0, is_saved=False)
         pause(play, 1, is_saved=False)
     (record,) = caplog.records
-    assert "00000 pauses 1 results after its last checkpoint" in record.getMessage()
+    assert "00000 pauses 1 result after its last checkpoint" in record.getMessage()
+    assert "at which Changing may pause a trial" in record.getMessage()
+
+
+def test_an_interruption_that_costs_results_says_how_to_save_more_often(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    play = Play(searcher=Counting(2))
+    with caplog.at_level(logging.WARNING):
+        play.report(0, 1)
+        play.report(0, 2)
+        play.report(1, 1)
+        play.stop(resumable=True)
+        play.finish(0, interrupted=True)
+        play.finish(1, interrupted=True)
+    (record,) = caplog.records
+    assert "00000 ends 2 results after its last checkpoint" in record.getMessage()
+    assert "checkpoint_frequency" in record.getMessage()
+    assert "may pause" not in record.getMessage()
 
 
 def test_the_capacity_is_a_fact_when_it_changes() -> None:
