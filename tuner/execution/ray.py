@@ -9,7 +9,6 @@ from __future__ import annotations
 import collections
 import contextlib
 import logging
-import math
 import queue
 import signal
 import socket
@@ -19,7 +18,7 @@ from functools import partial
 from typing import Any
 
 from tuner.bundles import sum_bundles
-from tuner.errors import ConfigError, ResourceError, TrainableError, TunerError
+from tuner.errors import ResourceError, TrainableError, TunerError
 from tuner.execution import ray_cluster
 from tuner.execution.cluster_survey import Survey
 from tuner.execution.executor import Job
@@ -28,6 +27,7 @@ from tuner.execution.patience import Patience
 from tuner.execution.process_executor import Needs, ProcessExecutor, Worker, needs
 from tuner.execution.protocol import Assignment
 from tuner.execution.ray_cluster import Placement
+from tuner.execution.ray_options import RayOptions
 from tuner.execution.slot import Slot
 from tuner.execution.slot_protocol import EXITED, KILL, parse_exited, slot_frame
 from tuner.execution.slot_starter import SlotStarter
@@ -35,7 +35,6 @@ from tuner.execution.surveyor import Surveyor
 from tuner.execution.uses_ray import uses_ray
 from tuner.execution.worker_line import WorkerLine
 from tuner.experiment.events import CapacityChanged, Failed, Stimulus
-from tuner.validation import check_number
 
 logger = logging.getLogger(__name__)
 
@@ -63,13 +62,14 @@ class RayExecutor(ProcessExecutor):
         uses_ray: Whether trials call Ray themselves; by default this is found out.
         shared_storage: Whether all nodes see the experiment's folder; by default each looks. Files
             of trials on nodes that do not see it are sent to this machine.
-        idle_timeout_s: Seconds after which resources that no trial wants are given back.
+        idle_timeout_s: Seconds after which resources that no trial wants are given back;
+            `math.inf` for never.
         infeasible_timeout_s: Seconds after which trials fail that ask for more than the nodes have;
             so long a cluster has to grow. By default 900 with an autoscaler, 60 without one;
             `math.inf` for ever.
 
     Raises:
-        ConfigError: A number of seconds is negative.
+        ConfigError: An argument cannot work.
 
     Example:
         >>> RayExecutor(uses_ray=True)
@@ -86,31 +86,22 @@ class RayExecutor(ProcessExecutor):
         idle_timeout_s: float = 60.0,
         infeasible_timeout_s: float | None = None,
     ) -> None:
-        check_number("RayExecutor", "idle_timeout_s", idle_timeout_s, "use seconds >= 0", least=0)
-        if infeasible_timeout_s not in (None, math.inf):
-            fix = "use seconds >= 0"
-            check_number("RayExecutor", "infeasible_timeout_s", infeasible_timeout_s, fix, least=0)
-        if runtime_env is not None and not isinstance(runtime_env, dict):
-            raise ConfigError(f"RayExecutor: runtime_env={runtime_env!r} must be a dictionary")
-        self._options: dict[str, Any] = {
-            "address": address,
-            "runtime_env": runtime_env,
-            "uses_ray": uses_ray,
-            "shared_storage": shared_storage,
-            "idle_timeout_s": idle_timeout_s,
-            "infeasible_timeout_s": infeasible_timeout_s,
-        }
+        self._options = RayOptions(
+            address=address,
+            runtime_env=runtime_env,
+            uses_ray=uses_ray,
+            shared_storage=shared_storage,
+            idle_timeout_s=idle_timeout_s,
+            infeasible_timeout_s=infeasible_timeout_s,
+        )
 
     @property
     def address(self) -> str | None:
         """The cluster's address, as it was given."""
-        address: str | None = self._options["address"]
-        return address
+        return self._options.address
 
     def __repr__(self) -> str:
-        default = RayExecutor()._options
-        given = (f"{k}={v!r}" for k, v in self._options.items() if v != default[k])
-        return f"RayExecutor({', '.join(given)})"
+        return f"RayExecutor({self._options})"
 
     def __getstate__(self) -> dict[str, Any]:
         """Only what was configured: a running executor does not travel."""
@@ -118,8 +109,8 @@ class RayExecutor(ProcessExecutor):
 
     def start(self, job: Job) -> None:
         """Connects to the cluster; slots follow when they are needed."""
-        ray_cluster.connect(self._options["address"])
-        self._runs_in_actors = self._options["uses_ray"]
+        ray_cluster.connect(self._options.address)
+        self._runs_in_actors = self._options.uses_ray
         if self._runs_in_actors is None:
             self._runs_in_actors = uses_ray(job.trainable)
         super().start(job)
@@ -144,7 +135,7 @@ class RayExecutor(ProcessExecutor):
         self._asked: set[str] = set()
         self._last_asked: dict[str, float] = {}
         self._total: dict[str, float] = {}
-        self._patience = Patience(self._options["infeasible_timeout_s"])
+        self._patience = Patience(self._options.infeasible_timeout_s)
         self._surveyor = Surveyor(lambda survey: self._post(partial(self._take_in_survey, survey)))
         self._look_at = 0.0
         self._next_slot_id = 0
@@ -153,7 +144,7 @@ class RayExecutor(ProcessExecutor):
         self._tell_capacity(self._survey, self._waiting)
         options = self._options
         self._starter = SlotStarter(  # the last, as it starts processes
-            self._job, options["runtime_env"], options["shared_storage"], self._on_connection
+            self._job, options.runtime_env, options.shared_storage, self._on_connection
         )
 
     def _close(self) -> None:
@@ -443,7 +434,7 @@ class RayExecutor(ProcessExecutor):
                 if now - slot.lost_at > _REASON_WITHIN_S:
                     self._lose(slot, "", time.time(), stimuli)
             elif slot.worker is None or slot.worker in self._idle:
-                if now - slot.since > self._options["idle_timeout_s"]:
+                if now - slot.since > self._options.idle_timeout_s:
                     self._drop(slot) if slot.worker is None else self._dismiss(slot.worker)
             elif slot.cut_at:
                 if now - slot.cut_at > _REASON_WITHIN_S:
