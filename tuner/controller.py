@@ -142,6 +142,7 @@ class Controller:
                         step=self._step,
                         path=self._state.spec.path,
                         modules=self._modules,
+                        param_space=self._state.spec.param_space.space,
                     )
                 )
                 try:

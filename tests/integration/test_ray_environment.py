@@ -222,8 +222,22 @@ def test_ray_in_the_depths_of_a_library_is_an_error_that_says_what_to_do(
     for result in grid:
         assert result.status == "ERROR"
         assert "RunConfig(executor=RayExecutor(uses_ray=True))" in str(result.error)
+        assert "You can start Ray" not in str(result.error)
+        assert "library_with_ray.py" in str(result.error)
     assert len(before) == 1
     assert clusters() == before, "a trial has started a cluster"
+
+
+def test_ray_in_what_the_configuration_has(tmp_path: Path) -> None:
+    def get(ref: ray.ObjectRef[int]) -> int:
+        return ray.get(ref)
+
+    def train(config: dict[str, Any]) -> dict[str, Any]:
+        return {"x": config["get"](config["data"]())}
+
+    space = {"get": tune.choice([get]), "data": lambda: ray.put(3)}
+    (result,) = fit(train, tmp_path, space=space)
+    assert (result.error, result.metrics["x"]) == (None, 3)
 
 
 def test_what_killed_slots_leave_behind_is_removed(

@@ -24,6 +24,7 @@ class Job:
         path: The experiment's folder on this machine.
         modules: Names of modules that workers will need, beside the trainable's: an executor that
             forks workers imports them before.
+        param_space: Where trials get their configurations from.
     """
 
     trainable: Any
@@ -32,6 +33,7 @@ class Job:
     step: Callable[[list[Stimulus]], None]
     path: str
     modules: tuple[str, ...] = ()
+    param_space: Any = None
 
 
 @runtime_checkable

@@ -112,7 +112,7 @@ class RayExecutor(ProcessExecutor):
         ray_cluster.connect(self._options.address)
         self._runs_in_actors = self._options.uses_ray
         if self._runs_in_actors is None:
-            self._runs_in_actors = uses_ray(job.trainable)
+            self._runs_in_actors = uses_ray(job.trainable, job.param_space)
         super().start(job)
 
     def wait(self, timeout: float | None) -> list[Stimulus]:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tuner.bundles import Bundles, sum_bundles
-from tuner.errors import MissingDependencyError
+from tuner.errors import MissingDependencyError, TrainableError
 from tuner.execution.cluster_survey import Survey
 from tuner.execution.ray_amounts import OF_PLACEMENTS, actor_options, check_amounts
 from tuner.execution.ray_pointer import dead_address, pointer_file
@@ -86,11 +86,16 @@ def refuse() -> None:
     os.environ[ADDRESS_VARIABLE] = _NOT_HERE
 
 
-def explain_refusal(error: BaseException) -> None:
-    """Adds to an error of a trial what to do, if it comes from Ray after `refuse`."""
+def explained(error: BaseException) -> BaseException:
+    """Returns an error of a trial; for one of Ray's after `refuse`, one that says what to do."""
     is_of_ray = type(error).__module__.startswith("ray.") and "has not been started" in str(error)
-    if is_of_ray and os.environ.get(ADDRESS_VARIABLE) == _NOT_HERE:
-        error.add_note(_NOT_HERE)
+    if not is_of_ray or os.environ.get(ADDRESS_VARIABLE) != _NOT_HERE:
+        return error
+    return TrainableError(
+        "Ray was called in a process that is not connected to it, as neither the trainable's code "
+        f"nor the param_space shows that trials call it: {_NOT_HERE}, or uses_ray = True on the "
+        "function or class"
+    ).with_traceback(error.__traceback__)
 
 
 def node_ip() -> str:

@@ -1,4 +1,4 @@
-"""Finds out whether a trainable calls Ray itself."""
+"""Finds out whether trials call Ray themselves."""
 
 from __future__ import annotations
 
@@ -13,10 +13,12 @@ import types
 from collections.abc import Iterable
 from typing import Any
 
+from tuner.search_space.domains import Domain
 from tuner.trainable.parameters import Parameters
 from tuner.trainable.wrappers import WrappedFunction
 
 _LOADING = frozenset({"LOAD_GLOBAL", "LOAD_NAME", "IMPORT_NAME"})
+_PLAIN = frozenset({bool, int, float, complex, str, bytes, type(None)})
 _MOST_VALUES = 1000  # of a list or a dictionary; more of them are data
 _LIBRARIES = (
     *(sysconfig.get_path(name) + os.sep for name in ("stdlib", "platstdlib", "purelib", "platlib")),
@@ -24,11 +26,16 @@ _LIBRARIES = (
 )
 
 
-def uses_ray(trainable: Any) -> bool:
+def uses_ray(trainable: Any, param_space: Any = None) -> bool:
     """Whether trials call Ray themselves, as far as can be told without running them.
 
     They do if the trainable says so (`uses_ray`), if its code or what this refers to in its module
-    names the `ray` package, or if it carries something of it, such as an `ObjectRef`.
+    names the `ray` package, or if it carries something of it, such as an `ObjectRef`. So they do if
+    a value in the search space does.
+
+    Args:
+        trainable: What is trained.
+        param_space: Where trials get their configurations from.
 
     Example:
         >>> from tuner import Trainable
@@ -37,7 +44,8 @@ def uses_ray(trainable: Any) -> bool:
         >>> uses_ray(Distributed), uses_ray(lambda config: {"x": config["x"]})
         (True, False)
     """
-    return _Search().finds(trainable)
+    search = _Search()
+    return search.finds(trainable) or search.finds(param_space)
 
 
 class _Search:
@@ -47,7 +55,7 @@ class _Search:
         self._seen: dict[int, Any] = {}  # by id; what was seen stays alive, and its id its own
 
     def finds(self, value: Any) -> bool:
-        if id(value) in self._seen:
+        if type(value) in _PLAIN or id(value) in self._seen:
             return False
         self._seen[id(value)] = value
         if isinstance(value, types.ModuleType):
@@ -68,6 +76,8 @@ class _Search:
             return self._finds_in_function(value)
         if inspect.isclass(value):
             return self._finds_in_class(value)
+        if isinstance(value, Domain):
+            return self._any(vars(value).values())
         if isinstance(value, dict):
             return self._any(value.values())
         if isinstance(value, list | tuple | set):
@@ -85,7 +95,7 @@ class _Search:
         loaded, names = _names(function.__code__)
         if any(map(_is_ray, loaded)):
             return True
-        variables = [function.__globals__[name] for name in loaded if name in function.__globals__]
+        variables = [function.__globals__.get(name, sys.modules.get(name)) for name in loaded]
         variables += inspect.getclosurevars(function).nonlocals.values()
         defaults = [*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()]
         return self._any([*variables, *defaults, *_members_of_modules(variables, names)])
@@ -110,13 +120,14 @@ class _Search:
 
 
 def _members_of_modules(variables: Iterable[Any], names: set[str]) -> list[Any]:
-    """What code may refer to by these names through modules of the user."""
-    modules = [
-        value
-        for value in variables
-        if isinstance(value, types.ModuleType) and not _is_of_library(value.__name__)
-    ]
-    return [vars(module)[name] for module in modules for name in names if name in vars(module)]
+    """What code may refer to by these names through modules of the user and their submodules."""
+    found: list[Any] = []
+    modules = [*filter(_is_module_of_user, variables)]
+    for module in modules:
+        members = [vars(module)[name] for name in names if name in vars(module)]
+        found += members
+        modules += [m for m in members if _is_module_of_user(m) and m not in modules]
+    return found
 
 
 def _names(code: types.CodeType) -> tuple[set[str], set[str]]:
@@ -129,6 +140,10 @@ def _names(code: types.CodeType) -> tuple[set[str], set[str]]:
             loaded |= inner_loaded
             names |= inner_names
     return loaded, names
+
+
+def _is_module_of_user(value: Any) -> bool:
+    return isinstance(value, types.ModuleType) and not _is_of_library(value.__name__)
 
 
 def _is_ray(module: str | None) -> bool:

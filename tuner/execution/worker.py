@@ -145,7 +145,7 @@ def _run(
     except TrialStopped:
         completed = False
     except BaseException as error:
-        ray_cluster.explain_refusal(error)
+        error = ray_cluster.explained(error)
         return frame(ERROR, error_body(format_error(error), pickled_error(error)))
     return frame(DONE, b"" if completed else INTERRUPTED)
 

@@ -234,6 +234,60 @@ def test_a_helper_reached_through_its_module(script_module: types.ModuleType) ->
     assert uses_ray(lambda config: {"x": script_module.fetch(config["x"])})
 
 
+def test_a_helper_reached_through_its_package(
+    script_module: types.ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = types.ModuleType("users_package")
+    package.sub, package.itself = script_module, package  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "users_package", package)
+    assert uses_ray(lambda config: {"x": package.sub.fetch(config["x"])})
+    assert not uses_ray(lambda config: {"x": package.itself.sub.other(config["x"])})
+
+
+def test_a_helper_that_is_imported_inside(script_module: types.ModuleType) -> None:
+    def imports_a_module(config: dict[str, Any]) -> dict[str, Any]:
+        import users_helpers
+
+        return {"x": users_helpers.fetch(config["x"])}
+
+    def imports_it_alone(config: dict[str, Any]) -> dict[str, Any]:
+        from users_helpers import fetch
+
+        return {"x": fetch(config["x"])}
+
+    assert uses_ray(imports_a_module)
+    assert uses_ray(imports_it_alone)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        refers_to_a_global,
+        double,
+        Getter(),
+        tune.choice([trains, refers_to_a_global]),
+        tune.grid_search([1, refers_to_a_global]),
+        tune.sample_from(lambda: refers_to_a_global),
+        tune.choice([{"deep": tune.choice([(1, refers_to_a_global)])}]),
+        {"deep": [0.1, refers_to_a_global]},
+    ],
+)
+def test_what_configurations_are_made_of(value: Any) -> None:
+    assert uses_ray(trains, {"lr": tune.uniform(0, 1), "value": value})
+
+
+def test_a_search_space_that_is_of_no_interest() -> None:
+    space = {
+        "lr": tune.loguniform(1e-4, 1e-1),
+        "layers": tune.grid_search([[16, 16], [64]]),
+        "width": tune.sample_from(lambda spec: 2 * spec.config.lr),
+        "name": "ray",
+        "function": tune.choice([trains, np.tanh, Holder()]),
+        "data": {"array": np.zeros(1000), "rows": [[0.1] * 1000] * 1000},
+    }
+    assert not uses_ray(trains, space)
+
+
 def test_references_to_objects_in_the_store(ray_cluster: None) -> None:
     reference = ray.put([1, 2])
     handle = ray.remote(Holder).options(num_cpus=0).remote()
