@@ -240,6 +240,29 @@ def test_ray_in_what_the_configuration_has(tmp_path: Path) -> None:
     assert (result.error, result.metrics["x"]) == (None, 3)
 
 
+@pytest.mark.parametrize("log_to_file", [False, True])
+def test_progress_bars_of_ray_print_no_json(
+    log_to_file: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def train(config: dict[str, Any]) -> dict[str, Any]:
+        batches = ray.data.range(config["rows"]).iter_batches(batch_size=None)
+        print("read", rows := sum(len(batch["id"]) for batch in batches))
+        return {"rows": rows}
+
+    (result,) = fit(
+        tune.with_resources(train, {"cpu": 0}),
+        tmp_path,
+        space={"rows": 100},
+        run={"log_to_file": log_to_file, "verbose": 1},
+    )
+    assert (result.error, result.metrics["rows"]) == (None, 100)
+    printed = capsys.readouterr().out
+    if log_to_file:
+        printed = Path(result.path, "stdout").read_text()
+    assert "read 100" in printed
+    assert "__magic_token__" not in printed
+
+
 def test_what_killed_slots_leave_behind_is_removed(
     cluster: RayCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -21,7 +21,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-from tuner.execution import child_tasks, ray_cluster
+from tuner.execution import child_tasks, ray_cluster, ray_progress
 from tuner.execution.environment import SECRETS
 from tuner.execution.launchers import (
     ForkIsUnsafe,
@@ -97,7 +97,8 @@ class RunningSlot:
                 return
             line, output = _connect_worker(order, worker_id)
             with line, output, _output_sent_to(output), child_tasks.checked(order.bundles):
-                serve(line, trainable, **order.setup.settings())
+                with ray_progress.hidden():
+                    serve(line, trainable, **order.setup.settings())
             if scratch is not None:
                 shutil.rmtree(scratch, ignore_errors=True)  # it is killed after what it says now
             with contextlib.suppress(OSError):
