@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tuner.checkpoint import Checkpoint
     from tuner.storage.lease import Lease
 
-CHDIR_VARIABLE = "TUNE_CHDIR_TO_TRIAL_DIR"
+_CHDIR_VARIABLES = ("TUNE_CHDIR_TO_TRIAL_DIR", "RAY_CHDIR_TO_TRIAL_DIR")
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,7 @@ class AssignmentFactory:
             checkpoint_at_end=bool(self.checkpoint_config.checkpoint_at_end),
             stdout=os.path.join(trial.path, stdout) if stdout else None,
             stderr=os.path.join(trial.path, stderr) if stderr else None,
-            change_directory=os.environ.get(CHDIR_VARIABLE, "1") != "0",
+            change_directory=all(os.environ.get(name, "1") != "0" for name in _CHDIR_VARIABLES),
             driver_directory=os.getcwd(),
             keep_worker=self.keep_workers,
         )

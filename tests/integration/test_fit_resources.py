@@ -127,9 +127,10 @@ def test_libraries_are_told_how_many_threads_to_use(
     assert [result.metrics[name] for name in variables] == [expected, "2", "2"]
 
 
+@pytest.mark.parametrize("name", ["TUNE_CHDIR_TO_TRIAL_DIR", "RAY_CHDIR_TO_TRIAL_DIR"])
 @pytest.mark.parametrize("executor", ["local", "inline"])
 def test_a_trial_can_stay_in_the_directory_of_the_script(
-    executor: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    executor: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
 
@@ -137,7 +138,7 @@ def test_a_trial_can_stay_in_the_directory_of_the_script(
         return {"cwd": os.getcwd(), "origin": os.environ["TUNE_ORIG_WORKING_DIR"]}
 
     for variable in ("1", "0"):
-        monkeypatch.setenv("TUNE_CHDIR_TO_TRIAL_DIR", variable)
+        monkeypatch.setenv(name, variable)
         (result,) = fit(train, tmp_path / "out", run={"executor": executor})
         assert result.metrics["cwd"] == (result.path if variable == "1" else str(tmp_path))
         assert result.metrics["origin"] == str(tmp_path)

@@ -49,6 +49,22 @@ def test_the_servers_token_is_kept_from_trials(
     assert TOKEN_VARIABLE not in result.metrics["names"]
 
 
+@BOTH_WAYS
+def test_a_trial_can_stay_in_the_directory_of_the_script(
+    uses_ray: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The cluster has begun without the variable."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("RAY_CHDIR_TO_TRIAL_DIR", "0")
+    executor = tune.RayExecutor(uses_ray=uses_ray)
+    (result,) = fit(
+        lambda config: {"cwd": os.getcwd(), "given": os.environ.get("RAY_CHDIR_TO_TRIAL_DIR")},
+        tmp_path / "out",
+        run={"executor": executor},
+    )
+    assert (result.metrics["cwd"], result.metrics["given"]) == (str(tmp_path), "0")
+
+
 @pytest.fixture(scope="module")
 def connected_with_environment(
     cluster: RayCluster, tmp_path_factory: pytest.TempPathFactory

@@ -56,13 +56,18 @@ def test_a_configuration_arrives_exactly_as_it_was_chosen() -> None:
     assert arrived == config
 
 
+CHDIR = ("TUNE_CHDIR_TO_TRIAL_DIR", "RAY_CHDIR_TO_TRIAL_DIR")
+
+
 @pytest.mark.parametrize(("value", "changes"), [(None, True), ("1", True), ("0", False)])
+@pytest.mark.parametrize("variable", CHDIR)
 def test_where_a_trial_works(
-    value: str | None, changes: bool, monkeypatch: pytest.MonkeyPatch
+    variable: str, value: str | None, changes: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delenv("TUNE_CHDIR_TO_TRIAL_DIR", raising=False)
+    for name in CHDIR:
+        monkeypatch.delenv(name, raising=False)
     if value is not None:
-        monkeypatch.setenv("TUNE_CHDIR_TO_TRIAL_DIR", value)
+        monkeypatch.setenv(variable, value)
     assignment = assigned()
     assert assignment.change_directory is changes
     assert assignment.driver_directory == os.getcwd()

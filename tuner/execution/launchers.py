@@ -19,7 +19,8 @@ from tuner.execution.environment import without_secrets
 from tuner.execution.protocol import MAX_DATAGRAM, WATCHER_KILL
 from tuner.interpreter import python_command
 
-_TRAVELLING = ("TUNE_", "TUNER_", "MLFLOW_")  # prefixes of environment variables
+# Prefixes of environment variables; ray.train reads the last.
+_TRAVELLING = ("TUNE_", "TUNER_", "MLFLOW_", "RAY_CHDIR_TO_TRIAL_DIR")
 
 
 @dataclass(frozen=True, slots=True)
