@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import json
 import os
 import signal
@@ -38,13 +37,31 @@ else:
 """
 WITH_A_CLUSTER = f"""
 import os
+import signal
+import time
 import ray
+from fit_helpers import append
 from ray_helpers import saved_steps
 import tuner as tune
 
+def blocked(config):
+    @ray.remote(num_cpus=0)
+    def endless():
+        time.sleep(3600)
+
+    tune.report(dict(i=0))
+    append(config["gate"] + ".halfway", "blocked\\n")
+    ray.get(endless.remote())
+
+def stubborn(config):
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    tune.report(dict(i=0))
+    append(config["gate"] + ".halfway", "stubborn\\n")
+    time.sleep(3600)
+
 ray.init("local", num_cpus=1, include_dashboard=False)
 tune.Tuner(
-    saved_steps,
+    dict(saved_steps=saved_steps, blocked=blocked, stubborn=stubborn)[os.environ["TRIAL"]],
     param_space=dict(gate=os.getcwd() + "/gate", steps={STEPS}),
     run_config=tune.RunConfig(name="run"),
 ).fit()
@@ -119,25 +136,35 @@ def test_nothing_is_left_and_a_restore_goes_on(
     assert starts == [[0], [0, 3], [0]]
 
 
-def test_a_signal_that_ends_the_cluster_of_the_script_as_well(tmp_path: Path) -> None:
-    """As `timeout` sends it, or a service manager: to all processes of a group."""
+@pytest.mark.parametrize(
+    ("trial", "reported"), [("saved_steps", 4), ("blocked", 1), ("stubborn", 1)]
+)
+def test_a_signal_that_ends_the_cluster_of_the_script_as_well(
+    trial: str, reported: int, tmp_path: Path
+) -> None:
+    """As `timeout` sends it, or a service manager: to all processes of a group.
+
+    Ray would end the script a minute later, with the exit code 1.
+    """
     gate = tmp_path / "gate"
     path = os.pathsep.join([os.environ.get("PYTHONPATH", ""), *map(str, _TESTS)])
     process = start_script(
-        WITH_A_CLUSTER, tmp_path, "cluster", PYTHONPATH=path, TUNER_STOP_GRACE_S="1"
+        WITH_A_CLUSTER, tmp_path, "cluster", PYTHONPATH=path, TRIAL=trial, TUNER_STOP_GRACE_S="1"
     )
     try:
         wait_until(lambda: num_halfway(gate) == 1, PATIENCE_S)
         os.killpg(process.pid, signal.SIGTERM)
-        assert process.stdout is not None
-        printed = [*itertools.takewhile(lambda line: line != "after fit\n", process.stdout)]
-    finally:  # Ray's own end takes up to a minute then
+        printed, _ = process.communicate(timeout=PATIENCE_S)
+    finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
-    assert f'Tuner.restore("{tmp_path}/run").fit() goes on from here\n' in printed
+    assert process.returncode == 0, printed
+    said = f'Tuner.restore("{tmp_path}/run").fit() goes on from here\nafter fit\n'
+    assert said in printed
     (result,) = tune.Tuner.restore(str(tmp_path / "run")).get_results()
-    assert result.metrics["training_iteration"] == 4  # what it reported before the gate
+    assert result.status == "PAUSED"
+    assert result.metrics["training_iteration"] == reported
 
 
 def slot_processes(cluster: RayCluster) -> list[str]:

@@ -27,6 +27,7 @@ from tuner.execution.patience import Patience
 from tuner.execution.process_executor import Needs, ProcessExecutor, Worker, needs
 from tuner.execution.protocol import Assignment
 from tuner.execution.ray_cluster import Placement
+from tuner.execution.ray_head import Head, NoAnswer
 from tuner.execution.ray_options import RayOptions
 from tuner.execution.slot import Slot
 from tuner.execution.slot_protocol import EXITED, KILL, parse_exited, slot_frame
@@ -40,7 +41,6 @@ logger = logging.getLogger(__name__)
 
 _LOOK_EVERY_S = 1.0
 _REASON_WITHIN_S = 5.0  # Ray tells a little later why an actor is gone than its connection breaks
-_HEAD_WITHIN_S = 5.0
 _CREATED_WITHIN_S = 2.0
 _MOST_FAILED_STARTS = 3
 _PLACED_WITHIN_S = 0.05  # what there is room for
@@ -124,6 +124,12 @@ class RayExecutor(ProcessExecutor):
             self._look(stimuli)
         return stimuli
 
+    def shutdown(self) -> None:
+        """Ends all that runs, and waits for the head of the cluster to know, but not for long."""
+        with contextlib.ExitStack() as last:
+            last.callback(self._head.catch_up)
+            super().shutdown()
+
     # What concerns the whole
 
     def _open(self) -> None:
@@ -140,7 +146,8 @@ class RayExecutor(ProcessExecutor):
         self._look_at = 0.0
         self._next_slot_id = 0
         self._news: queue.SimpleQueue[News] = queue.SimpleQueue()
-        self._survey = ray_cluster.survey({})
+        self._head = Head()
+        self._survey = ray_cluster.first_survey(self._head)
         self._tell_capacity(self._survey, self._waiting)
         options = self._options
         self._starter = SlotStarter(  # the last, as it starts processes
@@ -152,7 +159,8 @@ class RayExecutor(ProcessExecutor):
         with contextlib.ExitStack() as last:
             self._await_actors()
             slots = [*self._slots.values()]
-            last.callback(self._give_back, slots)
+            for slot in slots:
+                last.callback(slot.placement.remove)
             last.callback(self._starter.close)
             last.callback(self._surveyor.close)
             for slot in slots:
@@ -164,27 +172,15 @@ class RayExecutor(ProcessExecutor):
     def _await_actors(self) -> None:
         """Lets actors come up that are on their way; one that is killed then crashes at length."""
         coming: list[Slot] = []
-
-        def look() -> None:
-            coming.extend(slot for slot in waiting if slot.placement.is_placed())
-
         waiting = [slot for slot in self._slots.values() if slot.is_waiting and slot.actor]
-        if waiting:
-            ray_cluster.within(_HEAD_WITHIN_S, look)
+        with contextlib.suppress(NoAnswer):
+            coming += (slot for slot in waiting if self._head.ask(slot.placement.is_placed))
         deadline = time.monotonic() + _CREATED_WITHIN_S
         with contextlib.suppress(queue.Empty):
             while any(slot.is_waiting for slot in coming):
                 news = self._news.get(timeout=max(deadline - time.monotonic(), 0.0))
                 with contextlib.suppress(TunerError):
                     news(time.time(), [])
-
-    def _give_back(self, slots: list[Slot]) -> None:
-        def remove() -> None:
-            for slot in slots:
-                slot.placement.remove()
-
-        if not ray_cluster.within(_HEAD_WITHIN_S, remove):
-            logger.warning("the head of the Ray cluster does not answer; it may be gone")
 
     def _due(self) -> float:
         return min(self._look_at, super()._due())
@@ -248,7 +244,7 @@ class RayExecutor(ProcessExecutor):
         if self._reserves_itself:
             self._drop(slot)  # there may be no room for another trial
             if (had := worker.assignment) is not None:
-                ray_cluster.remove_noted_group(had.trial_id, had.attempt)
+                ray_cluster.remove_noted_group(had.trial_id, had.attempt, self._head)
         elif self._runs_in_actor(slot.needs):
             slot.dismiss_actor()  # the next trial gets a fresh process
 
@@ -291,6 +287,8 @@ class RayExecutor(ProcessExecutor):
             except ResourceError as error:
                 self._fail_held(wanted, str(error))
                 continue
+            except NoAnswer:
+                return
             self._start_actors(wanted, [slot for slot in empty if not slot.is_probe])
             if empty and waiting:
                 self._drop_unplaced(waiting, keep=count - len(empty))
@@ -298,12 +296,13 @@ class RayExecutor(ProcessExecutor):
     def _drop_unplaced(self, waiting: list[Slot], keep: int) -> None:
         """Asks no more for slots in whose stead others became free, if these are not placed yet."""
         for slot in waiting[max(keep, 0) :]:
-            if not slot.placement.is_placed():
-                self._drop(slot)
+            with contextlib.suppress(NoAnswer):
+                if not self._head.ask(slot.placement.is_placed):
+                    self._drop(slot)
 
     def _new_slot(self, wanted: Needs) -> Slot:
         slot_id = self._next_slot_id = self._next_slot_id + 1
-        placement = Placement.ask(wanted.bundles, wanted.strategy)
+        placement = Placement.ask(wanted.bundles, wanted.strategy, self._head)
         self._slots[slot_id] = slot = Slot(slot_id, wanted, placement, time.monotonic())
         slot.is_probe = self._reserves_itself
         if slot.is_probe:
@@ -400,7 +399,7 @@ class RayExecutor(ProcessExecutor):
     def _lose(self, slot: Slot, why: str, now: float, stimuli: list[Stimulus]) -> None:
         """A slot is gone; the trial there is tried again elsewhere."""
         worker, node_id = slot.worker, slot.greeting.get("node_id", "")
-        is_lost = not ray_cluster.is_alive(node_id) or not why
+        is_lost = not why or ray_cluster.is_lost(node_id, self._head)
         self._drop(slot)
         if worker is not None:
             why = why or "the connection to its node broke"
@@ -464,8 +463,9 @@ class RayExecutor(ProcessExecutor):
         for slot in [*self._slots.values()]:
             if slot.slot_id in survey.placed:
                 if slot.is_probe:
-                    slot.end_probe()
-                    self._start_actors(slot.needs, [slot])
+                    with contextlib.suppress(NoAnswer):
+                        slot.end_probe()
+                        self._start_actors(slot.needs, [slot])
             elif slot.is_waiting and slot.needs not in wanted:
                 self._drop(slot)  # an autoscaler is not to add a node for it
             elif slot.is_waiting:

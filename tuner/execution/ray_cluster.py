@@ -12,12 +12,14 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from tuner.bundles import Bundles, sum_bundles
 from tuner.errors import MissingDependencyError, TrainableError
 from tuner.execution.cluster_survey import Survey
 from tuner.execution.ray_amounts import OF_PLACEMENTS, actor_options, check_amounts
+from tuner.execution.ray_head import Head, NoAnswer
 from tuner.execution.ray_pointer import dead_address, pointer_file
 
 logger = logging.getLogger(__name__)
@@ -129,11 +131,23 @@ def survey(placements: dict[int, Placement]) -> Survey:
     )
 
 
-def is_alive(node_id: str) -> bool:
-    """Whether a node belongs to the cluster still."""
+def first_survey(head: Head) -> Survey:
+    """What the cluster has; nothing if its head does not answer, which is to be asked again."""
+    try:
+        return head.ask(partial(survey, {}))
+    except NoAnswer:
+        return Survey({"CPU": 0.0, "GPU": 0.0}, [], has_autoscaler=False, placed=frozenset())
+
+
+def is_lost(node_id: str, head: Head) -> bool:
+    """Whether a node belongs to the cluster no more, or nobody tells."""
     import ray
 
-    return any(node["NodeID"] == node_id and node["Alive"] for node in ray.nodes())
+    try:
+        nodes = head.ask(ray.nodes)
+    except NoAnswer:
+        return True
+    return not any(node["NodeID"] == node_id and node["Alive"] for node in nodes)
 
 
 def _most_by_autoscaler() -> dict[str, float]:
@@ -165,26 +179,30 @@ class Placement:
     Attributes:
         bundles: What they are.
         group: Ray's placement group.
+        head: The head of the cluster.
     """
 
     bundles: Bundles
     group: Any
+    head: Head
 
     @classmethod
-    def ask(cls, bundles: Bundles, strategy: str) -> Placement:
+    def ask(cls, bundles: Bundles, strategy: str, head: Head) -> Placement:
         """Asks for bundles; they are given when the cluster has them.
 
         Raises:
             ResourceError: No cluster gives them.
+            NoAnswer: The head may be gone.
         """
-        from ray.util import placement_group
+        from ray.util import placement_group, remove_placement_group
 
         check_amounts(bundles)
         asked = [bundle for bundle in bundles if bundle] or [_NEXT_TO_NOTHING]
-        return cls(bundles, placement_group(asked, strategy=strategy))
+        group = head.ask(partial(placement_group, asked, strategy), undo=remove_placement_group)
+        return cls(bundles, group, head)
 
     def is_placed(self) -> bool:
-        """Whether it is reserved."""
+        """Whether it is reserved; Ray may take its time to tell."""
         from ray.util import placement_group_table
 
         return bool(placement_group_table(self.group).get("state") == "CREATED")
@@ -195,6 +213,9 @@ class Placement:
         Args:
             actor_class: Its class.
             runtime_env: What Ray is to prepare for it beside the job's own.
+
+        Raises:
+            NoAnswer: The head, which gets the class, may be gone.
         """
         import ray
         from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
@@ -210,13 +231,13 @@ class Placement:
         }
         if runtime_env is not None:
             options["runtime_env"] = runtime_env
-        return ray.remote(actor_class).options(**options).remote()
+        return self.head.ask(ray.remote(actor_class).options(**options).remote, undo=kill)
 
     def remove(self) -> None:
-        """Gives it back; what runs there is killed."""
+        """Gives it back; what runs there is killed. This is not waited for."""
         from ray.util import remove_placement_group
 
-        remove_placement_group(self.group)
+        self.head.tell(partial(remove_placement_group, self.group))
 
 
 def note_group(trial_id: str, attempt: int) -> None:
@@ -228,16 +249,20 @@ def note_group(trial_id: str, attempt: int) -> None:
     _internal_kv_put(f"{trial_id}/{attempt}", group, namespace=_NOTES)
 
 
-def remove_noted_group(trial_id: str, attempt: int) -> None:
+def remove_noted_group(trial_id: str, attempt: int, head: Head) -> None:
     """Gives back a placement group that an attempt has noted, if it was killed and left it."""
     from ray.experimental.internal_kv import _internal_kv_del, _internal_kv_get
     from ray.util import remove_placement_group
 
     key = f"{trial_id}/{attempt}"
-    noted = _internal_kv_get(key, namespace=_NOTES)
-    if noted is not None:
-        _internal_kv_del(key, namespace=_NOTES)
-        remove_placement_group(pickle.loads(noted))
+
+    def remove() -> None:
+        noted = _internal_kv_get(key, namespace=_NOTES)
+        if noted is not None:
+            _internal_kv_del(key, namespace=_NOTES)
+            remove_placement_group(pickle.loads(noted))
+
+    head.tell(remove)
 
 
 def serve(
@@ -293,33 +318,6 @@ def store(value: Any) -> Any:
     import ray
 
     return ray.put(value)
-
-
-def within(timeout_s: float, call: Callable[[], None]) -> bool:
-    """Makes a call that waits for the head of the cluster, which may be gone.
-
-    Ray itself waits a minute, and ends the process then.
-
-    Args:
-        timeout_s: How long it is waited for.
-        call: The call. It goes on in its thread when it is waited for no more.
-
-    Returns:
-        Whether it has succeeded by then.
-    """
-    done = threading.Event()
-
-    def run() -> None:
-        try:
-            call()
-            done.set()
-        except Exception:
-            logger.debug("a call of Ray failed", exc_info=True)
-
-    thread = threading.Thread(target=run, name="call of Ray", daemon=True)
-    thread.start()
-    thread.join(timeout_s)
-    return done.is_set()
 
 
 def wait_for(references: list[Any], timeout_s: float) -> None:

@@ -78,10 +78,15 @@ class Slot:
         self.control.send(slot_frame(LAUNCH, worker=worker.worker_id))
 
     def end_probe(self) -> None:
-        """Gives back what has shown that there is room, and asks for next to nothing instead."""
-        self.placement.remove()
-        self.placement = Placement.ask([{}], self.needs.strategy)
+        """Gives back what has shown that there is room, and asks for next to nothing instead.
+
+        Raises:
+            NoAnswer: The head may be gone; nothing has changed.
+        """
+        probe = self.placement
+        self.placement = Placement.ask([{}], self.needs.strategy, probe.head)
         self.is_probe = False
+        probe.remove()
 
     def dismiss_actor(self) -> None:
         """Ends the actor; the resources stay."""

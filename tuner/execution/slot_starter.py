@@ -18,6 +18,7 @@ from tuner.execution.executor import Job
 from tuner.execution.launchers import WorkerSetup
 from tuner.execution.payload import pickle_trainable
 from tuner.execution.protocol import Assignment
+from tuner.execution.ray_head import NoAnswer
 from tuner.execution.scratch import worker_folder
 from tuner.execution.slot import Slot
 from tuner.execution.slot_actors import ForkingSlot, RunningSlot
@@ -68,7 +69,7 @@ class SlotStarter:
         runs_in_actor: bool,
         on_end: Callable[[Slot, int, BaseException | None], None],
     ) -> None:
-        """Starts an actor in each slot.
+        """Starts an actor in each slot, but for those where the head of the cluster is silent.
 
         Args:
             slots: The slots.
@@ -76,12 +77,14 @@ class SlotStarter:
             on_end: Called in some thread when the actor of a slot has nothing more to do, or is
                 gone, with the number of its start.
         """
-        for slot in slots:
-            slot.start_number += 1
-            actor_class = RunningSlot if runs_in_actor else ForkingSlot
-            slot.actor = slot.placement.start(actor_class, self._runtime_env)
+        with contextlib.suppress(NoAnswer):
+            for slot in slots:
+                slot.start_number += 1
+                actor_class = RunningSlot if runs_in_actor else ForkingSlot
+                slot.actor = slot.placement.start(actor_class, self._runtime_env)
+        started = [slot for slot in slots if slot.actor is not None]
         content = self._content(runs_in_actor)  # put there while the processes start
-        for slot in slots:
+        for slot in started:
             ended = partial(on_end, slot, slot.start_number)
             slot.running = ray_cluster.serve(slot.actor, self._order(slot), content, ended)
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
 
 from tuner.execution import ray_cluster
 from tuner.execution.cluster_survey import Survey
@@ -22,8 +22,8 @@ class Surveyor:
 
     def __init__(self, on_answer: Callable[[Survey], None]) -> None:
         self._on_answer = on_answer
-        self._pool = ThreadPoolExecutor(1, thread_name_prefix="survey")
         self._is_asking = False
+        self._is_closed = False
 
     def ask(self, waiting: dict[int, Placement]) -> None:
         """Asks, unless an answer is to come.
@@ -33,18 +33,21 @@ class Surveyor:
         """
         if not self._is_asking:
             self._is_asking = True
-            self._pool.submit(ray_cluster.survey, waiting).add_done_callback(self._take)
+            # A script waits for the threads of a pool at its end, also if Ray never answers.
+            threading.Thread(target=self._run, args=[waiting], name="survey", daemon=True).start()
 
     def close(self) -> None:
         """Waits for no answer."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        self._is_closed = True
 
-    def _take(self, answer: Future[Survey]) -> None:
-        self._is_asking = False
-        if answer.cancelled():
-            return
-        error = answer.exception()
-        if error is not None:
-            logger.warning("Ray did not tell what the cluster has: %s", error)
+    def _run(self, waiting: dict[int, Placement]) -> None:
+        try:
+            survey = ray_cluster.survey(waiting)
+        except Exception as error:
+            if not self._is_closed:
+                logger.warning("Ray did not tell what the cluster has: %s", error)
         else:
-            self._on_answer(answer.result())
+            if not self._is_closed:
+                self._on_answer(survey)
+        finally:
+            self._is_asking = False
