@@ -233,7 +233,7 @@ class RayExecutor(ProcessExecutor):
             slot.is_told_to_kill = signum == signal.SIGKILL
             slot.control.send(slot_frame(KILL, worker=worker.worker_id, signal=signum))
         elif slot.actor is not None:
-            ray_cluster.kill(slot.actor)
+            ray_cluster.kill(slot.actor, self._head)
 
     def _release(self, worker: Worker) -> None:
         slot = self._slot_of.pop(worker.worker_id)

@@ -231,7 +231,7 @@ class Placement:
         }
         if runtime_env is not None:
             options["runtime_env"] = runtime_env
-        return self.head.ask(ray.remote(actor_class).options(**options).remote, undo=kill)
+        return self.head.ask(ray.remote(actor_class).options(**options).remote, undo=ray.kill)
 
     def remove(self) -> None:
         """Gives it back; what runs there is killed. This is not waited for."""
@@ -294,11 +294,11 @@ def ask_for_end(actor: Any, on_end: Callable[[BaseException | None], None]) -> N
     asked.future().add_done_callback(lambda future: on_end(future.exception()))
 
 
-def kill(actor: Any) -> None:
-    """Kills an actor at once."""
+def kill(actor: Any, head: Head) -> None:
+    """Has an actor killed; this is not waited for, as Ray does where the head knows none of it."""
     import ray
 
-    ray.kill(actor)
+    head.tell(partial(ray.kill, actor))
 
 
 def storable(blobs: list[Any]) -> list[Any]:

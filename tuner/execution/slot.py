@@ -94,5 +94,5 @@ class Slot:
             self.control.close()
             self.control = None
         if self.actor is not None:
-            kill(self.actor)
+            kill(self.actor, self.placement.head)
             self.actor = self.running = None
