@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from tuner.errors import TunerError
 from tuner.filesystems import is_directory, join
+from tuner.integrations.mlflow_database import is_of_database, opened_alone
 from tuner.integrations.mlflow_runs import (
     ARTIFACTS_TAG,
     DELIVERED_TAG,
@@ -101,13 +102,14 @@ class Destination:
     """
 
     def __init__(self, address: Address, known_experiments: list[str]) -> None:
-        from mlflow.tracking import MlflowClient
+        from mlflow.tracking import MlflowClient, get_tracking_uri
 
         logging.getLogger("mlflow").setLevel(logging.ERROR)
         self.refused: list[str] = []
         with classified(), _as_the_job():
-            self._client = MlflowClient(address.tracking_uri, address.registry_uri)
-        self.uri = str(self._client.tracking_uri)
+            self.uri = str(address.tracking_uri or get_tracking_uri())
+            with opened_alone(self.uri):
+                self._client = MlflowClient(address.tracking_uri, address.registry_uri)
         is_file = urlsplit(self.uri).scheme in ("", "file", "sqlite")
         self.requests_at_a_time = 1 if is_file else _AT_A_TIME
         self._address = address
@@ -396,6 +398,8 @@ def classified() -> Iterator[None]:
         if _is_final(error):
             raise Refused(text) from error
         unavailable = Unavailable(text)
+        if is_of_database(error):
+            unavailable.how = "cannot be used"
         if (status := _status(error)) in _FORBIDDEN:
             unavailable.how = f"refuses ({status})"
         raise unavailable from error
