@@ -32,6 +32,8 @@ logger = logging.getLogger(__name__)
 _PARENT = "TUNER_MLFLOW_PARENT_RUN_ID"
 _URI = "TUNER_MLFLOW_TRACKING_URI"
 _EXPERIMENT = "TUNER_MLFLOW_EXPERIMENT_NAME"
+_SURROUNDING = "TUNER_MLFLOW_SURROUNDING_RUN_ID"
+_URI_OF_DRIVER = "TUNER_MLFLOW_DRIVER_TRACKING_URI"
 _TOKEN = "MLFLOW_TRACKING_TOKEN"
 _JOB_RUNS = ("MLFLOW_RUN_ID", "AZUREML_RUN_ID")
 
@@ -139,11 +141,11 @@ class MLflowLoggerCallback(LoggerCallback):
         if experiment_path is None:
             raise ConfigError("MLflowLoggerCallback: it runs in a recorder process only")
         address = Address(
-            tracking_uri=self.tracking_uri or os.environ.get(_URI),
+            tracking_uri=self.tracking_uri or os.environ.get(_URI_OF_DRIVER),
             registry_uri=self.registry_uri,
             experiment_name=self.experiment_name,
             tags=self.tags,
-            parent_run_id=self.tags.get(PARENT_RUN_ID) or _parent_of_process(),
+            parent_run_id=self.tags.get(PARENT_RUN_ID) or _parent_of_process(_SURROUNDING),
             default_name=os.path.basename(experiment_path),
         )
         self._on_progress = on_progress
@@ -249,7 +251,7 @@ def setup_mlflow(
     if tracking_token:
         os.environ[_TOKEN] = tracking_token
     tags = tags or {}
-    parent = tags.get(PARENT_RUN_ID) or _parent_of_process()
+    parent = tags.get(PARENT_RUN_ID) or _parent_of_process(_PARENT)
     is_named = bool(experiment_id or experiment_name)
     of_callback = None if parent or is_named else os.environ.get(_EXPERIMENT)
     address = Address(
@@ -269,6 +271,8 @@ def setup_mlflow(
 def surrounding_variables(callbacks: Sequence[Callback]) -> dict[str, str]:
     """What tells recorder and trials the server, the experiment and the run to nest theirs in.
 
+    Trials follow the first MLflow callback, and each callback what it names itself.
+
     Args:
         callbacks: Those of the experiment, whose MLflow callback may name them.
 
@@ -276,21 +280,36 @@ def surrounding_variables(callbacks: Sequence[Callback]) -> dict[str, str]:
         Environment variables for their processes.
     """
     ours = next((each for each in callbacks if isinstance(each, MLflowLoggerCallback)), None)
-    mlflow = sys.modules.get("mlflow")
-    active = mlflow.active_run() if mlflow is not None else None
+    surrounding, of_driver = surrounding_run(), uri_of_driver()
     parent = ours.tags.get(PARENT_RUN_ID) if ours is not None else None
     uri = ours.tracking_uri if ours is not None else None
-    if mlflow is not None and uri is None:
-        uri = absolute_uri(mlflow.get_tracking_uri(), os.getcwd())
-    surrounding = active.info.run_id if active else _parent_of_process()
-    name = ours.experiment_name if ours is not None else None
-    known = {_PARENT: parent or surrounding, _URI: uri, _EXPERIMENT: name}
+    known = {
+        _PARENT: parent or surrounding,
+        _SURROUNDING: surrounding,
+        _URI: uri or of_driver,
+        _URI_OF_DRIVER: of_driver,
+        _EXPERIMENT: ours.experiment_name if ours is not None else None,
+    }
     return {name: value for name, value in known.items() if value is not None}
 
 
-def _parent_of_process() -> str | None:
-    """The run to nest in: what surrounds the experiment, else the job's run."""
-    values = (os.environ.get(name) for name in (_PARENT, *_JOB_RUNS))
+def surrounding_run() -> str | None:
+    """The run that surrounds an experiment of this process, None without one."""
+    mlflow = sys.modules.get("mlflow")
+    active = mlflow.active_run() if mlflow is not None else None
+    return str(active.info.run_id) if active else _parent_of_process(_PARENT)
+
+
+def uri_of_driver() -> str | None:
+    """The server that MLflow uses in this process; None if that is not decided here."""
+    if "mlflow" in sys.modules:
+        return absolute_uri(sys.modules["mlflow"].get_tracking_uri(), os.getcwd())
+    return os.environ.get(_URI)
+
+
+def _parent_of_process(variable: str) -> str | None:
+    """The run to nest in: what this variable says, else the job's run."""
+    values = (os.environ.get(name) for name in (variable, *_JOB_RUNS))
     return next((value for value in values if value), None)
 
 

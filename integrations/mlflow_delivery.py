@@ -19,6 +19,7 @@ class Delivery:
         destination: The server.
         runs: What it is to be given.
         experiment: What the runs are found by.
+        sender: Whose runs they are.
         on_success: Called when the server has taken something, in any thread.
         on_file: Called before a file is sent, with its size in bytes, in any thread.
 
@@ -31,12 +32,14 @@ class Delivery:
         destination: Destination,
         runs: Runs,
         experiment: str,
+        sender: str,
         on_success: Callable[[], None],
         on_file: Callable[[int], None],
     ) -> None:
         self.runs = runs
         self._destination = destination
         self._experiment = experiment
+        self._sender = sender
         self._on_success = on_success
         self._on_file = on_file
         self._batch_size = MAX_METRICS
@@ -123,11 +126,11 @@ class Delivery:
 
     def _create(self, run: Run) -> str:
         if run.key in self._attempted:
-            found = self._destination.find(self._experiment).get(run.key)
+            found = self._destination.find(self._experiment, self._sender).get(run.key)
             if found is not None:
                 return found.run_id
         self._attempted.add(run.key)
-        tags = tags_of(run, self._experiment)
+        tags = tags_of(run, self._experiment, self._sender)
         run_id = self._destination.create(str(run.trial), tags, run.trial.start_time or 0.0)
         self._attempted.discard(run.key)
         self._on_success()

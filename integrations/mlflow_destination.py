@@ -20,6 +20,7 @@ from tuner.integrations.mlflow_runs import (
     DELIVERED_TAG,
     EXPERIMENT_TAG,
     KEY_TAG,
+    SENDER_TAG,
     Batch,
     Found,
     Run,
@@ -117,8 +118,8 @@ class Destination:
         self.experiment_id = self._experiment_id()
         self._known = [each for each in known_experiments if each != self.experiment_id]
 
-    def find(self, experiment: str) -> dict[str, Found]:
-        """The runs that one of our experiments has, by their keys."""
+    def find(self, experiment: str, sender: str = "") -> dict[str, Found]:
+        """The runs that a sender of one of our experiments has made, by their keys."""
         query = f"tags.{EXPERIMENT_TAG} = '{experiment}'"
         ids = [self.experiment_id, *self._known]
         found = {}
@@ -128,6 +129,8 @@ class Destination:
                 page = self._client.search_runs(ids, query, max_results=_PER_PAGE, page_token=token)
             for run in page:
                 tags = run.data.tags
+                if tags.get(SENDER_TAG, sender) != sender:  # older runs do not have it
+                    continue
                 found[tags[KEY_TAG]] = Found(
                     run_id=run.info.run_id,
                     status=str(run.info.status),

@@ -32,6 +32,7 @@ from tuner.recording.steps import step_of
 DELIVERED_TAG = "tuner_journal"  # number of the last fact that the run has
 KEY_TAG = "tuner_run"  # tells the runs of an experiment apart
 EXPERIMENT_TAG = "tuner_experiment"
+SENDER_TAG = "tuner_sender"  # whose run it is, where several senders use one MLflow experiment
 ARTIFACTS_TAG = "tuner_artifacts"  # number of the fact of which the artifacts are
 
 RUNNING, FINISHED, FAILED, KILLED = "RUNNING", "FINISHED", "FAILED", "KILLED"
@@ -322,11 +323,12 @@ class Runs:
         self.pending[run] = None
 
 
-def tags_of(run: Run, experiment: str) -> dict[str, str]:
+def tags_of(run: Run, experiment: str, sender: str) -> dict[str, str]:
     """The tags with which a run is created."""
     return {
         "trial_name": str(run.trial),
         "trial_id": run.trial.trial_id,
         EXPERIMENT_TAG: experiment,
         KEY_TAG: run.key,
+        SENDER_TAG: sender,
     }

@@ -67,7 +67,7 @@ class Task:
         address: Where it goes.
         params_at_end: Whether parameters are sent when a trial ends.
         save_artifacts: Whether files of trials are sent.
-        name: Of the files in the journal's folder that belong to this.
+        name: Of what belongs to this: files in the journal's folder, and runs.
     """
 
     path: str
@@ -177,13 +177,18 @@ class Sender:
         experiment = f"{first.seed:x}-{first.time:.6f}"
         runs = Runs(
             TrialTable(self._task.path, self._task.retention, self._task.storage),
-            self._destination.find(experiment),
+            self._destination.find(experiment, self._task.name),
             params_at_end=self._task.params_at_end,
             save_artifacts=self._task.save_artifacts,
         )
         self._on_success()
         return Delivery(
-            self._destination, runs, experiment, self._on_success, on_file=self._be_patient
+            self._destination,
+            runs,
+            experiment,
+            self._task.name,
+            on_success=self._on_success,
+            on_file=self._be_patient,
         )
 
     def _pass_on(self, delivery: Delivery) -> None:

@@ -87,6 +87,7 @@ class Changes:
 def run_new(plan: Plan, home: Home) -> ResultGrid:
     """Runs a new experiment to its end, and waits for its files to be complete."""
     path = home.path
+    _check_mlflow(plan, path)
     spec = plan.spec(path, home.entries())
     table = TrialTable(path, plan.retention, home.storage)
     state = ExperimentState(spec, table, plan.searcher, plan.scheduler, plan.stopper)
@@ -108,6 +109,7 @@ def run_restored(
     changes: Changes,
 ) -> ResultGrid:
     """Goes on with an experiment to its end, and waits for its files to be complete."""
+    _check_mlflow(plan, home.path)
     home.resume(stored.id_prefix)
     taken = home.entries(stored.id_prefix)
     rebuilt = rebuild(
@@ -283,6 +285,14 @@ def _mlflow_variables(callbacks: Sequence[Callback]) -> dict[str, str]:
     from tuner.integrations.mlflow import surrounding_variables
 
     return surrounding_variables(callbacks)
+
+
+def _check_mlflow(plan: Plan, path: str) -> None:
+    """Refuses callbacks that send to the same MLflow experiment."""
+    if "tuner.integrations.mlflow" in sys.modules:
+        from tuner.integrations.mlflow_targets import check_targets
+
+        check_targets(plan.run_config.callbacks or [], os.path.basename(path))
 
 
 def _server(plan: Plan, path: str, name: str) -> ServerProcess | None:

@@ -17,6 +17,8 @@ from tuner.integrations.mlflow import MLflowLoggerCallback, setup_mlflow, surrou
 
 PARENT = "TUNER_MLFLOW_PARENT_RUN_ID"
 URI = "TUNER_MLFLOW_TRACKING_URI"
+SURROUNDING = "TUNER_MLFLOW_SURROUNDING_RUN_ID"
+URI_OF_DRIVER = "TUNER_MLFLOW_DRIVER_TRACKING_URI"
 
 
 @pytest.mark.parametrize("name", ["MLflowLoggerCallback", "setup_mlflow"])
@@ -99,11 +101,13 @@ def test_the_parent_in_the_tags_comes_before_the_active_run(
     active = SimpleNamespace(info=SimpleNamespace(run_id="active"))
     mlflow = SimpleNamespace(active_run=lambda: active, get_tracking_uri=lambda: "http://y")
     monkeypatch.setitem(sys.modules, "mlflow", mlflow)
-    of_the_run = {PARENT: "active", URI: "http://y"}
+    for_loggers = {SURROUNDING: "active", URI_OF_DRIVER: "http://y"}
+    of_the_run = {PARENT: "active", URI: "http://y", **for_loggers}
     assert surrounding_variables([MLflowLoggerCallback()]) == of_the_run
     assert surrounding_variables([]) == of_the_run
-    callback = MLflowLoggerCallback(tags={"mlflow.parentRunId": "p"})
-    assert surrounding_variables([callback])[PARENT] == "p"
+    callback = MLflowLoggerCallback("http://x", tags={"mlflow.parentRunId": "p"})
+    of_the_first = {PARENT: "p", URI: "http://x", **for_loggers}
+    assert surrounding_variables([callback, MLflowLoggerCallback()]) == of_the_first
 
 
 def test_it_says_that_it_needs_a_recorder() -> None:
