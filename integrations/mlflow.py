@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from tuner.callbacks.logger import LoggerCallback
 from tuner.errors import ConfigError, DeliveryError, MissingDependencyError
+from tuner.integrations.mlflow_patience import WAIT_VARIABLE, wait_s
 from tuner.integrations.mlflow_values import PARENT_RUN_ID, absolute_uri
 from tuner.validation import shorten
 
@@ -52,7 +53,9 @@ class MLflowLoggerCallback(LoggerCallback):
     parent only in the same experiment: with a parent they go to its experiment, with a warning if
     `experiment_name` is another one.
 
-    * Metrics: the numbers of each result, nested keys joined by `/`. The step is `timesteps_total`
+    * Metrics: the numbers of each result, nested keys joined by `/`; truth values as 0 and 1, NaN
+      too, and no texts. Left out, even if a trial reports them itself, are `timestamp`, `pid`,
+      `done`, `time_since_restore` and `iterations_since_restore`. The step is `timesteps_total`
       if that is reported, else `training_iteration`. MLflow cannot take back a point, so what a
       trial that was tried again reports a second time is not sent again.
     * Parameters: the configuration. Of values with more than 6000 characters MLflow gets the
@@ -121,6 +124,10 @@ class MLflowLoggerCallback(LoggerCallback):
         self.log_params_on_trial_end = log_params_on_trial_end
         self._sender: SenderProcess | None = None
         self._ended: list[list[str]] = [[], []]  # since the last flush, and before it
+
+    @property
+    def delivers_to(self) -> str:
+        return f"MLflow (at most {wait_s():g} s without progress, {WAIT_VARIABLE})"
 
     def setup(
         self,

@@ -43,6 +43,11 @@ class LoggerCallback(Callback):
     in_recorder: ClassVar[bool] = False
     writes_to: str | None = None
 
+    @property
+    def delivers_to(self) -> str | None:
+        """What `close` delivers to beside files, and how long it waits for that, in words."""
+        return None
+
     def log_trial_start(self, trial: Trial) -> None:
         """Called once for each trial, before its first result."""
 

@@ -64,6 +64,8 @@ class RecorderProcess:
         self._retention = retention
         self._environ = environ
         self._pickled = [_pickle(each) for each in loggers]
+        delivers_to = (each.delivers_to for each in loggers)
+        self._delivers_to = list(dict.fromkeys(each for each in delivers_to if each))
         self._process: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None
         self._next_check = 0.0
@@ -119,9 +121,11 @@ class RecorderProcess:
             notice.cancel()
 
     def _say_that_it_takes_long(self, timeout_s: float) -> None:
-        logger.warning(
-            "completing the files in %s (at most %g s without progress) …", self._path, timeout_s
-        )
+        awaited = [
+            f"the files in {self._path} (at most {timeout_s:g} s without progress)",
+            *self._delivers_to,
+        ]
+        logger.warning("completing %s …", " and what goes to ".join(awaited))
 
     def _finish(self, timeout_s: float) -> list[str]:
         try:

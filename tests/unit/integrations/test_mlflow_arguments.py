@@ -110,6 +110,12 @@ def test_the_parent_in_the_tags_comes_before_the_active_run(
     assert surrounding_variables([callback, MLflowLoggerCallback()]) == of_the_first
 
 
+def test_it_says_how_long_it_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TUNER_MLFLOW_WAIT_S", "7")
+    words = "MLflow (at most 7 s without progress, TUNER_MLFLOW_WAIT_S)"
+    assert MLflowLoggerCallback("http://x").delivers_to == words
+
+
 def test_it_says_that_it_needs_a_recorder() -> None:
     with pytest.raises(ConfigError, match="recorder"):
         MLflowLoggerCallback("http://x").setup()

@@ -248,7 +248,7 @@ def test_a_slow_logger_is_ended_at_the_bound(experiment, monkeypatch, caplog):
     process = RecorderProcess(str(experiment), [Hangs()])
     process.start()
     (message,) = process.finish(0.5)
-    assert "completing the files" in caplog.text
+    assert caplog.messages[0].endswith("experiment (at most 0.5 s without progress) …")
     assert "not done after 0.5 s" in message
     assert not process.is_alive()
 
@@ -256,6 +256,25 @@ def test_a_slow_logger_is_ended_at_the_bound(experiment, monkeypatch, caplog):
     again.start()
     assert again.finish(TIMEOUT_S) == []
     check(experiment / "train_a", 1)
+
+
+def test_what_is_delivered_elsewhere_is_said_to_have_its_own_limit(
+    experiment, pipe, monkeypatch, caplog
+):
+    monkeypatch.setattr("tuner.recording.process._NOTICE_AFTER_S", 0.1)
+    monkeypatch.setattr(
+        GetsOn, "delivers_to", property(lambda self: "the moon (at most 3 s)"), raising=False
+    )
+    write_journal(experiment, [created("a"), launched("a"), reported("a", 1), ended("a")])
+    process = RecorderProcess(str(experiment), [GetsOn(pipe)])
+    process.start()
+    pipe.read_text()
+    assert process.finish(TIMEOUT_S) == []
+    (message,) = caplog.messages
+    assert message == (
+        f"completing the files in {experiment} (at most {TIMEOUT_S} s without progress) "
+        "and what goes to the moon (at most 3 s) …"
+    )
 
 
 def test_a_logger_that_gets_on_is_waited_for(experiment, pipe):
