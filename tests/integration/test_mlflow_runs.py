@@ -115,6 +115,7 @@ def test_population_based_training_changes_what_is_shown(
         time_attr="training_iteration",
         perturbation_interval=3,
         hyperparam_mutations={"lr": [0.1, 0.2, 0.4, 0.8], "act": ["relu", "tanh"]},
+        synch=True,  # so that those change that are to, however fast each is
     )
     callback = MLflowLoggerCallback(mlflow_server.uri, experiment_name=name)
     grid = fit(
