@@ -27,6 +27,12 @@ def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
+@pytest.fixture(autouse=True)
+def slow_recorders_are_no_news(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What tests read does not depend on how fast the machine completes files."""
+    monkeypatch.setattr("tuner.recording.process._NOTICE_AFTER_S", 600.0)
+
+
 @pytest.fixture
 def nothing_was_said(monkeypatch: pytest.MonkeyPatch) -> None:
     """Names of older APIs warn as in a fresh process."""
