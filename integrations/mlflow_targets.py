@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from tuner.callbacks.callback import Callback
 from tuner.integrations.mlflow import MLflowLoggerCallback, surrounding_run, uri_of_driver
 from tuner.integrations.mlflow_values import PARENT_RUN_ID, absolute_uri
-from tuner.validation import reject
+from tuner.validation import check_distinct
 
 
 def check_targets(callbacks: Sequence[Callback], default_name: str) -> None:
@@ -22,11 +22,7 @@ def check_targets(callbacks: Sequence[Callback], default_name: str) -> None:
         ConfigError: Two of them do.
     """
     ours = [each for each in callbacks if isinstance(each, MLflowLoggerCallback)]
-    targets = [_target(each, default_name) for each in ours]
-    for target in targets:
-        if targets.count(target) > 1:
-            fix = f"leave one of those that write to {target}, or name another target"
-            reject("RunConfig", "callbacks", callbacks, fix)
+    check_distinct("RunConfig", callbacks, [_target(each, default_name) for each in ours])
 
 
 def _target(callback: MLflowLoggerCallback, default_name: str) -> str:

@@ -11,6 +11,7 @@ from tuner.config_class import config_class
 from tuner.layout import FILES_OF_A_TRIAL
 from tuner.server.config import ServerConfig
 from tuner.validation import (
+    check_distinct,
     check_flag,
     check_instance,
     check_mode,
@@ -396,11 +397,8 @@ def _check_callbacks(owner: str, callbacks: object) -> None:
         if callback is None:
             reject(owner, "callbacks", callbacks, "take the None out of the list")
         _check_object(owner, "callbacks", callback, "callback objects")
-    targets = [getattr(callback, "writes_to", None) for callback in callbacks]
-    for target in targets:
-        if isinstance(target, str) and targets.count(target) > 1:
-            fix = f"leave one of those that write to {target}, or name another target"
-            reject(owner, "callbacks", callbacks, fix)
+    targets = (getattr(callback, "writes_to", None) for callback in callbacks)
+    check_distinct(owner, callbacks, [each for each in targets if isinstance(each, str)])
 
 
 def _check_part(owner: str, field: str, value: object, kind: type) -> None:

@@ -1,7 +1,7 @@
 """Checks on what a user configures: each failure is one line naming owner, field, value and fix."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from numbers import Integral, Real
 from typing import NoReturn
 
@@ -64,6 +64,14 @@ def check_text(owner: str, field: str, value: object, fix: str) -> None:
     """Reject all but strings that say something."""
     if not isinstance(value, str) or not value.strip():
         reject(owner, field, value, fix)
+
+
+def check_distinct(owner: str, callbacks: Sequence[object], targets: Sequence[str]) -> None:
+    """Reject callbacks of which two write to the same target, given in words."""
+    for target in targets:
+        if targets.count(target) > 1:
+            fix = f"leave one of those that write to {target}, or name another target"
+            reject(owner, "callbacks", callbacks, fix)
 
 
 def check_mode(owner: str, field: str, value: object) -> None:
