@@ -2,7 +2,8 @@
 
 import os
 import re
-from collections.abc import Generator
+import sys
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,19 @@ def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def slow_recorders_are_no_news(monkeypatch: pytest.MonkeyPatch) -> None:
     """What tests read does not depend on how fast the machine completes files."""
     monkeypatch.setattr("tuner.recording.process._NOTICE_AFTER_S", 600.0)
+
+
+@pytest.fixture(autouse=True)
+def mlflow_forgotten(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """MLflow keeps what it is told, in the environment and in a module, for the tests after it."""
+    for variable in ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_ID", "MLFLOW_RUN_ID"):
+        monkeypatch.setenv(variable, "")
+        monkeypatch.delenv(variable)
+    yield
+    if "mlflow.tracking.fluent" in sys.modules:
+        mlflow = sys.modules["mlflow"]
+        mlflow.set_tracking_uri(None)
+        mlflow.tracking.fluent._active_experiment_id = None
 
 
 @pytest.fixture

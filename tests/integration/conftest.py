@@ -1,4 +1,4 @@
-"""Where experiments on remote storage are kept, and staged; running examples; a clean MLflow."""
+"""Where experiments on remote storage are kept, and staged; running examples."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -56,14 +56,3 @@ def run_example(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Run]:
         return Run(done.stdout, folder)
 
     return run
-
-
-@pytest.fixture
-def mlflow_forgotten(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """MLflow writes down in the environment what it is told."""
-    mlflow = pytest.importorskip("mlflow")
-    for variable in ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_ID", "MLFLOW_RUN_ID"):
-        monkeypatch.setenv(variable, "")
-        monkeypatch.delenv(variable)
-    yield
-    mlflow.set_tracking_uri(None)

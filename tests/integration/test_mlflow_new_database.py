@@ -15,7 +15,6 @@ from tuner.integrations.mlflow_destination import Unavailable, classified
 
 mlflow = pytest.importorskip("mlflow")
 OperationalError = pytest.importorskip("sqlalchemy.exc").OperationalError
-pytestmark = pytest.mark.usefixtures("mlflow_forgotten")
 
 
 def test_trials_that_open_a_new_database_at_once_make_it_once(tmp_path: Path) -> None:

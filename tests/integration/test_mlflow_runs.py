@@ -18,7 +18,6 @@ from tuner.integrations.mlflow import MLflowLoggerCallback, setup_mlflow
 from tuner.schedulers import PopulationBasedTraining
 
 mlflow = pytest.importorskip("mlflow")
-pytestmark = pytest.mark.usefixtures("mlflow_forgotten")
 
 
 @pytest.fixture

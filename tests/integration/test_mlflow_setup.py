@@ -15,7 +15,6 @@ import tuner as tune
 from tuner.integrations.mlflow import MLflowLoggerCallback, setup_mlflow
 
 mlflow = pytest.importorskip("mlflow")
-pytestmark = pytest.mark.usefixtures("mlflow_forgotten")
 
 
 @pytest.fixture

@@ -16,7 +16,6 @@ from tuner.integrations.mlflow_destination import Address, Destination
 from tuner.integrations.mlflow_runs import EXPERIMENT_TAG, KEY_TAG, SENDER_TAG
 
 mlflow = pytest.importorskip("mlflow")
-pytestmark = pytest.mark.usefixtures("mlflow_forgotten")
 
 
 @pytest.fixture
