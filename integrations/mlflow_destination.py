@@ -105,7 +105,6 @@ class Destination:
     def __init__(self, address: Address, known_experiments: list[str]) -> None:
         from mlflow.tracking import MlflowClient, get_tracking_uri
 
-        logging.getLogger("mlflow").setLevel(logging.ERROR)
         self.refused: list[str] = []
         with classified(), _as_the_job():
             self.uri = str(address.tracking_uri or get_tracking_uri())

@@ -321,6 +321,8 @@ def main() -> None:
 
     import mlflow.tracking  # noqa: F401, while nothing is to be sent yet
 
+    logging.getLogger("mlflow").setLevel(logging.ERROR)
+
     with open(os.path.join(task.path, JOURNAL_FOLDER, f"{task.name}.lock"), "a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         tell({"messages": _run(Sender(task, tell), control)})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import uuid
 from pathlib import Path
@@ -70,6 +71,7 @@ def test_setup_names_a_server_that_does_not_answer(
 
 
 def test_setup_outside_of_a_trial(mlflow_server: MlflowServer, name: str) -> None:
+    level = logging.getLogger("mlflow").level
     inner = setup_mlflow(
         {"lr": 1},
         mlflow_server.uri,
@@ -83,6 +85,7 @@ def test_setup_outside_of_a_trial(mlflow_server: MlflowServer, name: str) -> Non
     (run,) = mlflow_server.runs(name)
     assert (run.info.run_name, run.data.tags["team"]) == ("alone", "vision")
     assert (run.data.params, run.data.metrics) == ({"lr": "1"}, {"loss": 1.0})
+    assert logging.getLogger("mlflow").level == level != logging.ERROR, "MLflow speaks to its user"
 
 
 def test_without_a_server_it_is_a_database_in_the_drivers_directory(
