@@ -3,7 +3,7 @@
 import os
 import re
 import sys
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
@@ -35,12 +35,11 @@ def slow_recorders_are_no_news(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(autouse=True)
-def mlflow_forgotten(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """MLflow keeps what it is told, in the environment and in a module, for the tests after it."""
+def mlflow_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    """MLflow keeps what other tests told it, in the environment and in a module."""
     for variable in ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_ID", "MLFLOW_RUN_ID"):
         monkeypatch.setenv(variable, "")
         monkeypatch.delenv(variable)
-    yield
     if "mlflow.tracking.fluent" in sys.modules:
         mlflow = sys.modules["mlflow"]
         mlflow.set_tracking_uri(None)
