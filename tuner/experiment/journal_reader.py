@@ -24,7 +24,7 @@ _READ_BYTES = 1024 * 1024
 
 
 class JournalReader:
-    """Reads a journal and follows it while it grows.
+    """Reads a journal and follows it while it grows; closes its file when nobody needs it.
 
     Args:
         experiment_path: The experiment's folder.
@@ -36,6 +36,7 @@ class JournalReader:
     def __init__(
         self, experiment_path: str, after: Position | None = None, *, unpickle: bool = True
     ) -> None:
+        self._fd = -1
         self._folder = os.path.join(experiment_path, JOURNAL_FOLDER)
         self._unpickle = unpickle
         after = after or Position()
@@ -44,7 +45,6 @@ class JournalReader:
         self._line = after.line
         self._seq = after.seq
         self._total = 0
-        self._fd = -1
         self._rest = b""
 
     @property
@@ -98,6 +98,9 @@ class JournalReader:
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
+
+    def __del__(self) -> None:
+        self.close()
 
     def _check_presence(self, segment: int) -> None:
         path = segment_path(self._folder, segment)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import logging
 import math
 import os
@@ -152,6 +153,27 @@ def test_a_flipped_byte_is_found(
     line = bytes(content[:place]).count(b"\n") + 1
     with pytest.raises(JournalError, match=rf"00000001\.jsonl, line {line}: does not match"):
         list(JournalReader(str(folder)).read_all())
+
+
+def test_who_meets_damage_or_stops_reading_leaves_no_file_open(tmp_path: Path) -> None:
+    segment = write(tmp_path, FACTS)
+    before = open_files()
+    for fact in JournalReader(str(tmp_path)).read_all():
+        assert fact == FACTS[0]
+        break
+    segment.write_bytes(segment.read_bytes().replace(b"loss", b"gain"))
+    with pytest.raises(JournalError, match="does not match"):
+        list(JournalReader(str(tmp_path)).read_all())
+    assert open_files() == before
+
+
+def open_files() -> list[str]:
+    gc.collect()
+    return [
+        path
+        for path in map(os.path.realpath, Path("/proc/self/fd").iterdir())
+        if "/journal/" in path
+    ]
 
 
 def test_a_segment_that_ends_in_the_middle_of_a_line_is_damage(tmp_path: Path) -> None:
