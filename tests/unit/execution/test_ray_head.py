@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tuner.execution import ray_head
 from tuner.execution.ray_head import Head, NoAnswer
 
 PATIENCE_S = 120.0
@@ -47,11 +48,19 @@ def test_what_a_call_raises_comes_to_who_asks_alone() -> None:
     assert head.ask(lambda: 1) == 1
 
 
-def test_silence_is_waited_for_once_and_ends(gate: threading.Event) -> None:
-    head, late = Head(within_s=0.1), list[str]()
-    with pytest.raises(NoAnswer):
-        head.ask(lambda: answer_at(gate), undo=late.append)
-    head._within_s = PATIENCE_S
+def test_silence_is_waited_for_once_and_ends(
+    gate: threading.Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    head, late, begun = Head(PATIENCE_S), list[str](), threading.Event()
+
+    def answer() -> str:
+        begun.set()
+        return answer_at(gate)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ray_head.futures, "wait", lambda *_: begun.wait(PATIENCE_S))
+        with pytest.raises(NoAnswer):
+            head.ask(answer, undo=late.append)
     with pytest.raises(NoAnswer):  # at once: nothing opens the gate
         head.ask(lambda: late.append("never made"))
     head.catch_up()

@@ -7,9 +7,11 @@ import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cutting_proxy import CuttingProxy
+from fit_helpers import wait_until
 from fsspec.implementations.dirfs import DirFileSystem
 from fsspec.implementations.local import LocalFileSystem
 
@@ -62,7 +64,7 @@ def read(folder: Path) -> dict[str, bytes]:
 
 
 def store(here: Path, fs: ServedFileSystem, there: Path) -> SentCheckpointStore:
-    return SentCheckpointStore(str(here), 2, Storage(fs, str(there)), 10.0)
+    return SentCheckpointStore(str(here), 2, Storage(fs, str(there)), 120.0)
 
 
 def test_one_that_is_reported_is_staged_there(
@@ -166,17 +168,25 @@ def test_a_server_that_is_killed_and_revived_leaves_no_trace(
     contents = {f"{n:03d}": os.urandom(300_000) for n in range(100)}
     for name, content in contents.items():
         (tmp_path / "large" / name).write_bytes(content)
+    kills, numbers = [1, 50, 90], dict[str, int]()
+    put_file = ServedFileSystem.put_file
+
+    def no_faster(fs: ServedFileSystem, lpath: str, rpath: str, **kwargs: Any) -> None:
+        number = numbers.setdefault(lpath, len(numbers))
+        wait_until(lambda: not kills or number < kills[0] + 5)
+        put_file(fs, lpath, rpath, **kwargs)
+
+    monkeypatch.setattr(ServedFileSystem, "put_file", no_faster)
     sent = store(here, server.filesystem, there)
     with ThreadPoolExecutor(1) as pool:
         added = pool.submit(sent.add, Checkpoint(tmp_path / "large"), NAME)
-        kills = [f"{n:03d}" for n in (1, 50, 90)]
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 240
         while not added.done():
             assert time.monotonic() < deadline
-            if kills and (there / STAGED / kills[0]).exists():
-                kills.pop(0)
+            if kills and len([*(there / STAGED).glob("*")]) >= kills[0]:
                 assert server.pid is not None
                 os.kill(server.pid, signal.SIGKILL)
+                kills.pop(0)
             server.revive()
         added.result()
     assert not kills
