@@ -14,10 +14,10 @@ import psutil
 import ray
 from ray.cluster_utils import Cluster
 
-_SYSTEM = {  # a node that is gone is noticed in seconds
+_SYSTEM = {  # a node that is gone is noticed in seconds, one that is silent in half a minute
     "health_check_initial_delay_ms": 0,
     "health_check_period_ms": 500,
-    "health_check_timeout_ms": 1500,
+    "health_check_timeout_ms": 10_000,
     "health_check_failure_threshold": 3,
 }
 STORE_BYTES = 80 * 1024 * 1024
