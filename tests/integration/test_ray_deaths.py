@@ -72,8 +72,9 @@ VICTIMS: dict[str, tuple[bool, Callable[[int], psutil.Process], str]] = {
     [*((name, 1) for name in VICTIMS), ("worker", 0), ("actor that runs the trial", 0)],
 )
 def test_a_killed_process_is_a_failure_of_its_trial(
-    name: str, max_failures: int, tmp_path: Path
+    name: str, max_failures: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("tuner.execution.ray._REASON_WITHIN_S", PATIENCE_S)
     uses_ray, victim, expected = VICTIMS[name]
     gate = tmp_path / "gate"
     running = fit_meanwhile(
