@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 from fit_helpers import MARK, marked_processes, wait_until
+from ports import free_port
 
 pytest.importorskip("ray")
 
@@ -39,7 +40,7 @@ while not Path("go").exists():
     time.sleep(0.1)
 nodes = {each["NodeID"] for each in ray.nodes() if each["Alive"]}
 reached = set()
-deadline = time.monotonic() + 60
+deadline = time.monotonic() + 180
 while reached != nodes and time.monotonic() < deadline:
     reached |= set(ray.get([node.remote() for _ in range(4)]))
 Path("seen").write_text(json.dumps([len(nodes), len(reached), sys.argv[1:]]))
@@ -83,7 +84,7 @@ class Nodes:
         script: str,
         *args: str,
         num_nodes: int = 2,
-        join_timeout_s: float = 60,
+        join_timeout_s: float = TIMEOUT_S,
         master: str = "127.0.0.1",
         ray_args: str = RAY_ARGS,
     ) -> subprocess.Popen[str]:
@@ -142,12 +143,6 @@ def environment(**job: str) -> dict[str, str]:
     return kept | job
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-        return port
-
-
 @pytest.mark.slow
 def test_the_script_has_all_nodes_and_its_exit_code_is_that_of_all(nodes: Nodes) -> None:
     worker = nodes.start(1, USE_ALL_NODES, "--epochs", "3")
@@ -201,8 +196,8 @@ def test_a_node_ends_when_rank_0_is_killed(nodes: Nodes) -> None:
 
 @pytest.mark.slow
 def test_a_node_that_never_comes_is_named(nodes: Nodes) -> None:
-    head = nodes.start(0, USE_ALL_NODES, num_nodes=3, join_timeout_s=12)
     worker = nodes.start(2, USE_ALL_NODES, num_nodes=3)
+    head = nodes.start(0, USE_ALL_NODES, num_nodes=3, join_timeout_s=12)
     assert head.wait(TIMEOUT_S) == 1
     assert worker.wait(TIMEOUT_S) == 1
     assert (

@@ -4,7 +4,6 @@ import importlib.util
 import json
 import os
 import re
-import socket
 import sqlite3
 import subprocess
 import sys
@@ -15,6 +14,7 @@ import pytest
 import ray
 from example_runs import EXAMPLES, TIMEOUT_S, Run
 from fit_helpers import wait_until
+from ports import free_port
 
 
 def test_pbt_ppo(tmp_path):
@@ -176,10 +176,7 @@ def test_custom_stopper(run_example):
 
 def test_steering(run_example):
     pytest.importorskip("fastapi")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    run = run_example("steering.py", "--port", str(port))
+    run = run_example("steering.py", "--port", str(free_port()))
     (added,) = re.findall("added (.*)", run.output)
     (frame,) = (each for each in run.trials.values() if each["trial_id"].iloc[0] == added)
     assert run.number("goes on with iteration") == run.number(f"{added} pauses after") + 1

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -15,6 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 from fit_helpers import run_script, wait_until
+from ports import free_port
 from ray._private.services import get_node_ip_address
 from ray_helpers import PATIENCE_S
 
@@ -30,7 +30,7 @@ begun.mkdir()
 
 def train(config):
     (begun / tune.get_context().get_trial_id()).touch()
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 180
     while len(os.listdir(begun)) < {CPUS_PER_NODE * MOST_NODES}:
         assert time.monotonic() < deadline
         time.sleep(0.05)
@@ -49,8 +49,7 @@ print(len({{result.metrics["node"] for result in results}}))
 def address() -> Iterator[str]:
     """A cluster without CPUs, and an autoscaler that can add nodes of two."""
     folder = Path(tempfile.mkdtemp(prefix="ray"))
-    with socket.create_server(("", 0)) as free:
-        address = f"{get_node_ip_address()}:{free.getsockname()[1]}"
+    address = f"{get_node_ip_address()}:{free_port()}"
     (folder / "config.yaml").write_text(json.dumps(autoscaling_config(address)))
     process = start_head(folder, address)
     try:

@@ -17,15 +17,10 @@ from pathlib import Path
 
 import psutil
 import pytest
+from ports import free_port
 
 ENVIRON = {**os.environ, "RAY_AUTH_MODE": "disabled", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
 TIMEOUT_S = 240.0
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.fixture(scope="module")
@@ -139,10 +134,14 @@ def test_the_whole_experiment_runs_inside_the_cluster(address: str, tmp_path: Pa
     assert "the experiment runs on the head node" in output
 
 
+def own_lines(output: str) -> list[str]:
+    """What the script says itself: what the cluster prints may come later."""
+    return [line for line in output.splitlines() if "(Controller pid=" not in line]
+
+
 def test_errors_come_out_as_they_are(address: str, tmp_path: Path) -> None:
     output, _ = start(address, tmp_path, fails=True).communicate(timeout=TIMEOUT_S)
-    own = [line for line in output.splitlines() if "(Controller pid=" not in line]
-    assert own[-1] == "ZeroDivisionError: as wanted", "what the cluster prints may come later"
+    assert own_lines(output)[-1] == "ZeroDivisionError: as wanted"
     assert "RayTaskError" not in output
     assert "FOUND" not in output
 
@@ -179,8 +178,7 @@ def test_a_second_signal_ends_it_at_once(address: str, tmp_path: Path) -> None:
     script.send_signal(signal.SIGINT)
     script.send_signal(signal.SIGTERM)
     output, _ = script.communicate(timeout=TIMEOUT_S)
-    own = [line for line in output.splitlines() if "(Controller pid=" not in line]
-    assert own[-1] == "KeyboardInterrupt", output
+    assert own_lines(output)[-1] == "KeyboardInterrupt", output
     assert not psutil.wait_procs(trials, timeout=TIMEOUT_S)[1]
 
 
@@ -203,7 +201,7 @@ def test_a_ctrl_c_before_the_experiment_heeds_it_is_no_error_of_ray(address: str
         text=True,
         timeout=TIMEOUT_S,
     )
-    assert script.stderr.splitlines()[-1] == "KeyboardInterrupt", script.stderr
+    assert own_lines(script.stderr)[-1] == "KeyboardInterrupt", script.stderr
 
 
 OLDER = """

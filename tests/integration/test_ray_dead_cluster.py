@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
 import pytest
+from ports import free_port
 
 pytest.importorskip("ray")
 
@@ -28,8 +28,7 @@ def test_a_cluster_is_started_and_the_file_is_named(tmp_path: Path) -> None:
     with tempfile.TemporaryDirectory(prefix="ray", dir="/tmp") as ray_folder:
         pointer = Path(ray_folder, "ray", "ray_current_cluster")
         pointer.parent.mkdir()
-        with socket.create_server(("127.0.0.1", 0)) as server:
-            address = f"127.0.0.1:{server.getsockname()[1]}"
+        address = f"127.0.0.1:{free_port()}"
         pointer.write_text(address)
         environ = {name: text for name, text in os.environ.items() if name != "RAY_ADDRESS"}
         done = subprocess.run(
@@ -37,7 +36,7 @@ def test_a_cluster_is_started_and_the_file_is_named(tmp_path: Path) -> None:
             env=environ | {"RAY_TMPDIR": ray_folder, "TUNER_RESULTS_DIR": str(tmp_path)},
             capture_output=True,
             text=True,
-            timeout=120,  # Ray by itself tries for minutes
+            timeout=240,  # Ray by itself tries for minutes
         )
         assert done.returncode == 0, done.stderr
         assert "1/1 (1 TERMINATED)" in done.stdout
