@@ -14,7 +14,7 @@ import pandas
 import psutil
 import pytest
 import ray
-from fit_helpers import fit
+from fit_helpers import fit, wait_until
 from ray_clusters import RayCluster
 from ray_helpers import PATIENCE_S
 
@@ -292,4 +292,4 @@ def test_what_killed_slots_leave_behind_is_removed(
     )
     assert len(result.metrics["there"]) == 1
     assert "tuner_slot_1_killed" not in result.metrics["there"]
-    assert os.listdir(scratch) == []
+    wait_until(lambda: not os.listdir(scratch))

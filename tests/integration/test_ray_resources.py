@@ -219,7 +219,11 @@ def test_who_asks_for_more_than_any_node_has_starts_when_one_comes(
         tune.with_resources(wait_if_told, cpus_in_config),
         tmp_path,
         space={"cpus": 3, "gate": None},
-        run={"progress_reporter": reporter, "verbose": 1},
+        run={
+            "executor": tune.RayExecutor(infeasible_timeout_s=PATIENCE_S),
+            "progress_reporter": reporter,
+            "verbose": 1,
+        },
     )
     wait_until(lambda: "at most for more nodes" in caplog.text, PATIENCE_S)
     expected = "Resources requested: 0/3 CPUs, 0/2 GPUs, 0/1 license (1 wait to begin)"
@@ -244,14 +248,15 @@ def test_trials_wait_for_what_others_use(
 
 
 def test_what_no_trial_wants_any_more_is_given_back(cluster: RayCluster, tmp_path: Path) -> None:
-    gate = tmp_path / "gate"
+    gate, early = tmp_path / "gate", tmp_path / "early"
     running = fit_meanwhile(
         wait_if_told,
         tmp_path,
-        space={"gate": tune.grid_search([str(gate), None, None])},
+        space={"gate": tune.grid_search([str(gate), str(early), str(early)])},
         run={"executor": tune.RayExecutor(idle_timeout_s=0.5)},
     )
     wait_until(lambda: len(cluster.placements()) > 1, PATIENCE_S)
+    early.touch()
     wait_until(lambda: len(cluster.placements()) == 1, PATIENCE_S)
     assert not running.done()
     gate.touch()

@@ -16,7 +16,7 @@ import ray.train
 from fit_helpers import fit, run_script, wait_until
 from ray.train.torch import TorchTrainer
 from ray_clusters import RayCluster
-from ray_helpers import PATIENCE_S, fit_meanwhile
+from ray_helpers import PATIENCE_S, fit_meanwhile, wait_until_gone
 
 import tuner as tune
 from tuner.errors import ConfigError, TrainableError
@@ -168,7 +168,7 @@ def test_workers_of_a_trainer_train_one_trial_together(two_cpus: None, tmp_path:
     assert result.checkpoint is not None
     assert Path(result.checkpoint.path, "step").read_text() == "4"
     wait_until(lambda: ray.available_resources().get("CPU") == 2.0)
-    assert not Path(f"/proc/{result.metrics['pid']}").exists(), "no worker trains on"
+    wait_until_gone(result.metrics["pid"])  # no worker trains on
 
 
 class KillFirst(tune.Callback):

@@ -20,7 +20,7 @@ def meeting(config: dict[str, Any]) -> None:
     """Waits until so many trials run as can at once, then says from when to when it ran."""
     begin = time.time()
     Path(config["folder"], str(tune.get_context().get_trial_id())).touch()
-    wait_until(lambda: len(os.listdir(config["folder"])) >= config["at_once"], 60)
+    wait_until(lambda: len(os.listdir(config["folder"])) >= config["at_once"])
     tune.track.log(
         begin=begin,
         end=time.time(),
