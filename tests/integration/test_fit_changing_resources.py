@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +23,14 @@ def resources() -> dict[str, float]:
     return tune.get_context().get_trial_resources().required_resources
 
 
-MANY = 20_000  # steps after which a trial gives up hope
+PATIENCE_S = 240.0  # after which a trial gives up hope
 
 
-def is_done(config: dict[str, Any], steps: int) -> bool:
+def is_done(config: dict[str, Any], steps: int, begun: float) -> bool:
     """After some steps, and when it has what it is to get as others end."""
     name, amount = config.get("until", ("CPU", 1))
-    return steps >= config["steps"] and (resources()[name] >= amount or steps >= MANY)
+    is_hopeless = time.monotonic() > begun + PATIENCE_S
+    return steps >= config["steps"] and (resources()[name] >= amount or is_hopeless)
 
 
 class Curve(tune.Trainable):
@@ -36,6 +38,7 @@ class Curve(tune.Trainable):
 
     def setup(self, config: dict[str, Any]) -> None:
         self.steps = 0
+        self.begun = time.monotonic()
         self.note("begins")
 
     def step(self) -> dict[str, Any]:
@@ -46,7 +49,7 @@ class Curve(tune.Trainable):
             "cpus": self.trial_resources.required_resources["CPU"],
             "threads": int(os.environ["OMP_NUM_THREADS"]),
             "gpus": os.environ["CUDA_VISIBLE_DEVICES"],
-            "done": is_done(self.config, self.steps),
+            "done": is_done(self.config, self.steps, self.begun),
         }
 
     def save_checkpoint(self, checkpoint_dir: str) -> dict[str, int]:
@@ -65,14 +68,14 @@ class Curve(tune.Trainable):
 
 def train(config: dict[str, Any]) -> None:
     """The same as a function, with a checkpoint at each result."""
-    start = 0
+    start, begun = 0, time.monotonic()
     checkpoint = tune.get_checkpoint()
     if checkpoint:
         start = checkpoint.get_metadata()["steps"]
     append(config["ledger"], f"begins {resources()['CPU']:g}\n")
     try:
         step = start
-        while step == start or not is_done(config, step):
+        while step == start or not is_done(config, step, begun):
             step += 1
             with tempfile.TemporaryDirectory() as folder:
                 kept = tune.Checkpoint.from_directory(folder)
@@ -171,7 +174,7 @@ def test_gpus(tmp_path: Path) -> None:
 
 
 SCRIPT = """
-import os, sys, json
+import os, sys, json, time
 import tuner as tune
 from tuner.schedulers import ResourceChangingScheduler
 
@@ -179,6 +182,8 @@ class Waits(tune.Trainable):
     def setup(self, config):
         self.steps = 0
     def step(self):
+        while self.steps == 30 and not os.path.exists(os.path.join(sys.argv[1], "killed")):
+            time.sleep(0.01)
         self.steps += 1
         fd = os.open(os.path.join(sys.argv[1], "ledger"), os.O_WRONLY | os.O_APPEND | os.O_CREAT)
         cpus = self.trial_resources.required_resources["CPU"]
@@ -226,9 +231,9 @@ def test_after_a_kill_trials_go_on_with_what_they_were_given(tmp_path: Path) -> 
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     before = len(lines())
+    (tmp_path / "killed").touch()
     assert subprocess.run(command, timeout=240).returncode == 0
     after = lines()[before:]
-    assert after, "the kill came too late"
     assert {cpus for _, _, cpus in after[:4]} == {"2"}
     grid = tune.Tuner.restore(tmp_path / "run").get_results()
     for result in grid:

@@ -63,16 +63,21 @@ def test_a_stopper_can_end_everything(tmp_path: Path) -> None:
     assert {result.status for result in grid} == {"TERMINATED"}
 
 
-def test_time_ends_also_what_never_reports(tmp_path: Path) -> None:
+def test_time_ends_also_what_never_reports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def wait(config: dict[str, Any]) -> None:
         import threading
 
         try:
+            Path("begun").touch()
             threading.Event().wait()
         finally:
             Path("unwound").touch()
 
-    grid = fit(wait, tmp_path, num_samples=3, time_budget_s=2)
+    monkeypatch.setenv("TUNER_STOP_GRACE_S", "5")  # also to unwind
+    for time_budget_s in (2, 20, 120):  # before the first one is used up, a trial may not run yet
+        grid = fit(wait, tmp_path, num_samples=3, time_budget_s=time_budget_s)
+        if len(grid) and Path(grid[0].path, "begun").exists():
+            break
     assert {result.status for result in grid} == {"TERMINATED"}
     assert Path(grid[0].path, "unwound").exists()
 

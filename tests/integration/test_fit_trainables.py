@@ -151,7 +151,7 @@ def test_off_the_main_thread_and_beside_others(tmp_path: Path) -> None:
         target=lambda: grids.append(fit(module_function, tmp_path, space=SPACE))
     )
     thread.start()
-    thread.join(60)
+    thread.join()
     stop.set()
     other.join()
     assert [result.metrics["x"] for result in grids[0]] == [2, 4, 6]

@@ -25,11 +25,12 @@ from tuner.experiment.events import TrialRequeued
 from tuner.experiment.journal_reader import JournalReader
 
 SCRIPT = """
-import os, sys, tempfile
+import os, sys, tempfile, time
 import tuner as tune
 from tuner.schedulers import ASHAScheduler
 
 LEDGER = sys.argv[2]
+HOLD = LEDGER + ".hold"
 
 def write(line):
     fd = os.open(LEDGER, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
@@ -44,6 +45,8 @@ def train(config):
         with checkpoint.as_directory() as folder:
             start = int(open(os.path.join(folder, "n")).read())
     for n in range(start + 1, 10):
+        while n == 5 and os.path.exists(HOLD):
+            time.sleep(0.01)
         metrics = {"loss": (config["x"] - 0.3) ** 2 + 1 / n, "n": n}
         if n % 3:
             tune.report(metrics)
@@ -105,7 +108,7 @@ def picture(path: Path) -> list[Any]:
 
 
 def test_a_killed_run_ends_like_one_that_was_not(tmp_path: Path) -> None:
-    assert run_script(tmp_path, "fit", "whole").wait(60) == 0
+    assert run_script(tmp_path, "fit", "whole").wait(240) == 0
     whole = ledger(tmp_path, "whole")
     process = run_script(tmp_path, "fit", "killed")
     for at in (0, 1, 17, 40, 41, 90):
@@ -114,7 +117,7 @@ def test_a_killed_run_ends_like_one_that_was_not(tmp_path: Path) -> None:
         process.wait()
         how = "restore" if tune.Tuner.can_restore(tmp_path / "results" / "killed") else "fit"
         process = run_script(tmp_path, how, "killed")
-    assert process.wait(60) == 0
+    assert process.wait(240) == 0
     killed = ledger(tmp_path, "killed")
     prefix = len(killed[0].partition("_")[0])
     assert {line[prefix:] for line in killed} <= {line[prefix:] for line in whole}
@@ -317,7 +320,15 @@ def test_what_cannot_be_restored(tmp_path: Path) -> None:
         tune.Tuner.restore(path, param_space={"other": 1})
 
 
+def hold(tmp_path: Path) -> Path:
+    """As long as this file is there, the experiment `live` stays in its first trial."""
+    path = tmp_path / "live.ledger.hold"
+    path.touch()
+    return path
+
+
 def test_a_live_experiment_is_not_restored(tmp_path: Path) -> None:
+    hold(tmp_path)
     process = run_script(tmp_path, "fit", "live")
     try:
         wait_until(lambda: len(ledger(tmp_path, "live")) > 3)
@@ -353,14 +364,18 @@ def test_callbacks_get_their_state_back(tmp_path: Path) -> None:
 def test_ctrl_c_says_how_to_go_on(tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(SCRIPT.replace("verbose=0", "verbose=1"))
+    held = hold(tmp_path)
     arguments = ["fit", str(tmp_path / "live.ledger"), str(tmp_path / "results"), "live"]
     process = subprocess.Popen(
         [sys.executable, str(script), *arguments], stdout=subprocess.PIPE, text=True
     )
     wait_until(lambda: len(ledger(tmp_path, "live")) > 3)
     process.send_signal(signal.SIGINT)
-    output, _ = process.communicate(timeout=240)
     path = tmp_path / "results" / "live"
+    journal = path / "journal" / "00000001.jsonl"
+    wait_until(lambda: "experiment_stopping" in journal.read_text())
+    held.unlink()
+    output, _ = process.communicate(timeout=240)
     assert f'Tuner.restore("{path}").fit() goes on from here' in output
     before = len(tune.Tuner.restore(path).get_results())
     assert before < 40

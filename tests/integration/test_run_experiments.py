@@ -290,13 +290,13 @@ def train(config):
         tune.report({"x": number})
 
 class Interrupt(tune.Callback):
-    began = set()
+    began, signals = set(), iter([signal.SIGINT])
 
     def on_trial_result(self, iteration, trials, trial, result, **info):
         self.began.add(trial.experiment_path)
         if len(self.began) == 2:
-            self.began.add("interrupted")
-            os.kill(os.getpid(), signal.SIGINT)
+            for signum in self.signals:  # once, whichever thread is the first
+                os.kill(os.getpid(), signum)
 
 if __name__ == "__main__":
     trials = tune.run_experiments(

@@ -2,6 +2,7 @@ import contextlib
 import inspect
 import io
 import json
+import time
 
 import nbclient
 import nbformat
@@ -33,7 +34,8 @@ def table(text):
     ]
 
 
-def test_a_block_is_that_of_the_user_guide(experiment):
+def test_a_block_is_that_of_the_user_guide(experiment, monkeypatch):
+    monkeypatch.setattr(time, "time", lambda: 1_700_000_000.0)
     reporter = CLIReporter()
     reporter.setup(start_time=None, total_samples=4, metric="loss", mode="min")
     for lr in (0.303706, 0.0676):
