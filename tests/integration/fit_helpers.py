@@ -88,6 +88,12 @@ def marked_processes(mark: str) -> dict[int, str]:
     return found
 
 
+def shared_memory() -> set[str]:
+    """The names of all that there is; benchmarks keep folders beside it."""
+    with os.scandir("/dev/shm") as entries:
+        return {entry.name for entry in entries if entry.is_file()}
+
+
 def append(name: str, text: str) -> None:
     """Adds a text to a file, which processes share."""
     with open(name, "a") as file:
