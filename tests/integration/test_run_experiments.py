@@ -1,13 +1,11 @@
 """`run_experiments`: several experiments at once."""
 
-import contextlib
 import os
-import socket
 import threading
 import warnings
 
 import pytest
-from fit_helpers import run_script, wait_until
+from fit_helpers import free_port, run_script, wait_until
 
 import tuner as tune
 from tuner.errors import ConfigError, ServerError, TuneError
@@ -230,17 +228,6 @@ def test_a_scheduler_that_is_a_searcher(spec):
         run({"a": described}, scheduler=HyperOptScheduler(), search_alg="random")
 
 
-def two_free_ports():
-    """The first of two ports that lie beside each other."""
-    while True:
-        with socket.socket() as one, socket.socket() as other:
-            one.bind(("127.0.0.1", 0))
-            port = one.getsockname()[1]
-            with contextlib.suppress(OSError, OverflowError):
-                other.bind(("127.0.0.1", port + 1))
-                return port
-
-
 def stop_by_client(port, names):
     """Ends the experiment that listens at a port, and notes its name."""
 
@@ -265,7 +252,7 @@ def train_for_ever(config):
 
 def test_each_is_steered_at_a_port_of_its_own(spec):
     pytest.importorskip("uvicorn")
-    port, names = two_free_ports(), []
+    port, names = free_port(2), []
     clients = [
         threading.Thread(target=stop_by_client, args=[each, names]) for each in (port, port + 1)
     ]

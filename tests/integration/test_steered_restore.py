@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from fit_helpers import start_script, wait_until
+from fit_helpers import free_port, start_script, wait_until
 
 import tuner as tune
 from tuner.server import TuneClient
@@ -53,12 +53,6 @@ tune.Tuner(
     ),
 ).fit()
 """
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def running(client: TuneClient) -> list[str]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fit_helpers import fit, wait_until
+from fit_helpers import fit, free_port, wait_until
 
 import tuner as tune
 from tuner.errors import ConfigError, ServerError
@@ -31,12 +31,6 @@ class OnceStarted(tune.Callback):
         if self.thread is None:
             self.thread = threading.Thread(target=self.call)
             self.thread.start()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def train(config: dict[str, Any]) -> None:
