@@ -28,6 +28,8 @@ NAME = "run"
 SYNC_PERIOD_S = 1.0
 HOST = "TUNER_CHAOS_HOST"
 LEASE = "TUNER_CHAOS_LEASE_S"
+HOLD = "hold"
+"""A file in the folder with the number of the first trial that waits in its midst."""
 
 
 def note(folder: str, *words: object) -> None:
@@ -35,6 +37,13 @@ def note(folder: str, *words: object) -> None:
     fd = os.open(os.path.join(folder, "ledger"), os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
     os.write(fd, line.encode())
     os.close(fd)
+
+
+def is_held(folder: str, trial: str) -> bool:
+    try:
+        return int(trial.rpartition("_")[2]) >= int(Path(folder, HOLD).read_text())
+    except FileNotFoundError:
+        return False
 
 
 def train(config: dict[str, Any]) -> None:
@@ -50,6 +59,8 @@ def train(config: dict[str, Any]) -> None:
             note(folder, "torn", trial, pid)
     for n in range(done + 1, NUM_RESULTS + 1):
         time.sleep(STEP_S)
+        while n == NUM_RESULTS // 2 and is_held(folder, trial):
+            time.sleep(STEP_S)
         metrics = {"loss": (config["x"] - 0.3) ** 2 + 1 / n, "n": n}
         if n % 3:
             tune.report(metrics)

@@ -152,6 +152,17 @@ class Chaos:
         """Whether there are results since the last start."""
         return any(line[0] == "reported" for line in self.ledger()[self._ledger_before :])
 
+    def hold(self, first: int = 0) -> None:
+        """Has this trial and those after it wait in their midst, so that it does not end."""
+        path = self.folder / experiment.HOLD
+        written = path.with_suffix(".new")
+        written.write_text(str(first))
+        written.rename(path)
+
+    def release(self) -> None:
+        """Lets all trials go on."""
+        (self.folder / experiment.HOLD).unlink(missing_ok=True)
+
     def await_results(self) -> None:
         """Waits until there are, or the experiment has ended."""
         wait_until(lambda: self.has_ended() or self.has_results())
@@ -260,9 +271,11 @@ def kill_at(chaos: Chaos, place: Failpoint, number: int) -> None:
         AssertionError: None was, or so many did not come there.
     """
     if place in (Failpoint.REBUILT, Failpoint.RESUMED):
+        chaos.hold()
         chaos.start()
         chaos.await_results()
         assert chaos.kill("driver")
+        chaos.release()
     log = chaos.folder / "failpoint"
     chaos.start({failpoints.VARIABLE: f"{place}:{number}", failpoints.LOG_VARIABLE: str(log)})
     code = chaos.process.wait(DEADLINE_S)
@@ -289,9 +302,11 @@ def kill_at_upload(chaos: Chaos, place: Failpoint, number: int, then: str) -> No
 def kill_again_and_again(chaos: Chaos, kind: str, num_kills: int, rng: random.Random) -> None:
     """Kills at random moments, restores at once, and lets the experiment come to its end.
 
-    It ends earlier than after `num_kills` if the experiment does. Moments are mostly counted from
-    the first result after a start, but some from the start, and are printed.
+    It ends earlier than after `num_kills` if the experiment does, which waits for the first one.
+    Moments are mostly counted from the first result after a start, but some from the start, and
+    are printed.
     """
+    chaos.hold(chaos.num_trials - 1)
     while chaos.kills[kind] < num_kills:
         if not chaos.is_running():
             chaos.start()
@@ -306,6 +321,7 @@ def kill_again_and_again(chaos: Chaos, kind: str, num_kills: int, rng: random.Ra
         if chaos.has_ended():
             break
         if chaos.kill(kind):
+            chaos.release()
             print(f"{chaos.folder.name}: {kind} killed {moment:.3f} s after {since}")
         if kind == "recorder":  # the driver starts no other one before its end
             chaos.kill("driver")

@@ -21,10 +21,11 @@ from tuner.experiment.events import Failed, Reported, Stimulus
 
 
 def stop_a_worker(chaos: Chaos) -> tuple[int, str]:
-    """Freezes one that trains; its process and its trial."""
+    """Freezes one that trains, of an experiment that is held; its process and its trial."""
     wait_until(lambda: bool(chaos.workers()))
     pid = chaos.workers()[-1]
     os.kill(pid, signal.SIGSTOP)
+    chaos.release()
     (trial,) = {line[1] for line in chaos.ledger() if line[0] == "started" and int(line[2]) == pid}
     return pid, trial
 
@@ -35,6 +36,7 @@ def starts(chaos: Chaos, trial: str) -> int:
 
 def test_a_trial_is_not_launched_again_while_its_worker_lives(tmp_path: Path) -> None:
     with Chaos(tmp_path / "fifo", "fifo") as chaos:
+        chaos.hold()
         chaos.start()
         pid, trial = stop_a_worker(chaos)
         others = NUM_TRIALS - 1
@@ -49,6 +51,7 @@ def test_a_trial_is_not_launched_again_while_its_worker_lives(tmp_path: Path) ->
 
 def test_a_worker_that_cannot_hear_is_killed_before_the_experiment_ends(tmp_path: Path) -> None:
     with Chaos(tmp_path / "fifo", "fifo") as chaos:
+        chaos.hold()
         chaos.start({"TUNER_STOP_GRACE_S": "0.2"})
         _, trial = stop_a_worker(chaos)
         chaos.process.terminate()
@@ -63,6 +66,7 @@ def test_a_worker_that_cannot_hear_is_killed_before_the_experiment_ends(tmp_path
 
 def test_one_that_sleeps_through_a_restore_finds_nobody(tmp_path: Path) -> None:
     with Chaos(tmp_path / "fifo", "fifo") as chaos:
+        chaos.hold()
         chaos.start()
         pid, trial = stop_a_worker(chaos)
         forks = psutil.Process(chaos.process.pid).children()

@@ -45,12 +45,14 @@ def test_while_trials_run(
 ) -> None:
     expected = untouched("fifo")
     with Chaos(tmp_path / "fifo", "fifo") as chaos:
+        chaos.hold()
         chaos.start()
         chaos.await_results()
         send(chaos, signum, to)
+        wait_until(lambda: is_stopping(chaos))
         if times == 2:
-            wait_until(lambda: is_stopping(chaos))
             send(chaos, signum, to)
+        chaos.release()
         code = chaos.process.wait(DEADLINE_S)
         assert times == 2 or code == 0
         chaos.await_orphans()
