@@ -23,11 +23,6 @@ def endless(config: dict[str, Any]) -> None:
         tune.report({"i": i, "x": config.get("x", 0) * i})
 
 
-@pytest.fixture(autouse=True)
-def short_grace(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TUNER_STOP_GRACE_S", "0.5")
-
-
 @pytest.mark.parametrize(
     "stop",
     [

@@ -22,11 +22,6 @@ def endless(config: dict[str, Any]) -> None:
         tune.report({"i": i, "x": config.get("x", 0) * i})
 
 
-@pytest.fixture(autouse=True)
-def short_grace(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TUNER_STOP_GRACE_S", "0.5")
-
-
 @pytest.mark.parametrize(
     "die", [lambda: os.kill(os.getpid(), 9), lambda: 1 / 0, lambda: os._exit(1)]
 )
