@@ -166,6 +166,7 @@ grid = tune.Tuner(
 ).fit()
 """
     environ = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    environ["TUNER_STOP_GRACE_S"] = "120"  # C's buffer is written out when the trial has ended
     assert run_script(script, tmp_path, environ=environ) == ""
     (folder,) = (tmp_path / "run").glob("train_*")
     for name, lines in expected.items():
