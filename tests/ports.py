@@ -1,19 +1,20 @@
 """Ports for servers that are started a little later, by another process."""
 
+import contextlib
 import random
 import socket
 
 _RANDOM = random.SystemRandom()
 
 
-def free_port() -> int:
-    """One that nobody has, nor gets who asks for any: those begin at 32768, Ray's end below."""
+def free_port(number: int = 1) -> int:
+    """The first of so many in a row that nobody has, nor gets who asks for any.
+
+    Those begin at 32768, and Ray's workers end below.
+    """
     while True:
-        port = _RANDOM.randrange(20_000, 32_768)
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("", port))
-            except OSError:
-                continue
-            return port
+        first = _RANDOM.randrange(20_000, 32_768 - number)
+        with contextlib.ExitStack() as probes, contextlib.suppress(OSError):
+            for port in range(first, first + number):
+                probes.enter_context(socket.create_server(("", port)))
+            return first

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-import secrets
-import socket
 import subprocess
 import sys
 import time
@@ -89,23 +86,6 @@ def marked_processes(mark: str) -> dict[int, str]:
         except OSError:
             continue
     return found
-
-
-def free_port(number: int = 1) -> int:
-    """The first of so many free ports in a row, which the system gives to nobody else."""
-    end = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0]) - number
-    while True:
-        first = 20_000 + secrets.randbelow(end - 20_000)
-        with contextlib.ExitStack() as probes, contextlib.suppress(OSError):
-            for port in range(first, first + number):
-                probes.enter_context(socket.create_server(("127.0.0.1", port)))
-            return first
-
-
-def shared_memory() -> set[str]:
-    """The names of all that there is; benchmarks keep folders beside it."""
-    with os.scandir("/dev/shm") as entries:
-        return {entry.name for entry in entries if entry.is_file()}
 
 
 def append(name: str, text: str) -> None:

@@ -5,7 +5,8 @@ import threading
 import warnings
 
 import pytest
-from fit_helpers import free_port, run_script, wait_until
+from fit_helpers import run_script, wait_until
+from ports import free_port
 
 import tuner as tune
 from tuner.errors import ConfigError, ServerError, TuneError

@@ -10,7 +10,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from fit_helpers import free_port, start_script, wait_until
+from fit_helpers import start_script, wait_until
+from ports import free_port
 
 import tuner as tune
 from tuner.server import TuneClient

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fit_helpers import fit, free_port, wait_until
+from fit_helpers import fit, wait_until
+from ports import free_port
 
 import tuner as tune
 from tuner.errors import ConfigError, ServerError
