@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fit_helpers import run_script, start_script, wait_until
+from fit_helpers import append, run_script, start_script, wait_until
 
 import tuner as tune
 from tuner.errors import ExperimentLockedError
@@ -28,11 +28,14 @@ import tuner as tune
 
 def train(config):
     for n in range(1, 401):
+        while n > 50 * os.path.getsize(config["gate"]):
+            threading.Event().wait(0.01)
         tune.report({"n": n})
         threading.Event().wait(0.002)
 
+gate = os.path.abspath("gate")
 tuner = tune.Tuner(
-    train, tune_config=tune.TuneConfig(num_samples=4),
+    train, param_space={"gate": gate}, tune_config=tune.TuneConfig(num_samples=4),
     run_config=tune.RunConfig(name="run", verbose=0),
 )
 """
@@ -65,19 +68,26 @@ class ForksAtFirst(tune.Callback):
             child.start()
             open(note, "w").write(str(child.pid))
 tune.Tuner(
-    train, run_config=tune.RunConfig(name="run", verbose=0, callbacks=[ForksAtFirst()])
+    train, param_space={"gate": gate},
+    run_config=tune.RunConfig(name="run", verbose=0, callbacks=[ForksAtFirst()])
 ).fit()
 """
 )
 
 
 class Live:
-    """A run in another process."""
+    """A run in another process, whose trials stop at every 50th of 400 results until let on."""
 
     def __init__(self, folder: Path, script: str = LIVE) -> None:
         self.path = folder / "run"
+        self._gate = folder / "gate"
+        self._gate.touch()
+        self.let_on()
         self.process = start_script(script, folder, uuid.uuid4().hex)
         wait_until(lambda: self.num_results() > 10)
+
+    def let_on(self, times: int = 1) -> None:
+        append(str(self._gate), "x" * times)
 
     def num_results(self) -> int:
         try:
@@ -113,11 +123,13 @@ def test_another_process_is_refused_at_once_and_told_who_writes(live: Live, tmp_
 
 def test_a_live_run_can_be_looked_at(live: Live) -> None:
     """As often as one likes; nobody is disturbed, and what was seen never goes away."""
-    seen: list[int] = []
+    seen = [0]
     while live.process.poll() is None:
         assert tune.Tuner.can_restore(live.path)
         grid = tune.Tuner.restore(live.path).get_results()
         seen.append(sum(result.metrics.get("n", 0) for result in grid))
+        if seen[-1] > seen[-2]:
+            live.let_on()
     output, _ = live.process.communicate(timeout=240)
     assert live.process.returncode == 0, output
     assert len(set(seen)) > 5
@@ -170,6 +182,7 @@ def test_the_lock_of_a_killed_process_is_taken_over(way: str, live: Live) -> Non
     live.process.wait()
     assert f"process {live.process.pid} on" in (live.path / ".lock").read_text()
     if way == "restore":
+        live.let_on(8)
         grid = tune.Tuner.restore(live.path).fit()
         assert [result.metrics["n"] for result in grid] == [400] * 4
         return
@@ -191,6 +204,7 @@ def test_a_child_that_outlives_a_killed_process_holds_no_lock(tmp_path: Path) ->
     run.process.wait()
     try:
         os.kill(child, 0)
+        run.let_on(8)
         (result,) = tune.Tuner.restore(run.path).fit()
         assert result.metrics["n"] == 400
     finally:
