@@ -54,7 +54,7 @@ def test_a_client_that_skips_the_check_of_the_listener_is_refused(
     listener: Listener, accepted: Accepted
 ) -> None:
     with socket.create_connection(listener.address) as sock:
-        sock.settimeout(10)
+        sock.settimeout(120)
         sock.sendall(bytes(32))
         assert len(sock.recv(64, socket.MSG_WAITALL)) == 64
         sock.sendall(bytes(32) + (2).to_bytes(4, "big") + b"{}")

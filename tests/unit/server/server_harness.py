@@ -27,7 +27,7 @@ from tuner.server.process import ServerProcess
 
 TIME = 1_700_000_000.0
 TOKEN = "a-token-for-the-tests"
-TIMEOUT_S = 60
+TIMEOUT_S = 120
 DESCRIPTION = {
     "trainable": "train",
     "objective": {"metric": "loss", "mode": "min"},

@@ -84,7 +84,7 @@ async def closed_by_impatience(sent, monkeypatch, patience_s):
         writer.write(sent)
         received = b""
         with contextlib.suppress(ConnectionResetError):
-            received = await asyncio.wait_for(reader.read(), 20)
+            received = await asyncio.wait_for(reader.read(), 120)
         writer.close()
     return received
 

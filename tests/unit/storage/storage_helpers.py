@@ -60,7 +60,7 @@ def folder_storage(folder: Path) -> Storage:
 def upload_plan(storage: Storage, **config: Any) -> UploadPlan:
     lease = Lease(storage)
     lease.acquire()
-    fields = {"sync_period": 0.02, "sync_timeout": 5, **config}
+    fields = {"sync_period": 0.02, "sync_timeout": 120, **config}
     return UploadPlan(storage, SyncConfig(**fields), lease, ("stdout",))
 
 

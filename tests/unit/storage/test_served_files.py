@@ -68,7 +68,7 @@ def names(root: Path) -> list[str]:
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.01)
@@ -302,7 +302,7 @@ def test_a_connection_that_broke_while_it_was_idle_is_not_used(
     pid = server.pid
     assert pid is not None
     os.kill(pid, 9)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120
     while server.pid == pid:
         assert time.monotonic() < deadline
         server.revive()

@@ -98,7 +98,7 @@ class Run:
             self.seen += len(facts)
             self.uploader.recorded(facts, removed, self.seen, self.reader.position)
 
-    def end(self, timeout_s: float = 5.0) -> list[str]:
+    def end(self, timeout_s: float = 120.0) -> list[str]:
         self.journal.close()
         return self.uploader.finish(timeout_s)
 
