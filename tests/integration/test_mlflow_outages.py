@@ -7,6 +7,7 @@ import signal
 import socket
 import time
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -82,18 +83,21 @@ def ten_results(config: dict[str, Any]) -> None:
         tune.report({"value": i * config["k"]})
 
 
-def fit_ten(server: MlflowServer, folder: Path, **run: Any) -> tune.ResultGrid:
+def ten_results_in_the_end(config: dict[str, Any]) -> None:
+    wait_until(Path(os.environ["GATES"], "open").exists, 240)
+    ten_results(config)
+
+
+def fit_ten(server: MlflowServer, folder: Path, train: Any = ten_results) -> tune.ResultGrid:
     callback = MLflowLoggerCallback(server.uri, experiment_name="exp")
     space = {"k": tune.grid_search([1, 2])}
-    return fit(
-        ten_results, folder, space=space, run={"name": "exp", "callbacks": [callback], **run}
-    )
+    return fit(train, folder, space=space, run={"name": "exp", "callbacks": [callback]})
 
 
-def start(server: MlflowServer, folder: Path, gates: Path) -> tuple[Any, str]:
+def start(server: MlflowServer, folder: Path, gates: Path, **env: str) -> tuple[Any, str]:
     """A driver whose trials have come half the way, and the mark of its processes."""
     mark = uuid.uuid4().hex
-    driver = start_script(SCRIPT, folder, mark, SERVER=server.uri)
+    driver = start_script(SCRIPT, folder, mark, SERVER=server.uri, **env)
     wait_until(lambda: len(list(gates.glob("reached*"))) == 2)
     return driver, mark
 
@@ -139,14 +143,12 @@ def test_a_server_that_is_killed_and_started_again(
 ) -> None:
     server = own_mlflow_server
     server.start()
-    driver, _ = start(server, tmp_path, gates)
+    driver, _ = start(server, tmp_path, gates, TUNER_MLFLOW_WAIT_S="300")
     wait_until(lambda: values(server) == [points[:120] for points in wanted()])
     server.kill()
     (gates / "open").touch()
     journal = tmp_path / "exp" / "journal" / "00000001.jsonl"
-    wait_until(
-        lambda: b"experiment_ended" in journal.read_bytes(), 60
-    )  # it did not wait for MLflow
+    wait_until(lambda: b"experiment_ended" in journal.read_bytes())  # it did not wait for MLflow
     assert driver.poll() is None
     server.start()
     output, _ = driver.communicate(timeout=240)
@@ -165,6 +167,7 @@ def test_a_server_that_is_away_until_a_restore(
 ) -> None:
     server = own_mlflow_server
     monkeypatch.setenv("TUNER_MLFLOW_WAIT_S", "0.5")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "120")  # the sender takes long to begin
     grid = fit_ten(server, tmp_path)
     assert [result.metrics["value"] for result in grid if result.metrics] == [9, 18]
     said = capfd.readouterr().err + caplog.text
@@ -183,16 +186,31 @@ def test_a_server_that_is_away_until_a_restore(
     assert len(caplog.messages) == 1  # the one from before
 
 
+def open_when_asked(silent: socket.socket, gates: Path) -> float:
+    """Lets trials go on when the sender has begun; at which time that was."""
+    silent.settimeout(240)
+    connection, _ = silent.accept()
+    (gates / "open").touch()
+    opened = time.monotonic()
+    with connection:
+        while connection.recv(65536):
+            pass
+    return opened
+
+
 def test_a_server_that_accepts_and_never_answers(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    tmp_path: Path,
+    gates: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     monkeypatch.setenv("TUNER_MLFLOW_WAIT_S", "1")
     monkeypatch.delenv("MLFLOW_HTTP_REQUEST_TIMEOUT", raising=False)
-    with socket.create_server(("127.0.0.1", 0)) as silent:
+    with socket.create_server(("127.0.0.1", 0)) as silent, ThreadPoolExecutor() as pool:
         server = MlflowServer(tmp_path, silent.getsockname()[1])
-        began = time.monotonic()
-        fit_ten(server, tmp_path)
-        assert time.monotonic() - began < 60
+        asked = pool.submit(open_when_asked, silent, gates)
+        fit_ten(server, tmp_path, ten_results_in_the_end)
+        assert time.monotonic() - asked.result() < 60
     assert "MLflow has not taken 20 results of 2 trials" in caplog.text
     assert (tmp_path / "exp" / "results.parquet").exists()
 
@@ -207,10 +225,10 @@ def test_a_far_server_is_sent_several_runs_at_a_time_and_waited_for_as_long_as_i
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setenv("TUNER_MLFLOW_WAIT_S", "2")  # far less than all requests take
+    monkeypatch.setenv("TUNER_MLFLOW_WAIT_S", "10")  # far less than all requests take
     own_mlflow_server.start()
     numbers = list(range(60))
-    with FlakyProxy(own_mlflow_server.port, latency_s=0.3) as proxy:
+    with FlakyProxy(own_mlflow_server.port, latency_s=1.0) as proxy:
         callback = MLflowLoggerCallback(proxy.url, experiment_name="exp")
         space = {"k": tune.grid_search(numbers)}
         fit(one_result, tmp_path, space=space, run={"callbacks": [callback]})

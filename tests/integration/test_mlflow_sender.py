@@ -11,6 +11,7 @@ import pytest
 from fit_helpers import marked_processes, start_script, wait_until
 from servers import MlflowServer
 
+from tuner.integrations import mlflow_process
 from tuner.integrations.mlflow_destination import Address
 from tuner.integrations.mlflow_process import SenderProcess
 from tuner.integrations.mlflow_sender import Task
@@ -58,7 +59,7 @@ def test_a_sender_that_is_killed_is_started_again(
     wait_until(is_back)
     (before,) = server.runs("exp")
     reached = before.data.metrics.get("training_iteration", 0)
-    wait_until(lambda: server.runs("exp")[0].data.metrics["training_iteration"] > reached)
+    wait_until(lambda: server.runs("exp")[0].data.metrics.get("training_iteration", 0) > reached)
     gate.touch()
     output, _ = driver.communicate(timeout=240)
     assert output.count("ended by signal 9; it is started again") == 1
@@ -71,8 +72,9 @@ def test_a_sender_that_is_killed_is_started_again(
 
 
 def test_a_sender_that_always_dies_is_given_up(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(mlflow_process, "_EXIT_S", 120.0)
     missing = str(tmp_path / "missing")  # without a journal it can do nothing
     task = Task(missing, None, None, Address("http://127.0.0.1:1"), False, False, "mlflow-1")
     sender = SenderProcess(task)

@@ -13,6 +13,7 @@ from fit_helpers import fit
 from servers import MlflowServer
 
 import tuner as tune
+from tuner.integrations import mlflow_trial
 from tuner.integrations.mlflow import MLflowLoggerCallback, setup_mlflow
 
 mlflow = pytest.importorskip("mlflow")
@@ -58,9 +59,23 @@ def test_setup_without_a_name_goes_where_the_callback_does(
     assert len(mlflow_server.runs(name)) == 2
 
 
+class Clock:
+    """Time in which nothing but waiting takes long."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
 def test_setup_names_a_server_that_does_not_answer(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
+    monkeypatch.setattr(mlflow_trial, "time", Clock())
     monkeypatch.setenv("TUNER_MLFLOW_WAIT_S", "1")
     retries = "MLFLOW_HTTP_REQUEST_MAX_RETRIES"
     monkeypatch.setenv(retries, "5")
