@@ -23,6 +23,7 @@ import tuner as tune
 from tuner.flatten import flatten
 from tuner.schedulers import PopulationBasedTraining
 
+ENDED = {"STATUS_SUCCESS", "STATUS_FAILURE"}
 STATUSES = [f"STATUS_{name}" for name in ("UNKNOWN", "SUCCESS", "FAILURE", "RUNNING")]
 
 
@@ -33,7 +34,7 @@ class TensorBoard:
         self.url = url
 
     def get(self, path: str, **query: str) -> Any:
-        with urlopen(f"{self.url}/data/{path}?{urlencode(query)}", timeout=30) as answer:
+        with urlopen(f"{self.url}/data/{path}?{urlencode(query)}", timeout=120) as answer:
             return json.load(answer)
 
     def scalars(self, run: str, metric: str) -> list[tuple[int, float]]:
@@ -52,9 +53,13 @@ class TensorBoard:
             json.dumps(body).encode(),
             {"Content-Type": "application/json"},
         )
-        with urlopen(request, timeout=30) as answer:
+        with urlopen(request, timeout=120) as answer:
             groups = json.load(answer)["sessionGroups"]
         return {group["name"]: group for group in groups if group["name"].startswith(experiment)}
+
+    def num_ended(self) -> int:
+        sessions = [each for group in self.hparams("").values() for each in group["sessions"]]
+        return sum(each["status"] in ENDED for each in sessions)
 
     def num_points(self) -> int:
         tags = self.get("plugin/scalars/tags")
@@ -97,8 +102,8 @@ def train(config):
         with checkpoint.as_directory() as folder:
             start = int(Path(folder, "i").read_text())
     for i in range(start + 1, 31):
-        if i == 15 and not Path(config["may_end"]).exists():
-            time.sleep(60)
+        while i == 15 and not Path(config["may_end"]).exists():
+            time.sleep(0.05)
         if i % 4:
             tune.report({"i": i, "loss": config["lr"] / i})
         else:
@@ -191,10 +196,11 @@ def board(
     """TensorBoard on the experiments, with either of the two programs that load files for it."""
     logdir = Path(experiments["random"].experiment_path).parent
     expected = sum(len(result.history()) for grid in experiments.values() for result in grid)
+    num_trials = sum(map(len, experiments.values()))
     folder = tmp_path_factory.mktemp("tensorboard")
     with running_tensorboard(logdir, folder, f"--load_fast={request.param}") as url:
         board = TensorBoard(url)
-        wait_until(lambda: board.num_points() >= expected)
+        wait_until(lambda: board.num_points() >= expected and board.num_ended() == num_trials)
         yield board
 
 
@@ -326,5 +332,5 @@ def test_the_page_shows_trials_and_metrics(
         browser.screenshot(f"{board.url}/#hparams", picture)
         return len(np.unique(imread(picture).reshape(800 * 1280, -1), axis=0)) > 100
 
-    wait_until(shows_all)
-    wait_until(has_a_picture)
+    wait_until(shows_all, 240)
+    wait_until(has_a_picture, 240)
