@@ -67,7 +67,7 @@ def tuner(
             **{
                 "checkpoint_config": tune.CheckpointConfig(num_to_keep=2),
                 "failure_config": tune.FailureConfig(max_failures=1),
-                "sync_config": tune.SyncConfig(sync_period=0.3, sync_timeout=2),
+                "sync_config": tune.SyncConfig(sync_period=0.3, sync_timeout=30),
                 **run,
             }
         ),
@@ -102,8 +102,7 @@ def test_every_third_request_fails(
     staging: Path,
 ) -> None:
     s3_proxy.fail_every(3, failure)
-    patient = tune.SyncConfig(sync_period=0.3, sync_timeout=30)
-    grid = tuner(place, tmp_path, samples=1, sync_config=patient).fit()
+    grid = tuner(place, tmp_path, samples=1).fit()
     assert s3_proxy.failures > 10
     s3_proxy.heal()
     check_complete(past_proxy, grid)
@@ -180,7 +179,7 @@ def test_storage_that_stays_away(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """All is kept on this machine and named; a trial is even tried again from what is kept."""
-    config = tune.SyncConfig(sync_period=0.3, sync_timeout=1)
+    config = tune.SyncConfig(sync_period=0.3, sync_timeout=5)
     run = {"samples": 1, "executor": "inline", "sync_config": config}
     grid = Gone(s3_proxy, place, tmp_path, fails=True, **run).grid
     assert grid.num_errors == 0
