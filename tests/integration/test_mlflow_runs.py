@@ -31,8 +31,13 @@ def sent_checkpoints(server: MlflowServer, run: Any) -> list[str]:
 
 
 def test_a_trial_becomes_a_run(
-    mlflow_server: MlflowServer, name: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    mlflow_server: MlflowServer,
+    name: str,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "120")  # no news of a slow machine
     long_text = "long " * 2000
 
     def train(config: dict[str, Any]) -> None:
@@ -181,7 +186,6 @@ def five_checkpoints(config: dict[str, Any]) -> None:
         tune.report({"loss": i}, checkpoint=tune.Checkpoint.from_directory(str(folder)))
 
 
-@pytest.mark.timeout(60)
 def test_checkpoints_that_are_not_kept_are_not_sent(
     mlflow_server: MlflowServer, name: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -195,7 +199,6 @@ def test_checkpoints_that_are_not_kept_are_not_sent(
     assert "MLflow" not in caplog.text
 
 
-@pytest.mark.timeout(60)
 def test_checkpoints_that_are_not_kept_are_not_fetched_from_remote_storage(
     mlflow_server: MlflowServer,
     name: str,
