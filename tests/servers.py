@@ -37,6 +37,7 @@ MLFLOW_SERVER = "TUNER_TEST_MLFLOW_SERVER"
 """Port and folder of a running MLflow server, for tests where it cannot be started."""
 
 _administrators: dict[int, fsspec.AbstractFileSystem] = {}
+_reserved: list[socket.socket] = []
 
 
 @dataclass(frozen=True)
@@ -283,9 +284,13 @@ def _forget_filesystems(protocol: str) -> None:
 
 
 def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-        return port
+    """A port that nobody else is given: it stays bound here, which a server may do once more."""
+    bound = socket.socket()
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    bound.bind(("127.0.0.1", 0))
+    _reserved.append(bound)
+    port: int = bound.getsockname()[1]
+    return port
 
 
 @contextmanager
