@@ -54,7 +54,7 @@ def job_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1800)
 def test_in_the_environment_of_an_azureml_job(
     job_python: Path, mlflow_server: MlflowServer
 ) -> None:
