@@ -10,7 +10,7 @@ _RANDOM = random.SystemRandom()
 def free_port(number: int = 1) -> int:
     """The first of so many in a row that nobody has, nor gets who asks for any.
 
-    Those begin at 32768, and Ray's workers end below.
+    Those begin at 32768 on Linux, and those of Ray's workers end at 19999.
     """
     while True:
         first = _RANDOM.randrange(20_000, 32_768 - number)

@@ -9,7 +9,6 @@ import functools
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -24,6 +23,7 @@ from typing import Any
 import fsspec
 import pytest
 from flaky_proxy import FlakyProxy
+from ports import free_port
 
 from tuner.execution.process import die_with_parent
 
@@ -37,7 +37,6 @@ MLFLOW_SERVER = "TUNER_TEST_MLFLOW_SERVER"
 """Port and folder of a running MLflow server, for tests where it cannot be started."""
 
 _administrators: dict[int, fsspec.AbstractFileSystem] = {}
-_reserved: list[socket.socket] = []
 
 
 @dataclass(frozen=True)
@@ -85,7 +84,7 @@ def azurite_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     azurite = shutil.which("azurite-blob", path=f"{sys.prefix}/bin:{os.environ['PATH']}")
     if azurite is None or shutil.which("node") is None:
         pytest.skip("azurite is not installed: make azurite")
-    port = _free_port()
+    port = free_port()
     command = [azurite, "--blobHost", "127.0.0.1", "--blobPort", str(port)]
     command += ["--inMemoryPersistence", "--skipApiVersionCheck", "--disableTelemetry", "--silent"]
     with _running(command, port, tmp_path_factory.mktemp("azurite")):
@@ -194,7 +193,7 @@ def mlflow_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MlflowSe
         port, _, shared = os.environ[MLFLOW_SERVER].partition(" ")
         yield MlflowServer(Path(shared), int(port))
         return
-    server = MlflowServer(tmp_path_factory.mktemp("mlflow"), _free_port())
+    server = MlflowServer(tmp_path_factory.mktemp("mlflow"), free_port())
     try:
         server.start()
         yield server
@@ -208,7 +207,7 @@ def own_mlflow_server(mlflow_server: MlflowServer, tmp_path: Path) -> Iterator[M
     folder = tmp_path / "mlflow_server"
     folder.mkdir()
     shutil.copy(mlflow_server.folder / "mlflow.db", folder)  # making its tables takes seconds
-    server = MlflowServer(folder, _free_port())
+    server = MlflowServer(folder, free_port())
     try:
         yield server
     finally:
@@ -218,7 +217,7 @@ def own_mlflow_server(mlflow_server: MlflowServer, tmp_path: Path) -> Iterator[M
 @contextmanager
 def running_moto(folder: Path) -> Iterator[int]:
     """A `moto_server` that writes into a folder; the port that it listens on."""
-    port = _free_port()
+    port = free_port()
     command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
     with _running(command, port, folder):
         yield port
@@ -227,7 +226,7 @@ def running_moto(folder: Path) -> Iterator[int]:
 @contextmanager
 def running_tensorboard(logdir: Path | str, folder: Path, *options: str) -> Iterator[str]:
     """TensorBoard on a folder or a URL; its address. What it prints goes into `folder`."""
-    port = _free_port()
+    port = free_port()
     command = [sys.executable, "-m", "tensorboard.main", "--host", "127.0.0.1"]
     command += ["--port", str(port), "--logdir", str(logdir), "--reload_interval", "1", *options]
     with _running(command, port, folder):
@@ -281,16 +280,6 @@ def _fresh_bucket(protocol: str, port: int, options: dict[str, Any]) -> Iterator
 def _forget_filesystems(protocol: str) -> None:
     """fsspec keeps filesystems by their arguments, and the environment is not among them."""
     fsspec.get_filesystem_class(protocol).clear_instance_cache()
-
-
-def _free_port() -> int:
-    """A port that nobody else is given: it stays bound here, which a server may do once more."""
-    bound = socket.socket()
-    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    bound.bind(("127.0.0.1", 0))
-    _reserved.append(bound)
-    port: int = bound.getsockname()[1]
-    return port
 
 
 @contextmanager
