@@ -6,7 +6,8 @@ Each client asks for `/experiment` and for `/trials` in turn, once per period, o
 that it keeps; each begins at another moment. They run on the same cores as the trials, of which
 there is one for each core; a trial computes without a pause and reports a hundred times a second.
 The other run of a pair has no server at all. Which of a pair comes first alternates. The first
-fifth of the results is left out, in which the processes of the server and of the clients start.
+fifth of the results is left out, in which the processes of the server and of the clients start;
+trials wait at its end until every client had both answers.
 Where the machine has other work to do, the ratios scatter; how much of it the server takes says
 more then.
 """
@@ -25,7 +26,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -41,6 +44,8 @@ def train(config: dict[str, Any]) -> None:
     """Does the same work before each of its reports, about `REPORT_S` of one core."""
     for i in range(config["results"]):
         compute(config["rounds"])
+        while i + 1 == config["results"] // 5 and not os.path.exists(config["may_go_on"]):
+            time.sleep(REPORT_S)
         tune.report({"loss": 1 / (i + 1)})
 
 
@@ -93,10 +98,13 @@ def run(work: dict[str, Any], clients: int, period: float) -> tuple[float, int, 
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     answers: list[int] = []
-    with tempfile.TemporaryDirectory() as folder, polling(port, clients, period, answers):
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        polling(port, clients, period, may_go_on := f"{folder}/may_go_on", answers),
+    ):
         tune.Tuner(
             train,
-            param_space=work,
+            param_space={**work, "may_go_on": may_go_on},
             tune_config=tune.TuneConfig(
                 num_samples=len(os.sched_getaffinity(0)), metric="loss", mode="min"
             ),
@@ -112,22 +120,36 @@ def run(work: dict[str, Any], clients: int, period: float) -> tuple[float, int, 
 
 
 @contextlib.contextmanager
-def polling(port: int, clients: int, period: float, answers: list[int]) -> Iterator[None]:
-    """Clients in a process of their own; how many answers they got is added to `answers`."""
+def polling(
+    port: int, clients: int, period: float, may_go_on: str, answers: list[int]
+) -> Iterator[None]:
+    """Clients in a process of their own; how many answers they got is added to `answers`.
+
+    The file `may_go_on` says that all of them poll.
+    """
     if not clients:
+        Path(may_go_on).touch()
         yield
         return
-    command = [sys.executable, __file__, "--poll", str(port), str(clients), str(period)]
+    command = [sys.executable, __file__, "--poll", str(port), str(clients), str(period), may_go_on]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     yield
     output, _ = process.communicate()
     answers.append(int(output))
 
 
-async def poll_all(port: int, clients: int, period: float) -> int:
+async def poll_all(port: int, clients: int, period: float, may_go_on: str) -> int:
     """Polls until the standard input ends; the number of answers."""
     counts = [0] * clients
-    tasks = [asyncio.create_task(poll(port, period, counts, index)) for index in range(clients)]
+
+    def count(index: int) -> None:
+        counts[index] += 1
+        if counts[index] == 2 and min(counts) >= 2:
+            Path(may_go_on).touch()
+
+    tasks = [
+        asyncio.create_task(poll(port, period, partial(count, index))) for index in range(clients)
+    ]
     await asyncio.to_thread(sys.stdin.read)
     for task in tasks:
         task.cancel()
@@ -135,7 +157,7 @@ async def poll_all(port: int, clients: int, period: float) -> int:
     return sum(counts)
 
 
-async def poll(port: int, period: float, counts: list[int], index: int) -> None:
+async def poll(port: int, period: float, count: Callable[[], None]) -> None:
     """One client: asks again and again, and counts the answers."""
     await asyncio.sleep(period * random.random())
     reader, writer = await connect(port)
@@ -148,7 +170,7 @@ async def poll(port: int, period: float, counts: list[int], index: int) -> None:
             raise RuntimeError(answer.decode())
         length = int(answer.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
         await reader.readexactly(length)
-        counts[index] += 1
+        count()
         await asyncio.sleep(max(0.0, asked + period - time.monotonic()))
 
 
@@ -167,11 +189,11 @@ def main() -> None:
     parser.add_argument("--clients", type=int, default=50)
     parser.add_argument("--period", type=float, default=1.0, help="seconds, for each client")
     parser.add_argument("--results", type=int, default=1500, help="of each trial")
-    parser.add_argument("--poll", nargs=3, help=argparse.SUPPRESS)
+    parser.add_argument("--poll", nargs=4, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.poll:
-        port, clients, period = options.poll
-        print(asyncio.run(poll_all(int(port), int(clients), float(period))))
+        port, clients, period, may_go_on = options.poll
+        print(asyncio.run(poll_all(int(port), int(clients), float(period), may_go_on)))
         return
     work = {"results": options.results, "rounds": rounds_per_report()}
     ratios = []

@@ -59,5 +59,6 @@ def test_clients_that_poll_are_answered(tmp_path: Path) -> None:
     (row,) = (line for line in done.stdout.splitlines() if line.startswith("| 1 |"))
     seconds, watched, _, answers, _ = map(float, row.strip("| ").split(" | ")[1:])
     assert seconds > 0
-    assert answers > 50 * watched
+    assert watched > 0
+    assert answers >= 2 * 50, "each client had both answers"
     assert "median ratio: " in done.stdout
