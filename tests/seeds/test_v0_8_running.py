@@ -73,16 +73,28 @@ def test_running_tune_1_run(results: Path, num_samples: int) -> None:
 
 STATUS = """
 import time
+from pathlib import Path
 
 import numpy as np
 
 import tuner as tune
 
+shown = Path("shown").absolute()
+
 
 class MyTrainable(tune.Trainable):
     def _train(self):
-        time.sleep(0.1)
+        while self.iteration and not shown.exists():
+            time.sleep(0.01)
         return {"acc": self.config["param1"] * self.iteration, "loss": self.config["param2"]}
+
+
+class Reporter(tune.CLIReporter):
+    def report(self, trials, *args):
+        are_all_running = len([t for t in trials if t.status == "RUNNING" and t.last_result]) == 4
+        super().report(trials, *args)
+        if are_all_running:
+            shown.touch()
 
 
 params = {f"param{i}": tune.sample_from(lambda spec: np.random.random()) for i in (1, 2, 3)}
@@ -93,7 +105,7 @@ tune.run(
     config=params,
     stop={"training_iteration": 6},
     executor=tune.LocalExecutor(num_cpus=4),
-    progress_reporter=tune.CLIReporter(max_report_frequency=0.1),
+    progress_reporter=Reporter(max_report_frequency=0.1),
 )
 """
 
@@ -103,7 +115,7 @@ def test_running_tune_2_status(tmp_path: Path) -> None:
     output = run_script(STATUS, tmp_path)
     blocks = output.split("== Status ==")[1:]
     assert len(blocks) > 1
-    running = next(block for block in blocks if block.count("| RUNNING ") == 4)
+    running = next(block for block in blocks if block.count("| RUNNING ") == 4 and " acc " in block)
     assert re.search(r"Memory usage on this node: [\d.]+/[\d.]+ GiB", running)
     assert "FIFO: trials run to their end in order of arrival" in running
     assert re.search(r"4/4 CPUs, 0/0 GPUs", running)
