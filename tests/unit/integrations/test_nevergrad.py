@@ -113,7 +113,7 @@ searcher.set_search_properties(None, None, {"x": uniform(-5, 5)})
 print(searcher.suggest("t"))
 """
     done = subprocess.run(
-        [sys.executable, "-c", code], check=True, capture_output=True, text=True, timeout=60
+        [sys.executable, "-c", code], check=True, capture_output=True, text=True, timeout=240
     )
     assert done.stdout == "{'x': 0.0}\n"
 
@@ -128,7 +128,8 @@ def test_nobody_is_warned_of_what_the_optimizers_do(recwarn: pytest.WarningsReco
         assert isinstance(config, dict)
         searcher.on_trial_complete(f"t{number}", {"loss": square(config)})
     run(opened(NevergradSearch, {"x": tune.uniform(0, 1)}), lambda config: config["x"], 60)
-    assert not [str(each.message) for each in recwarn]
+    # What other tests left open may be collected meanwhile.
+    assert not [str(each.message) for each in recwarn if each.category is not ResourceWarning]
 
 
 def test_several_objectives() -> None:

