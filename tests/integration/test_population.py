@@ -54,7 +54,7 @@ def population(
     trainable: Any, folder: Path, *, num_samples: int = 4, slots: int = 2, **options: Any
 ) -> tune.ResultGrid:
     options = {"quantile_fraction": 0.5, **options}
-    callbacks = options.pop("callbacks", [])
+    callbacks, seed = options.pop("callbacks", []), options.pop("seed", 3)
     failures = tune.FailureConfig(max_failures=options.pop("max_failures", 0))
     kind = options.pop("kind", PopulationBasedTraining)
     space = "hyperparam_bounds" if kind is PB2 else "hyperparam_mutations"
@@ -67,7 +67,7 @@ def population(
         metric="score",
         mode="max",
         num_samples=num_samples,
-        seed=3,
+        seed=seed,
         scheduler=scheduler,
         run={
             "name": "population",
@@ -112,7 +112,9 @@ def check(results: tune.ResultGrid, *, num_exploits: int) -> None:
 def test_weights_and_configurations_travel(
     trainable: Any, num_samples: int, tmp_path: Path
 ) -> None:
-    results = population(trainable, tmp_path, num_samples=num_samples)
+    # The first two are the best by far, so that one that comes after them goes on from them,
+    # however fast each is.
+    results = population(trainable, tmp_path, num_samples=num_samples, seed=1429)
     check(results, num_exploits=num_samples // 4)
     for result in results:
         assert len(list(Path(result.path).glob("checkpoint_*"))) == 1
@@ -220,7 +222,7 @@ def test_a_killed_population_ends_like_one_that_was_not(how: str, tmp_path: Path
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
             process = start(folder, how)
-        assert process.wait(60) == 0
+        assert process.wait(240) == 0
         pictures.append(picture(folder))
     assert pictures[0] == pictures[1]
 
