@@ -7,6 +7,7 @@ import os
 import subprocess
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 import pytest
@@ -35,6 +36,14 @@ def asked(url: str, path: str, body: dict[str, Any] | None = None) -> Any:
         return json.load(answer)
 
 
+def points_of(url: str, query: str) -> list[Any]:
+    """The curve of a run, which is listed before it is loaded."""
+    try:
+        return list(asked(url, f"plugin/scalars/scalars?{query}"))
+    except HTTPError:
+        return []
+
+
 @pytest.mark.slow
 def test_tensorboard_2_server(results: Path, tmp_path: Path) -> None:
     """0.8 · TensorBoard · block 2: its own server shows a run per trial, with its curves."""
@@ -45,8 +54,8 @@ def test_tensorboard_2_server(results: Path, tmp_path: Path) -> None:
         wait_until(lambda: sorted(asked(url, "runs")) == names)
         for trial in analysis.trials:
             query = f"run={Path(trial.path).name}&tag=ray/tune/mean_loss"
-            wait_until(lambda: len(asked(url, f"plugin/scalars/scalars?{query}")) == 3)  # noqa: B023
-            points = asked(url, f"plugin/scalars/scalars?{query}")
+            wait_until(lambda: len(points_of(url, query)) == 3)  # noqa: B023
+            points = points_of(url, query)
             expected = [result["mean_loss"] for result in reported(trial.path)]
             assert [step for _, step, _ in points] == [1, 2, 3]
             assert [value for *_, value in points] == pytest.approx(expected, rel=1e-6)
