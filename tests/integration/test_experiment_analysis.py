@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +79,7 @@ def test_it_agrees_with_the_results_of_the_run(grid: tune.ResultGrid) -> None:
     assert "before the first report" in (failed.error or "")
     assert analysis.results[failed.trial_id] == {}
     stats = analysis.stats()
-    assert 0 < stats["timestamp"] - stats["start_time"] < 100
+    assert stats["start_time"] < stats["timestamp"] < time.time()
     assert analysis.runner_data()["run_config"]["name"] == "exp"
 
 

@@ -25,6 +25,6 @@ def test_the_code_runs(tmp_path: Path) -> None:
         env={**os.environ, "TUNER_RESULTS_DIR": str(tmp_path)},
         capture_output=True,
         text=True,
-        timeout=150,
+        timeout=240,
     )
     assert done.returncode == 0, done.stderr

@@ -53,7 +53,7 @@ class Ongoing:
 
     def wait(self) -> list[Trial]:
         """Waits for the end, and returns the trials."""
-        self._thread.join(timeout=60)
+        self._thread.join(timeout=240)
         assert self.trials is not None, "it has not ended"
         return self.trials
 
@@ -78,7 +78,7 @@ def connected(experiment: Ongoing) -> Any:
         clients.append(client)
         return True
 
-    wait_until(connects, 60)
+    wait_until(connects)
     return clients[0]
 
 

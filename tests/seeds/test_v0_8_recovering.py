@@ -34,7 +34,7 @@ class MyTrainable(MyTrainableClass):
     def _train(self):
         if self.iteration == 14 and not os.path.exists({go_on!r}):
             Path({halfway!r}).touch()
-            time.sleep(60)  # it is killed here
+            time.sleep(600)  # it is killed here
         return super()._train()
 
 
@@ -65,7 +65,7 @@ class Killed:
             "folder": str(self.results),
         }
         process = start_script(self.script("False"), folder, "seeds")
-        wait_until(halfway.exists, 60)
+        wait_until(halfway.exists)
         os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
         self._go_on.touch()
@@ -79,7 +79,7 @@ class Killed:
         path = self.folder / "again.py"
         path.write_text(self.script(resume))
         command = [sys.executable, str(path)]
-        return subprocess.run(command, text=True, capture_output=True, timeout=120, **options)
+        return subprocess.run(command, text=True, capture_output=True, timeout=240, **options)
 
     def trials(self) -> list[Path]:
         """The trials' folders."""
