@@ -60,7 +60,7 @@ def test_a_wrong_value_is_named():
 
 def test_an_old_argument_warns_with_the_field_of_today():
     with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
+        warnings.simplefilter("always", FutureWarning)
         CheckpointArguments(checkpoint_freq=3).as_config("test_an_old_argument_warns")
     (warning,) = caught
     assert warning.category is FutureWarning

@@ -60,7 +60,7 @@ def test_a_parameter_of_that_name_with_a_value_is_the_users(
     bound = functools.partial(train, checkpoint_dir="mine")
     assert get_trainable(bound) is bound
     with warnings.catch_warnings():
-        warnings.simplefilter("error")
+        warnings.simplefilter("error", FutureWarning)
         given = tune.with_parameters(train, checkpoint_dir="mine")
     assert get_trainable(given)({"x": 1})["begins_at"] == "mine"
     assert isinstance(given, WrappedFunction)

@@ -16,7 +16,7 @@ def test_todays_form_is_named_once() -> None:
     with pytest.warns(FutureWarning, match="^old is of an older API; today's form is new$"):
         warn_once("old", "new")
     with warnings.catch_warnings():
-        warnings.simplefilter("error")
+        warnings.simplefilter("error", FutureWarning)
         warn_once("old", "new")
 
 

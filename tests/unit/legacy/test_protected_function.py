@@ -39,5 +39,5 @@ def test_protected_functions_and_those_of_later_apis_are_not_named() -> None:
         assert tune.function(activation) is activation
     assert tune.function(math.sqrt) is math.sqrt
     with warnings.catch_warnings():
-        warnings.simplefilter("error")
+        warnings.simplefilter("error", FutureWarning)
         tune.Experiment("exp", train, config={"activation": activation})

@@ -254,7 +254,7 @@ def test_resources_of_old() -> None:
 
 def test_each_of_them_warns_once_where_it_is_defined(nothing_was_said: None) -> None:
     with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
+        warnings.simplefilter("always", FutureWarning)
         for _ in range(2):
 
             class Old(tune.Trainable):

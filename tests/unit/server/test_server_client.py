@@ -192,7 +192,7 @@ def test_what_is_no_address_is_named(address):
 def test_older_forms(harness, nothing_was_said):
     port = int(harness.server.address.rpartition(":")[2])
     with warnings.catch_warnings():
-        warnings.simplefilter("error")
+        warnings.simplefilter("error", FutureWarning)
         TuneClient(f"localhost:{port}").close()
     with pytest.warns(FutureWarning) as warned:
         clients = [
