@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -11,6 +10,7 @@ from typing import Any
 
 import pytest
 from fit_helpers import wait_until
+from ports import free_port
 from seed_installs import installed_with
 from seed_training import Model, reported
 
@@ -86,9 +86,7 @@ def connected(experiment: Ongoing) -> Any:
 def ongoing(results: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Ongoing, Any]]:
     """An experiment, and a client of it."""
     monkeypatch.setenv("TUNER_STOP_GRACE_S", "1")
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    experiment = Ongoing(port)
+    experiment = Ongoing(free_port())
     client = connected(experiment)
     yield experiment, client
     if experiment.trials is None:
