@@ -219,7 +219,7 @@ def accept(
             connection, _ = server.accept()
             keep_alive(connection)
             try:
-                rank = int(receive(connection, check, time.monotonic() + 5))
+                rank = int(receive(connection, check, time.monotonic() + 30))
             except (LaunchError, ValueError):
                 rank = -1
             if rank not in missing:  # somebody else who tries ports

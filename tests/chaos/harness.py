@@ -292,9 +292,18 @@ def kill_at(chaos: Chaos, place: Failpoint, number: int) -> None:
 def kill_at_upload(chaos: Chaos, place: Failpoint, number: int, then: str) -> None:
     """The same for a place in an upload; then the rest is killed, as a kind says."""
     log = chaos.folder / "failpoint"
+
+    def is_reached() -> bool:
+        return log.exists() and log.read_text().splitlines().count(place) >= number
+
+    chaos.hold(chaos.num_trials - 1)
     chaos.start({failpoints.VARIABLE: f"{place}:{number}", failpoints.LOG_VARIABLE: str(log)})
-    wait_until(lambda: log.exists() and log.read_text().splitlines().count(place) >= number)
+    wait_until(lambda: is_reached() or chaos.num_started() >= chaos.num_trials)
+    if not is_reached():
+        chaos.release()
+        wait_until(is_reached)
     assert chaos.kill(then)
+    chaos.release()
     chaos.kills[place] += 1
     chaos.finish()
 

@@ -32,7 +32,9 @@ logger = logging.getLogger(__name__)
 
 _NICENESS = 10
 _IDLE_PERIOD_S = 2.0
-_GRACE_S = 2
+_LOOK_PERIOD_S = 0.1
+_MAX_IDLE_LOOKS = 20
+_LONGEST_GRACE_S = 20.0
 
 
 class _Server(uvicorn.Server):
@@ -43,11 +45,28 @@ class _Server(uvicorn.Server):
         """Leaves signals alone."""
         yield
 
-    def drop_everybody(self) -> None:
-        """Waits for nobody any more who does not read."""
-        for connection in self.server_state.connections:
-            assert isinstance(connection, Connection)
+    async def finish(self, serving: asyncio.Task[None]) -> None:
+        """Sends the rest of all answers, and waits for nobody who does not read."""
+        self.should_exit = True
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + _LONGEST_GRACE_S
+        unsent, num_idle = self._unsent(), 0
+        while num_idle < _MAX_IDLE_LOOKS and loop.time() < deadline:
+            await asyncio.wait([serving], timeout=_LOOK_PERIOD_S)
+            if serving.done():
+                break
+            before, unsent = unsent, self._unsent()
+            num_idle = num_idle + 1 if unsent == before else 0
+        for connection in self._connections():
             connection.transport.abort()
+        await serving
+
+    def _connections(self) -> list[Connection]:
+        return [each for each in self.server_state.connections if isinstance(each, Connection)]
+
+    def _unsent(self) -> dict[int, int]:
+        """The bytes that each connection still has to send."""
+        return {id(each): each.transport.get_write_buffer_size() for each in self._connections()}
 
 
 async def serve(control: socket.socket) -> None:
@@ -77,10 +96,7 @@ async def serve(control: socket.socket) -> None:
     await _follow(view, streams, link, controller=settings["controller"])
     streams.close()
     if server.server_state.tasks:  # somebody waits for the rest of an answer
-        server.should_exit = True
-        await asyncio.wait([serving], timeout=_GRACE_S)
-        server.drop_everybody()
-        await serving
+        await server.finish(serving)
     if os.getppid() != settings["controller"]:
         remove_token(settings["token_file"], settings["token"])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -428,6 +429,7 @@ def test_many_more_launches_than_a_socket_holds(tmp_path: Path) -> None:
 
 def test_nothing_stays_open_when_the_fork_server_has_died(tmp_path: Path) -> None:
     executor = LocalExecutor()
+    gc.collect()  # what other tests left
     before = len(os.listdir("/proc/self/fd"))
     with Driver(executor, lambda config: {"parent": os.getppid()}, tmp_path) as driver:
         driver.run(keep_worker=True)

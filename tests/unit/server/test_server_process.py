@@ -271,6 +271,21 @@ def test_whoever_watches_sees_the_end(tmp_path):
     assert text.endswith('"reason":"done"}\n\nevent: end\ndata: {}\n\n')
 
 
+def test_whoever_reads_slowly_sees_the_end_too(tmp_path):
+    with Harness(tmp_path, running("a"), accept) as harness, harness.http() as http:
+        with http.stream("GET", "/events") as response:
+            chunks = response.iter_raw(2**20)
+            harness.journal.append([reported("a", text="x" * 10_000) for _ in range(3000)])
+            stopping = threading.Thread(target=harness.server.stop)
+            stopping.start()
+            end = b""
+            for chunk in chunks:
+                end = end[-100:] + chunk
+                time.sleep(0.1)  # reading takes three seconds
+            stopping.join()
+    assert end.endswith(b"event: end\ndata: {}\n\n")
+
+
 def test_whoever_reads_nothing_does_not_hold_up_the_end(tmp_path):
     with Harness(tmp_path, running("a"), accept) as harness, harness.http() as http:
         with http.stream("GET", "/events") as response:
