@@ -8,6 +8,7 @@ import itertools
 import json
 import logging
 import os
+import re
 import signal
 import socket
 import time
@@ -33,6 +34,7 @@ RECORDER_LOCK = "recorder.lock"
 """Held by the recorder, in the journal's folder."""
 
 LOCK = ".lock"
+_LEFT_TIMEOUT_S = 20.0
 _RECORDER_TIMEOUT_S = 20.0
 _POLL_S = 0.05
 
@@ -140,21 +142,29 @@ class ExperimentFolder:
         self._lock_file.close()
 
     def _lock(self) -> None:
-        try:
-            fcntl.flock(self._lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not self._is_locked():
             self._lock_file.seek(0)
             holder = self._lock_file.read().strip() or "another process"
             self._lock_file.close()
             raise ExperimentLockedError(
                 f"{self.path} is being written to by {holder}; wait for it to end, or give this "
                 "run another RunConfig(name=…)"
-            ) from None
+            )
         _lock_files.add(self._lock_file)
         self._lock_file.truncate(0)
         since = time.strftime("%Y-%m-%d %H:%M:%S")
         self._lock_file.write(f"process {os.getpid()} on {socket.gethostname()} since {since}\n")
         self._lock_file.flush()
+
+    def _is_locked(self) -> bool:
+        """Takes the lock, if it is free.
+
+        A process that is killed while it starts another one leaves its files to that one, until it
+        has begun.
+        """
+        self._lock_file.seek(0)
+        is_left = _has_ended(self._lock_file.read())
+        return _locked_within(_LEFT_TIMEOUT_S if is_left else 0.0, self._lock_file)
 
     def await_recorder(self) -> None:
         """Waits for the recorder of a run whose driver was killed to complete its files.
@@ -191,6 +201,20 @@ class ExperimentFolder:
         for name in present:
             os.rename(os.path.join(self.path, name), os.path.join(target, name))
         return target
+
+
+def _has_ended(holder: str) -> bool:
+    """Whether the process of this machine that a lock names is gone."""
+    named = re.match(r"process (\d+) on (\S+) since", holder)
+    if named is None or named[2] != socket.gethostname():
+        return False
+    try:
+        os.kill(int(named[1]), 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        pass
+    return False
 
 
 def _locked_within(timeout_s: float, file: IO[str]) -> bool:

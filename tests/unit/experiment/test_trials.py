@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import math
 import os
+import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import tuner as tune
-from tuner.errors import ConfigError
+from tuner.errors import ConfigError, ExperimentLockedError
 from tuner.experiment.best import find_best
 from tuner.experiment.capacity import Capacity
 from tuner.experiment.events import (
@@ -346,6 +349,56 @@ def test_one_process_writes_to_a_folder(tmp_path: Path) -> None:
     assert f"is being written to by process {os.getpid()} on" in refused.stderr
     folder.release()
     subprocess.run([sys.executable, "-c", script], check=True)
+
+
+STARTING = """
+import os, subprocess, sys
+from tuner.experiment.folder import ExperimentFolder
+folder = ExperimentFolder(sys.argv[1])
+files = [folder._lock_file.fileno()]
+print(subprocess.Popen(["sleep", "600"], pass_fds=files, stdout=2).pid, flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def heir(tmp_path: Path) -> Iterator[int]:
+    """The process that one was starting when it was killed, which still has all of its files."""
+    command = [sys.executable, "-c", STARTING, str(tmp_path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        pid = int(process.stdout.readline())
+        process.kill()
+    yield pid
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
+
+
+def test_what_a_killed_run_was_starting_is_waited_for(
+    heir: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def begin_it(seconds: float) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(heir, signal.SIGKILL)
+
+    monkeypatch.setattr("tuner.experiment.folder.time.sleep", begin_it)
+    ExperimentFolder(str(tmp_path)).release()
+
+
+def test_but_not_for_ever(heir: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tuner.experiment.folder._LEFT_TIMEOUT_S", 0.2)
+    with pytest.raises(ExperimentLockedError, match="is being written to by process"):
+        ExperimentFolder(str(tmp_path))
+
+
+def test_a_run_that_lives_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tuner.experiment.folder.time.sleep", lambda seconds: pytest.fail("waited"))
+    folder = ExperimentFolder(str(tmp_path))
+    with pytest.raises(ExperimentLockedError, match=f"by process {os.getpid()} on"):
+        ExperimentFolder(str(tmp_path))
+    folder.release()
 
 
 def test_the_recorder_of_a_killed_run_is_waited_for(tmp_path: Path) -> None:
