@@ -10,13 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fit_helpers import (
-    fit,
-    marked_processes,
-    run_script,
-    start_script,
-    wait_until,
-)
+from fit_helpers import fit, marked_processes, run_script, start_script, wait_until
 
 from tuner.legacy.utils import get_pinned_object, pin_in_object_store
 
