@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +14,7 @@ from ports import free_port
 
 import tuner as tune
 from tuner.server import TuneClient
+from tuner.server.token_file import find_token
 
 pytestmark = pytest.mark.slow
 
@@ -70,7 +70,7 @@ def killed(tmp_path: Path) -> Path:
     port = free_port()
     script = start_script(SCRIPT, tmp_path, "steered", PORT=str(port))
     try:
-        wait_until(lambda: script.poll() is not None or listens(port))
+        wait_until(lambda: script.poll() is not None or find_token(port) is not None)
         with TuneClient(f"127.0.0.1:{port}") as client:
             wait_until(lambda: len(running(client)) == 2)
             first, second = running(client)
@@ -85,11 +85,6 @@ def killed(tmp_path: Path) -> Path:
         os.killpg(script.pid, signal.SIGKILL)
         script.communicate()
     return tmp_path / "steered"
-
-
-def listens(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 RESTORE = """
@@ -111,7 +106,7 @@ def test_requests_survive_a_kill(killed: Path) -> None:
         stderr=subprocess.STDOUT,
         text=True,
     )
-    wait_until(lambda: restored.poll() is not None or listens(port))
+    wait_until(lambda: restored.poll() is not None or find_token(port) is not None)
     with TuneClient(f"127.0.0.1:{port}") as client:
         wait_until(lambda: len(running(client)) == 1)
         paused, stopped, *others = client.get_all_trials()
