@@ -279,7 +279,7 @@ def kill_at(chaos: Chaos, place: Failpoint, number: int) -> None:
     log = chaos.folder / "failpoint"
     chaos.start({failpoints.VARIABLE: f"{place}:{number}", failpoints.LOG_VARIABLE: str(log)})
     code = chaos.process.wait(DEADLINE_S)
-    assert log.read_text().splitlines().count(place) >= number
+    assert _is_reached(log, place, number)
     if place == Failpoint.CHECKPOINT_COPY:  # in a worker
         assert code == 0
         assert chaos.num_started() == chaos.num_trials + 1
@@ -292,20 +292,20 @@ def kill_at(chaos: Chaos, place: Failpoint, number: int) -> None:
 def kill_at_upload(chaos: Chaos, place: Failpoint, number: int, then: str) -> None:
     """The same for a place in an upload; then the rest is killed, as a kind says."""
     log = chaos.folder / "failpoint"
-
-    def is_reached() -> bool:
-        return log.exists() and log.read_text().splitlines().count(place) >= number
-
     chaos.hold(chaos.num_trials - 1)
     chaos.start({failpoints.VARIABLE: f"{place}:{number}", failpoints.LOG_VARIABLE: str(log)})
-    wait_until(lambda: is_reached() or chaos.num_started() >= chaos.num_trials)
-    if not is_reached():
+    wait_until(lambda: _is_reached(log, place, number) or chaos.num_started() >= chaos.num_trials)
+    if not _is_reached(log, place, number):
         chaos.release()
-        wait_until(is_reached)
+        wait_until(lambda: _is_reached(log, place, number))
     assert chaos.kill(then)
     chaos.release()
     chaos.kills[place] += 1
     chaos.finish()
+
+
+def _is_reached(log: Path, place: Failpoint, number: int) -> bool:
+    return log.exists() and log.read_text().splitlines().count(place) >= number
 
 
 def kill_again_and_again(chaos: Chaos, kind: str, num_kills: int, rng: random.Random) -> None:

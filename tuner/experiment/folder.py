@@ -25,6 +25,7 @@ from tuner.layout import (
     SNAPSHOTS_FOLDER,
     TUNER_FILE,
 )
+from tuner.liveness import is_alive
 
 logger = logging.getLogger(__name__)
 
@@ -142,7 +143,7 @@ class ExperimentFolder:
         self._lock_file.close()
 
     def _lock(self) -> None:
-        if not self._is_locked():
+        if not self._take_lock():
             self._lock_file.seek(0)
             holder = self._lock_file.read().strip() or "another process"
             self._lock_file.close()
@@ -156,8 +157,8 @@ class ExperimentFolder:
         self._lock_file.write(f"process {os.getpid()} on {socket.gethostname()} since {since}\n")
         self._lock_file.flush()
 
-    def _is_locked(self) -> bool:
-        """Takes the lock, if it is free.
+    def _take_lock(self) -> bool:
+        """Takes the lock; whether it was free.
 
         A process that is killed while it starts another one leaves its files to that one, until it
         has begun.
@@ -204,17 +205,11 @@ class ExperimentFolder:
 
 
 def _has_ended(holder: str) -> bool:
-    """Whether the process of this machine that a lock names is gone."""
+    """Whether what a lock names is a process of this machine that is gone."""
     named = re.match(r"process (\d+) on (\S+) since", holder)
     if named is None or named[2] != socket.gethostname():
         return False
-    try:
-        os.kill(int(named[1]), 0)
-    except ProcessLookupError:
-        return True
-    except PermissionError:
-        pass
-    return False
+    return not is_alive(int(named[1]))
 
 
 def _locked_within(timeout_s: float, file: IO[str]) -> bool:

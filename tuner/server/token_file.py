@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from tuner.errors import ConfigError
+from tuner.liveness import is_alive
 
 
 def write_token(port: int, content: dict[str, Any]) -> str:
@@ -48,7 +49,7 @@ def find_token(port: int) -> str | None:
                 continue
             with open(path) as file:
                 content = json.load(file)
-            if _is_alive(content["pid"]):
+            if is_alive(content["pid"], is_ours=True):
                 token: str = content["token"]
                 return token
     return None
@@ -91,13 +92,3 @@ def _own_folder() -> str:
 def _is_private(status: os.stat_result) -> bool:
     is_folder = stat.S_ISDIR(status.st_mode)
     return is_folder and status.st_uid == os.getuid() and not status.st_mode & 0o077
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return False  # the number is another user's by now
-    return True

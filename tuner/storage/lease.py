@@ -16,6 +16,7 @@ import orjson
 
 from tuner.errors import ExperimentLockedError
 from tuner.filesystems import create_file, join, read_bytes, remove_file, write_bytes
+from tuner.liveness import is_alive
 from tuner.storage.storage import Storage
 
 logger = logging.getLogger(__name__)
@@ -158,7 +159,7 @@ def _is_stale(held: dict[str, Any]) -> bool:
         return False
     if held.get("pid") == os.getpid():  # it could not be released when the storage was away
         return held.get("token") not in _held_here
-    return not _is_alive(held.get("pid", 0))
+    return not is_alive(held.get("pid", 0))
 
 
 def _machine() -> dict[str, str]:
@@ -170,16 +171,6 @@ def _machine() -> dict[str, str]:
             found["boot"] = file.read().strip()
         found["pids"] = os.readlink(places["pids"])
     return found
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass
-    return pid > 0
 
 
 def _holder(held: dict[str, Any]) -> str:

@@ -10,8 +10,10 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -374,6 +376,12 @@ def heir(tmp_path: Path) -> Iterator[int]:
         os.kill(pid, signal.SIGKILL)
 
 
+def replace_waiting(monkeypatch: pytest.MonkeyPatch, sleep: Callable[[float], None]) -> None:
+    """What the folder does in place of waiting; others who wait go on to."""
+    clock = SimpleNamespace(monotonic=time.monotonic, strftime=time.strftime, sleep=sleep)
+    monkeypatch.setattr("tuner.experiment.folder.time", clock)
+
+
 def test_what_a_killed_run_was_starting_is_waited_for(
     heir: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -381,7 +389,7 @@ def test_what_a_killed_run_was_starting_is_waited_for(
         with contextlib.suppress(ProcessLookupError):
             os.kill(heir, signal.SIGKILL)
 
-    monkeypatch.setattr("tuner.experiment.folder.time.sleep", begin_it)
+    replace_waiting(monkeypatch, begin_it)
     ExperimentFolder(str(tmp_path)).release()
 
 
@@ -394,7 +402,7 @@ def test_but_not_for_ever(heir: int, tmp_path: Path, monkeypatch: pytest.MonkeyP
 def test_a_run_that_lives_is_not_waited_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tuner.experiment.folder.time.sleep", lambda seconds: pytest.fail("waited"))
+    replace_waiting(monkeypatch, lambda seconds: pytest.fail("waited"))
     folder = ExperimentFolder(str(tmp_path))
     with pytest.raises(ExperimentLockedError, match=f"by process {os.getpid()} on"):
         ExperimentFolder(str(tmp_path))
