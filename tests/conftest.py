@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 from hypothesis import settings
+from steady_environ import keep_environ_in_place
 
 pytest_plugins = ["browser", "servers"]
 
+keep_environ_in_place()
 os.environ.pop("COLUMNS", None)  # pytest-xdist sets it for its workers
 os.environ.setdefault("KERAS_BACKEND", "torch")  # what Keras is used with here
 
