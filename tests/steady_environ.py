@@ -11,17 +11,19 @@ import os
 import platform
 from collections.abc import Callable
 
+StrOrBytes = str | bytes
+
 _ROOM = 4096  # variables
 
 
 def keep_environ_in_place() -> None:
     """From now on, what is added to `os.environ` does not move the array of this process."""
     if platform.libc_ver()[0] == "glibc":
-        os.putenv = _SteadyEnviron(os.putenv)  # what `os.environ` calls
+        os.putenv = _SteadyEnviron(os.putenv)  # what `os.environ` calls, and NumPy
 
 
 class _SteadyEnviron:
-    def __init__(self, replace: Callable[[bytes, bytes], None]) -> None:
+    def __init__(self, replace: Callable[[StrOrBytes, StrOrBytes], None]) -> None:
         self._replace = replace
         libc = ctypes.PyDLL(None)  # holds the GIL: one caller at a time
         self._getenv = libc.getenv
@@ -30,7 +32,8 @@ class _SteadyEnviron:
         self._ours = (ctypes.c_void_p * _ROOM)()
         self._added: list[ctypes.Array[ctypes.c_char]] = []  # never freed, as by `setenv`
 
-    def __call__(self, name: bytes, value: bytes) -> None:
+    def __call__(self, name: StrOrBytes, value: StrOrBytes) -> None:
+        name, value = os.fsencode(name), os.fsencode(value)
         refused = not name or b"=" in name or b"\0" in name + value
         if refused or self._getenv(name) is not None:
             self._replace(name, value)

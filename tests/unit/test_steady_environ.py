@@ -46,6 +46,15 @@ def test_children_get_what_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
     assert child.items() >= os.environ.items()  # and what C has set
 
 
+@pytest.mark.parametrize("name", ["STEADY_TEXT", b"STEADY_TEXT"])
+def test_it_takes_what_putenv_takes(name: str | bytes) -> None:
+    os.putenv(name, "ä" if isinstance(name, str) else "ä".encode())
+    try:
+        assert of_a_child()["STEADY_TEXT"] == "ä"
+    finally:
+        os.unsetenv(name)
+
+
 def test_an_array_that_c_has_moved_is_taken_back(monkeypatch: pytest.MonkeyPatch) -> None:
     libc = ctypes.PyDLL(None)
     monkeypatch.setenv("STEADY_FIRST", "1")
