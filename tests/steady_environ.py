@@ -9,6 +9,7 @@ the array has room from the start, and a new name is put behind the last.
 import ctypes
 import os
 import platform
+import threading
 from collections.abc import Callable
 
 StrOrBytes = str | bytes
@@ -19,13 +20,14 @@ _ROOM = 4096  # variables
 def keep_environ_in_place() -> None:
     """From now on, what is added to `os.environ` does not move the array of this process."""
     if platform.libc_ver()[0] == "glibc":
-        os.putenv = _SteadyEnviron(os.putenv)  # what `os.environ` calls, and NumPy
+        os.putenv = _SteadyPutenv(os.putenv)  # what `os.environ` calls, and NumPy
 
 
-class _SteadyEnviron:
-    def __init__(self, replace: Callable[[StrOrBytes, StrOrBytes], None]) -> None:
-        self._replace = replace
-        libc = ctypes.PyDLL(None)  # holds the GIL: one caller at a time
+class _SteadyPutenv:
+    def __init__(self, putenv: Callable[[StrOrBytes, StrOrBytes], None]) -> None:
+        self._putenv = putenv
+        self._lock = threading.RLock()
+        libc = ctypes.PyDLL(None)
         self._getenv = libc.getenv
         self._getenv.restype = ctypes.c_void_p
         self._environ = ctypes.c_void_p.in_dll(libc, "environ")
@@ -34,11 +36,15 @@ class _SteadyEnviron:
 
     def __call__(self, name: StrOrBytes, value: StrOrBytes) -> None:
         name, value = os.fsencode(name), os.fsencode(value)
-        refused = not name or b"=" in name or b"\0" in name + value
-        if refused or self._getenv(name) is not None:
-            self._replace(name, value)
-            return
-        assignment = ctypes.create_string_buffer(name + b"=" + value)
+        is_refused = not name or b"=" in name or b"\0" in name + value
+        with self._lock:
+            if is_refused or self._getenv(name) is not None:
+                self._putenv(name, value)
+            else:
+                self._append(name + b"=" + value)
+
+    def _append(self, text: bytes) -> None:
+        assignment = ctypes.create_string_buffer(text)
         self._added.append(assignment)
         end = self._end()
         self._ours[end + 1] = None
