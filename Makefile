@@ -11,7 +11,9 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check \
 	--constraint constraints.txt --config-settings editable_mode=compat
 
 # Tests of one file run in one process; files run in their order, as the first ones take longest.
-PYTEST := $(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
+# A process that crashes ends the run: pytest-xdist would wait for ever for what it had not run.
+PYTEST := $(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder \
+	--max-worker-restart 0
 
 # The Azure-compatible server of the tests; those that need it skip where it is not installed.
 AZURITE := 3.37.0
