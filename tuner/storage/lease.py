@@ -26,6 +26,7 @@ DURATION_S = 60.0
 RENEWED_EVERY_S = 10.0
 _CLOSING_S = 5.0
 _SETTLING_S = 1.0  # more than it takes to read, remove and create
+_AGAIN_S = 0.05
 
 _LENGTH = 1024  # of the file, so that one of two that are written at once replaces all of the other
 
@@ -107,11 +108,19 @@ class Lease:
             remove_file(self._storage.fs, self._path)
 
     def _read(self) -> dict[str, Any] | None:
-        content = read_bytes(self._storage.fs, self._path)
-        try:
-            return None if content is None else dict(orjson.loads(content))
-        except ValueError:
-            return {}
+        """What the file says: None without one, nothing if it stays unreadable.
+
+        In a plain folder it is empty for a moment when it is created or renewed.
+        """
+        deadline = time.monotonic() + _SETTLING_S
+        while True:
+            content = read_bytes(self._storage.fs, self._path)
+            try:
+                return None if content is None else dict(orjson.loads(content))
+            except ValueError:
+                if time.monotonic() >= deadline:
+                    return {}
+            time.sleep(_AGAIN_S)
 
     def _content(self) -> bytes:
         self._expires = time.time() + self._duration_s

@@ -7,7 +7,9 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import orjson
@@ -208,6 +210,46 @@ except ExperimentLockedError as error:
     print("lost", error, flush=True)
 sys.stdin.readline()
 """
+
+
+def half_written(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch, content: Callable[[], bytes]
+) -> None:
+    """The file is empty, as when another one opens it in a plain folder, until it is waited for."""
+    path = f"{storage.path}/{FILE}"
+    write_bytes(storage.fs, path, b"")
+
+    def complete(seconds: float) -> None:
+        if read_bytes(storage.fs, path) == b"":  # nobody has removed it
+            write_bytes(storage.fs, path, content())
+
+    clock = SimpleNamespace(**{**vars(time), "sleep": complete})
+    monkeypatch.setattr(lease_module, "time", clock)
+
+
+def test_one_that_is_just_being_created_is_respected(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage = folder_storage(tmp_path / "disk")
+    write(storage)
+    others = read_bytes(storage.fs, f"{storage.path}/{FILE}") or b""
+    half_written(storage, monkeypatch, lambda: others)
+    with pytest.raises(ExperimentLockedError, match="process 4711 on elsewhere"):
+        Lease(storage).acquire()
+    assert held(storage)["token"] == "other"  # type: ignore[index]
+
+
+def test_one_that_is_just_being_renewed_is_not_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage = folder_storage(tmp_path / "disk")
+    lease = Lease(storage)
+    lease.acquire()
+    half_written(storage, monkeypatch, lease._content)
+    assert lease.is_held()
+    half_written(storage, monkeypatch, lease._content)
+    lease.renew()
+    assert not lease.is_lost
 
 
 @pytest.mark.parametrize("kind", [folder, s3], ids=lambda kind: kind.__name__)
